@@ -2,7 +2,7 @@
 #ifndef LVMM_CORE_DECODE_H
 #define LVMM_CORE_DECODE_H
 
-#include "../lib/types.h"
+#include "lib/types.h"
 
 /* SDM vol. 2, section 2.3.11: a longer instruction raises #GP. */
 #define INSN_MAX_LENGTH 15
@@ -73,19 +73,19 @@ enum segment {
 };
 
 struct insn {
-    u64 immediate;  /* sign-extended to 64 bits; a bit number for 0F BA */
-    u8 length;      /* bytes, 1..15 */
-    u8 mode;        /* enum decode_mode */
-    u8 operation;   /* enum insn_operation */
-    u8 operands;    /* enum insn_operands */
-    u8 size;        /* bytes of one memory access: 1, 2, 4 or 8 */
-    u8 reg;         /* enum gpr: the register operand, where there is one */
-    u8 reg_size;    /* bytes of the register operand; above size for MOVZX, MOVSX, MOVSXD */
-    u8 addr_size;   /* bytes of an address: 2, 4 or 8 */
-    u8 segment;     /* enum segment: the override that is in effect */
-    u8 rep;         /* enum insn_rep; REP_NONE for all but string operations */
-    bool reg_high;  /* reg 0..3 means AH, CH, DH, BH */
-    bool lock;      /* LOCK prefix, or XCHG */
+    u64 immediate; /* sign-extended to 64 bits; a bit number for 0F BA */
+    u8 length;     /* bytes, 1..15 */
+    u8 mode;       /* enum decode_mode */
+    u8 operation;  /* enum insn_operation */
+    u8 operands;   /* enum insn_operands */
+    u8 size;       /* bytes of one memory access: 1, 2, 4 or 8 */
+    u8 reg;        /* enum gpr: the register operand, where there is one */
+    u8 reg_size;   /* bytes of the register operand; above size for MOVZX, MOVSX, MOVSXD */
+    u8 addr_size;  /* bytes of an address: 2, 4 or 8 */
+    u8 segment;    /* enum segment: the override that is in effect */
+    u8 rep;        /* enum insn_rep; REP_NONE for all but string operations */
+    bool reg_high; /* reg 0..3 means AH, CH, DH, BH */
+    bool lock;     /* LOCK prefix, or XCHG */
     bool reads_memory;
     bool writes_memory;
 };

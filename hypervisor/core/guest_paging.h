@@ -2,7 +2,7 @@
 #ifndef LVMM_CORE_GUEST_PAGING_H
 #define LVMM_CORE_GUEST_PAGING_H
 
-#include "../lib/types.h"
+#include "lib/types.h"
 
 struct guest_paging {
     u64 cr0, cr3, cr4, efer;

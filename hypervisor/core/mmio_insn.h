@@ -1,8 +1,9 @@
-/* Completes a decoded instruction whose memory operand is a device: what the CPU would have done. */
+/* Completes a decoded instruction whose memory operand is a device: what the CPU would have done.
+ */
 #ifndef LVMM_CORE_MMIO_INSN_H
 #define LVMM_CORE_MMIO_INSN_H
 
-#include "decode.h"
+#include "core/decode.h"
 
 /* The device accesses that the instruction (one iteration of it, with REP) needs. */
 struct mmio_op {
