@@ -1,0 +1,116 @@
+/*
+ * The DMA ring engine: the device works on shadow rings and buffers, the guest's own rings and
+ * buffers are plain memory that changes only at harvest points, where the change is logged.
+ *
+ * Used in record only. How the core calls it, with the vCPU stopped:
+ *
+ *   guest writes a register   v = dma_on_register_write(d, reg, size, v, &forward);
+ *                             write v to the device if forward
+ *   guest reads a register    read v from the device, THEN v = dma_on_register_read(d, reg, size,
+ * v) (it harvests, so all DMA that the value could tell of is visible) I/O BAR, if the profile the
+ * same with dma_on_port_write and dma_on_port_read has an I/O window interrupt arrival, and
+ * dma_harvest(d), before the interrupt is injected preemption timer while dma_outstanding(d)
+ *
+ * Every one of these may call env.emit. RX buffers are shadowed; TX buffers are read by the device
+ * in place, so guest physical addresses of RAM must equal the device's addresses.
+ */
+#ifndef LVMM_DMA_DMA_H
+#define LVMM_DMA_DMA_H
+
+#include "dma/profile.h"
+#include "lib/types.h"
+
+/* What the engine needs of its surroundings; ctx is passed through. */
+struct dma_env {
+    void *ctx;
+    /* Guest RAM, all of the range or nothing: 0, or ERR_FAULT outside RAM. */
+    int (*guest_read)(void *ctx, u64 gpa, void *buf, u32 len);
+    int (*guest_write)(void *ctx, u64 gpa, const void *buf, u32 len);
+    /* Log one DMA write; called right after the guest_write that succeeded. */
+    void (*emit)(void *ctx, u8 stream, u64 gpa, const void *data, u32 len);
+    u64 (*device_read)(void *ctx, u32 reg, u8 size);
+    void (*device_write)(void *ctx, u32 reg, u8 size, u64 value);
+};
+
+/* emit's stream numbers; ring: index in the profile. */
+#define DMA_STREAM_PAYLOAD(ring)     ((u8)((ring) * 2))
+#define DMA_STREAM_DESCRIPTORS(ring) ((u8)((ring) * 2 + 1))
+
+struct dma_stats {
+    u64 doorbells;
+    u64 completed;       /* descriptors */
+    u64 rx_packets;      /* by the end-of-packet bit */
+    u64 rx_bytes;        /* payload copied to the guest */
+    u64 guest_faults;    /* reads and writes of guest addresses that are not RAM: dropped */
+    u64 clamped_lengths; /* the device reported more than the shadow buffer holds */
+    u64 refused_writes;  /* register writes that are nonsense or unsafe now: not forwarded */
+};
+
+/* Indices are in [0, count); [next, posted) modulo count is what the device owns. */
+struct dma_ring {
+    const struct dma_ring_profile *profile;
+    u32 index;
+    u64 guest_base; /* as written by the guest */
+    u32 length;
+    u32 count; /* 0: not set up, or refused */
+    u32 next, posted;
+    u32 guest_head, guest_tail; /* as written by the guest */
+    bool tail_withheld;         /* guest_tail came before the ring had a length */
+    bool enabled;
+    u32 buffer_size;
+
+    u8 *descriptors; /* shadow ring */
+    u64 descriptors_phys;
+    u64 *guest_buffers; /* RX: the guest's buffer address of each shadow descriptor */
+    u8 *buffers;        /* RX: descriptor i's buffer is at i * buffer_size */
+    u64 buffers_phys;
+    u64 buffers_size;
+};
+
+struct dma_device {
+    const struct dma_profile *profile;
+    struct dma_env env;
+    struct dma_ring rings[DMA_MAX_RINGS];
+    u32 io_register; /* last value written to the I/O window's address port */
+    const char *error;
+    struct dma_stats stats;
+};
+
+/*
+ * The shadow area is memory that the guest cannot reach, physically contiguous, page-aligned; it
+ * is zeroed here. It is divided once: for each ring room for max_count descriptors, then the rest
+ * equally among the RX rings for their buffers. Touches no device.
+ * Returns 0, ERR_INVALID (profile), or ERR_NO_SPACE: the area is below dma_shadow_minimum().
+ */
+int dma_device_init(struct dma_device *device, const struct dma_profile *profile,
+                    const struct dma_env *env, void *shadow_virt, u64 shadow_phys, u64 shadow_size);
+
+/* Bytes of shadow area without which no ring could work; count * buffer size per RX ring is wanted
+ * on top of it. */
+u64 dma_shadow_minimum(const struct dma_profile *profile);
+
+/* Before a register write is forwarded: the value to forward, if *forward. size: 1, 2, 4 or 8. */
+u64 dma_on_register_write(struct dma_device *device, u32 reg, u8 size, u64 value, bool *forward);
+
+/* After a register was read from the device: harvests, and returns what the guest sees. */
+u64 dma_on_register_read(struct dma_device *device, u32 reg, u8 size, u64 value_from_device);
+
+/* The same for an access at `port` bytes into the I/O BAR. */
+u64 dma_on_port_write(struct dma_device *device, u16 port, u8 size, u64 value, bool *forward);
+u64 dma_on_port_read(struct dma_device *device, u16 port, u8 size, u64 value_from_device);
+
+/* Makes finished DMA visible to the guest, and logs it: for each descriptor the payload, then the
+ * write-back. Returns the number of descriptors completed. */
+int dma_harvest(struct dma_device *device);
+
+/* Does the device own descriptors? */
+bool dma_outstanding(const struct dma_device *device);
+
+/* The device was reset: forget all rings. (The guest's own reset through a register is noticed.) */
+void dma_reset(struct dma_device *device);
+
+/* A text that says why this guest cannot be recorded faithfully ("rx ring too large ..."), once;
+ * NULL when all is well. The ring in question stays without descriptors. */
+const char *dma_take_error(struct dma_device *device);
+
+#endif

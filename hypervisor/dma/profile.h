@@ -1,0 +1,108 @@
+/*
+ * A device family described as data: which registers hold the rings and what a descriptor looks
+ * like. tools/lvmm/profile_compiler.py generates tables of these from boards/profiles/<name>.toml;
+ * docs/adding-a-device.md explains each key.
+ */
+#ifndef LVMM_DMA_PROFILE_H
+#define LVMM_DMA_PROFILE_H
+
+#include "lib/types.h"
+
+#define DMA_MAX_RINGS           8
+#define DMA_MAX_DESCRIPTOR_SIZE 64
+
+/* Bits of one byte of a descriptor. */
+struct dma_bit {
+    u8 offset;
+    u8 mask; /* 0: the profile does not use it */
+};
+
+/* A little-endian number in a descriptor. */
+struct dma_field {
+    u8 offset;
+    u8 width; /* bytes: 1, 2, 4 or 8 */
+};
+
+/* Bits of one 32-bit register. */
+struct dma_register_bits {
+    u32 reg;
+    u32 mask; /* 0: the profile does not use it */
+};
+
+/* One row of "this register field means this buffer size". */
+struct dma_buffer_size {
+    u32 value; /* the register's bits under the rule's mask */
+    u32 bytes;
+};
+
+/* One kind of transmit descriptor; a descriptor is of the first form that matches. */
+struct dma_form {
+    u32 mask; /* of the 32-bit word at dma_ring_profile.form_offset */
+    u32 value;
+    u32 length_mask; /* of that same word: the bytes the device reads; 0: no buffer */
+};
+
+enum dma_direction {
+    DMA_RX, /* the device writes the buffers: they are replaced by shadow buffers */
+    DMA_TX, /* the device reads the buffers, in the guest's memory */
+};
+
+struct dma_ring_profile {
+    const char *name;
+    enum dma_direction direction;
+
+    /* 32-bit registers. A base is two of them; head and tail count descriptors. */
+    u32 base_lo, base_hi, length, head, tail;
+    u32 base_align;  /* bytes: lower bits of base_lo are no part of the address */
+    u32 length_mask; /* bits of the length register that are the ring's bytes */
+    u32 max_count;   /* descriptors: reserved in the shadow area */
+    struct dma_register_bits enable;
+    bool head_tells_progress; /* may descriptors that report nothing be retired by the head? */
+
+    u32 descriptor_size;
+    struct dma_field address;
+    struct dma_field payload_length; /* RX */
+    struct dma_bit done;
+    struct dma_bit report; /* descriptors without this bit are never written back */
+    struct dma_bit end_of_packet;
+    struct dma_field write_back;  /* any width: the bytes that the device changes */
+    bool null_address_is_skipped; /* RX: no data is stored where the address is 0 */
+
+    /* RX: buffer size, by a register's bits. */
+    struct dma_register_bits buffer_size;
+    const struct dma_buffer_size *buffer_sizes;
+    u32 buffer_size_count;
+    u32 buffer_size_max;
+
+    /* TX: kinds of descriptors. */
+    u32 form_offset;
+    const struct dma_form *forms;
+    u32 form_count;
+};
+
+struct dma_profile {
+    const char *name;
+    u16 vendor;
+    const u16 *devices;
+    u32 device_count;
+    u32 bar;           /* the memory BAR that holds the registers */
+    u32 register_size; /* bytes of it */
+    struct dma_register_bits reset;
+
+    /* An I/O BAR with an address and a data port that reach the same registers. */
+    bool has_io_window;
+    u16 io_address, io_data; /* offsets in the I/O BAR */
+
+    const struct dma_ring_profile *rings;
+    u32 ring_count;
+};
+
+/* Generated; sorted by name. */
+extern const struct dma_profile dma_profiles[];
+extern const u32 dma_profile_count;
+
+/* NULL when there is none. */
+const struct dma_profile *dma_profile_by_name(const char *name);
+const struct dma_profile *dma_profile_by_id(u16 vendor, u16 device);
+
+#endif
