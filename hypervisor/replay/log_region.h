@@ -1,0 +1,23 @@
+/* The reserved memory region that holds log and console output over a warm reset. */
+#ifndef LVMM_REPLAY_LOG_REGION_H
+#define LVMM_REPLAY_LOG_REGION_H
+
+#include "log_format.h"
+
+struct log_region_params {
+    u64 recording_id;
+    u32 mode;         /* enum log_mode */
+    u64 console_size; /* bytes, a power of two, at least a page; 0: the default */
+};
+
+/* Formats `region` (page-aligned, `size` bytes): state EMPTY, no chunk, no console output. What it
+ * held before is lost. ERR_INVALID: a bad parameter; ERR_NO_SPACE: too small. */
+int log_region_format(void *region, u64 size, const struct log_region_params *params);
+
+/* Sets the state that tools show; `state` is an enum log_region_state. */
+void log_region_set_state(void *region, u32 state);
+
+/* Appends a byte of the guest's console output; the ring keeps the newest. */
+void log_console_put(void *region, u8 byte);
+
+#endif

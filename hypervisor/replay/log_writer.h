@@ -1,0 +1,39 @@
+/* Writes a recording into the reserved memory region. */
+#ifndef LVMM_REPLAY_LOG_WRITER_H
+#define LVMM_REPLAY_LOG_WRITER_H
+
+#include "replay/log_codec.h"
+#include "replay/log_region.h"
+
+struct log_writer {
+    struct log_region_header *region;
+    struct log_chunk_header *chunk; /* the open chunk; NULL: none */
+    u8 *payload;                    /* of the open chunk */
+    u32 used;                       /* bytes in it */
+    u32 chunk_events;               /* events in it */
+    u64 next_event;
+    u64 branches; /* position of the last event */
+    u64 rip;
+    struct log_codec codec;
+};
+
+/* Starts a recording in a formatted region. ERR_INVALID: not a region in state EMPTY. */
+int log_writer_open(struct log_writer *writer, void *region);
+
+/* Writes the recording header; must come first. ERR_INVALID: not first, or too large. */
+int log_write_header(struct log_writer *writer, const struct log_recording_header *header);
+
+/* Appends an event. ERR_INVALID: see log_encode_event(), or the recording header is missing;
+ * ERR_NO_SPACE: the region is full, nothing was written. Room for one END event is kept back. */
+int log_write(struct log_writer *writer, const struct log_event *event);
+
+/* Closes the open chunk, so that its CRC protects it. */
+int log_flush(struct log_writer *writer);
+
+/* Ends the recording: closes the open chunk and sets the region's state, usually SEALED. */
+int log_writer_seal(struct log_writer *writer, u32 state);
+
+/* Bytes that the recording takes up so far. */
+u64 log_writer_bytes(const struct log_writer *writer);
+
+#endif

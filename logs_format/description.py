@@ -1,0 +1,154 @@
+"""Read and check events.toml, the description of the log."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+SCALAR_SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
+FIELD_CODINGS = (*SCALAR_SIZES, "uvarint", "svarint", "tsc", "access", "stream_gpa", "bytes")
+EVENT_KIND_LIMIT = 32  # the kind takes five bits of an event's first byte
+
+
+class DescriptionError(Exception):
+    """events.toml contradicts itself."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A named number: a constant or a member of an enumeration."""
+
+    name: str
+    value: int
+    doc: str
+
+
+@dataclass(frozen=True)
+class Member:
+    """A field of a fixed layout; `count` is 1 unless it is an array (`is_array`)."""
+
+    name: str
+    type: str
+    count: int
+    is_array: bool
+    offset: int
+    doc: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A fixed layout; `size` in bytes."""
+
+    name: str
+    doc: str
+    size: int
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of an event, and how it is coded."""
+
+    name: str
+    coding: str
+    doc: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event kind."""
+
+    name: str
+    kind: int
+    doc: str
+    fields: tuple[Field, ...]
+
+    @property
+    def stored_fields(self) -> tuple[Field, ...]:
+        """The fields held in the payload structure; `bytes` are held beside it."""
+        return tuple(field for field in self.fields if field.coding != "bytes")
+
+    @property
+    def bytes_field(self) -> Field | None:
+        """The last field when it is `bytes`."""
+        return self.fields[-1] if self.fields and self.fields[-1].coding == "bytes" else None
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything in events.toml."""
+
+    format_version: int
+    constants: tuple[Value, ...]
+    enums: dict[str, tuple[Value, ...]]
+    layouts: dict[str, Layout]
+    events: tuple[Event, ...]
+
+
+def load(path: Path) -> Description:
+    """Read and check the description; raises DescriptionError or OSError."""
+    with path.open("rb") as file:
+        try:
+            source = tomllib.load(file)
+        except tomllib.TOMLDecodeError as error:
+            raise DescriptionError(f"{path}: {error}") from error
+    layouts: dict[str, Layout] = {}
+    for name, entry in source["struct"].items():
+        layouts[name] = _layout(name, entry, layouts)
+    events = tuple(_event(name, entry) for name, entry in source["event"].items())
+    if len({event.kind for event in events}) != len(events):
+        raise DescriptionError("two events have the same kind")
+    return Description(
+        format_version=source["format_version"],
+        constants=_values(source["constant"]),
+        enums={name: _values(entry) for name, entry in source["enum"].items()},
+        layouts=layouts,
+        events=events,
+    )
+
+
+def _values(entry: dict[str, list[int | str]]) -> tuple[Value, ...]:
+    return tuple(Value(name, int(item[0]), str(item[1])) for name, item in entry.items())
+
+
+def _layout(name: str, entry: dict, known: dict[str, Layout]) -> Layout:  # type: ignore[type-arg]
+    members = []
+    offset = 0
+    for member_name, type_text, doc in entry["fields"]:
+        match = re.fullmatch(r"(\w+)(?:\[(\d+)\])?", type_text)
+        if match is None:
+            raise DescriptionError(f"struct {name}.{member_name}: bad type {type_text!r}")
+        base, count = match[1], int(match[2] or 1)
+        if base in SCALAR_SIZES:
+            size = alignment = SCALAR_SIZES[base]
+        elif base in known:
+            size, alignment = known[base].size, 8
+        else:
+            raise DescriptionError(f"struct {name}.{member_name}: unknown type {base!r}")
+        if offset % alignment:
+            raise DescriptionError(f"struct {name}.{member_name}: not aligned at {offset}")
+        members.append(Member(member_name, base, count, match[2] is not None, offset, doc))
+        offset += size * count
+    if offset != entry["size"]:
+        raise DescriptionError(f"struct {name}: size is {offset}, not {entry['size']}")
+    return Layout(name, entry["doc"], offset, tuple(members))
+
+
+def _event(name: str, entry: dict) -> Event:  # type: ignore[type-arg]
+    fields = tuple(Field(*field) for field in entry["fields"])
+    if not 0 < entry["kind"] < EVENT_KIND_LIMIT:
+        raise DescriptionError(f"event {name}: kind {entry['kind']} is out of range")
+    for position, field in enumerate(fields):
+        if field.coding not in FIELD_CODINGS:
+            raise DescriptionError(f"event {name}.{field.name}: unknown type {field.coding!r}")
+        if field.coding == "bytes" and position != len(fields) - 1:
+            raise DescriptionError(f"event {name}.{field.name}: bytes must be the last field")
+        if field.coding == "stream_gpa" and (
+            not position
+            or fields[position - 1].name != "stream"
+            or fields[-1].coding != "bytes"
+        ):
+            raise DescriptionError(f"event {name}.{field.name}: needs `stream` before it and bytes")
+    return Event(name, entry["kind"], entry["doc"], fields)
