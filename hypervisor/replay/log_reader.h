@@ -14,9 +14,9 @@ struct log_reader {
     u64 next_event;
     u64 branches; /* position of the last event */
     u64 rip;
-    u32 events_left;         /* in the current chunk */
-    struct log_cursor input; /* the rest of its payload */
-    int error;               /* the error that ended reading, or 0 */
+    u32 events_left;                    /* in the current chunk */
+    struct log_cursor input;            /* the rest of its payload */
+    int error;                          /* the error that ended reading, or 0 */
     struct log_recording_header header; /* points into the log */
     struct log_codec codec;
 };

@@ -5,12 +5,12 @@
 
 #include "lib/types.h"
 
-#define LOG_SITES          256
-#define LOG_STREAMS        256
-#define LOG_SNAPSHOT_REGS  (GPR_COUNT + 1) /* the general registers, then RFLAGS */
-#define LOG_SNAPSHOT_NONE  (-1)
-#define LOG_UVARINT_MAX    10
-#define LOG_ADDRESS_LIMIT  BIT(56) /* of an `access` field */
+#define LOG_SITES         256
+#define LOG_STREAMS       256
+#define LOG_SNAPSHOT_REGS (GPR_COUNT + 1) /* the general registers, then RFLAGS */
+#define LOG_SNAPSHOT_NONE (-1)
+#define LOG_UVARINT_MAX   10
+#define LOG_ADDRESS_LIMIT BIT(56) /* of an `access` field */
 
 /* The registers at a position. The position check is a CRC over exactly this layout. */
 struct log_regs {

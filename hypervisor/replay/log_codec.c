@@ -1,0 +1,237 @@
+#include "replay/log_codec.h"
+
+#include "lib/crc32c.h"
+
+/* The first byte of an event: its kind and these. */
+#define PREFIX_KIND  0x1f
+#define PREFIX_SAME  0x20
+#define PREFIX_ASYNC 0x40
+#define PREFIX_FULL  0x80
+
+/* Branches are stored as a difference with one bit for the site beside it. */
+#define BRANCHES_LIMIT BIT(63)
+#define SITE_MISS      1
+
+#define SNAPSHOT_RFLAGS GPR_COUNT
+
+/* The site table's slot of an address: multiplicative hashing spreads neighbours. */
+static u8 site_slot(u64 rip)
+{
+    return (u8)(rip * 0x9e3779b97f4a7c15ULL >> 56);
+}
+
+/* Makes `slot` the site of `rip`. It predicts accesses by the last one anywhere, and no registers.
+ */
+static void site_install(struct log_codec *codec, u8 slot, u64 rip)
+{
+    struct log_site *site = &codec->sites[slot];
+
+    site->rip = rip;
+    site->access = codec->access;
+    site->generation = codec->generation;
+    site->snapshot_generation = codec->generation - 1;
+}
+
+u16 log_position_check(const struct log_regs *regs, u32 out_crc)
+{
+    return (u16)crc32c(crc32c(0, regs, sizeof(*regs)), &out_crc, sizeof(out_crc));
+}
+
+void log_codec_start(struct log_codec *codec, u64 first_branches, u64 first_rip)
+{
+    /* A generation used before must not come back while sites or streams of it are there. */
+    if (++codec->generation == 0) {
+        for (unsigned i = 0; i < LOG_SITES; i++)
+            codec->sites[i].generation = codec->sites[i].snapshot_generation = 0;
+        for (unsigned i = 0; i < LOG_STREAMS; i++)
+            codec->streams[i].generation = 0;
+        codec->generation = 1;
+    }
+    codec->last_snapshot = LOG_SNAPSHOT_NONE;
+    codec->branches = first_branches;
+    codec->rip = first_rip;
+    codec->tsc = 0;
+    codec->access = 0;
+    codec->slot = site_slot(first_rip);
+    site_install(codec, codec->slot, first_rip);
+}
+
+/* The slot whose snapshot predicts the registers at the codec's site, or LOG_SNAPSHOT_NONE. */
+static s16 snapshot_slot(const struct log_codec *codec)
+{
+    if (codec->sites[codec->slot].snapshot_generation == codec->generation)
+        return codec->slot;
+    return codec->last_snapshot;
+}
+
+/* Encodes the registers that differ from their prediction, and remembers them all. */
+static u8 *put_registers(struct log_codec *codec, const struct log_regs *regs, u8 *out)
+{
+    static const u64 zeros[LOG_SNAPSHOT_REGS];
+    s16 predicted = snapshot_slot(codec);
+    const u64 *old = predicted < 0 ? zeros : codec->sites[predicted].snapshot;
+    struct log_site *site = &codec->sites[codec->slot];
+    u64 changed = 0;
+
+    for (unsigned i = 0; i < LOG_SNAPSHOT_REGS; i++) {
+        u64 value = i == SNAPSHOT_RFLAGS ? regs->rflags : regs->gpr[i];
+
+        if (value != old[i])
+            changed |= BIT(i);
+    }
+    out = log_put_uvarint(out, changed);
+    for (unsigned i = 0; i < LOG_SNAPSHOT_REGS; i++) {
+        u64 value = i == SNAPSHOT_RFLAGS ? regs->rflags : regs->gpr[i];
+
+        if (changed & BIT(i))
+            out = log_put_svarint(out, value - old[i]);
+        site->snapshot[i] = value;
+    }
+    site->snapshot_generation = codec->generation;
+    codec->last_snapshot = codec->slot;
+    return out;
+}
+
+static int get_registers(struct log_codec *codec, struct log_cursor *in, struct log_regs *regs)
+{
+    s16 predicted = snapshot_slot(codec);
+    struct log_site *site = &codec->sites[codec->slot];
+    u64 changed = 0;
+    int error = log_get_uvarint(in, &changed);
+
+    if (error)
+        return error;
+    if (changed >> LOG_SNAPSHOT_REGS)
+        return ERR_INVALID;
+    for (unsigned i = 0; i < LOG_SNAPSHOT_REGS; i++) {
+        u64 difference = 0;
+
+        if (changed & BIT(i))
+            error = log_get_svarint(in, &difference);
+        if (error)
+            return error;
+        site->snapshot[i] = (predicted < 0 ? 0 : codec->sites[predicted].snapshot[i]) + difference;
+    }
+    for (unsigned i = 0; i < GPR_COUNT; i++)
+        regs->gpr[i] = site->snapshot[i];
+    regs->rflags = site->snapshot[SNAPSHOT_RFLAGS];
+    site->snapshot_generation = codec->generation;
+    codec->last_snapshot = codec->slot;
+    return 0;
+}
+
+/* Encodes the position relative to the last one, and makes it the last. */
+static u8 *put_position(struct log_codec *codec, const struct log_event *event, u8 *out)
+{
+    u64 rip = event->regs.rip;
+    u64 branches = event->branches - codec->branches;
+    u8 slot = site_slot(rip);
+    const struct log_site *site = &codec->sites[slot];
+
+    if (site->generation == codec->generation && site->rip == rip) {
+        out = log_put_uvarint(out, branches << 1);
+        out = log_put_u8(out, slot);
+    } else {
+        out = log_put_uvarint(out, branches << 1 | SITE_MISS);
+        out = log_put_svarint(out, rip - codec->rip);
+        site_install(codec, slot, rip);
+    }
+    codec->slot = slot;
+    codec->branches = event->branches;
+    codec->rip = rip;
+    return out;
+}
+
+static int get_position(struct log_codec *codec, struct log_cursor *in)
+{
+    u64 branches = 0;
+    int error = log_get_uvarint(in, &branches);
+
+    if (error)
+        return error;
+    if (branches & SITE_MISS) {
+        u64 difference = 0;
+
+        error = log_get_svarint(in, &difference);
+        if (error)
+            return error;
+        codec->rip += difference;
+        codec->slot = site_slot(codec->rip);
+        site_install(codec, codec->slot, codec->rip);
+    } else {
+        error = log_get_u8(in, &codec->slot);
+        if (error)
+            return error;
+        if (codec->sites[codec->slot].generation != codec->generation)
+            return ERR_INVALID;
+        codec->rip = codec->sites[codec->slot].rip;
+    }
+    branches >>= 1;
+    if (codec->branches + branches < branches)
+        return ERR_INVALID;
+    codec->branches += branches;
+    return 0;
+}
+
+int log_encode_event(struct log_codec *codec, const struct log_event *event, u8 *out, u32 *size)
+{
+    const u8 *start = out;
+    bool full = event->full && !event->same_position;
+
+    if (!log_payload_valid(event->kind, &event->payload, event->data_len))
+        return ERR_INVALID;
+    if (!event->same_position &&
+        (event->branches < codec->branches || event->branches - codec->branches >= BRANCHES_LIMIT))
+        return ERR_INVALID;
+
+    out = log_put_u8(out, (u8)(event->kind | (event->same_position ? PREFIX_SAME : 0) |
+                               (event->async ? PREFIX_ASYNC : 0) | (full ? PREFIX_FULL : 0)));
+    if (!event->same_position) {
+        out = put_position(codec, event, out);
+        out = log_put_u16(out, log_position_check(&event->regs, event->out_crc));
+        if (full)
+            out = put_registers(codec, &event->regs, out);
+    }
+    out = log_encode_payload(codec, event->kind, &event->payload, event->data_len, out);
+    if (event->data_len)
+        __builtin_memcpy(out, event->data, event->data_len);
+    *size = (u32)(out - start) + event->data_len;
+    return 0;
+}
+
+int log_decode_event(struct log_codec *codec, struct log_cursor *in, struct log_event *event)
+{
+    u8 prefix = 0;
+    int error = log_get_u8(in, &prefix);
+
+    if (error)
+        return error;
+    *event = (struct log_event){
+        .kind = prefix & PREFIX_KIND,
+        .async = prefix & PREFIX_ASYNC,
+        .same_position = prefix & PREFIX_SAME,
+        .full = prefix & PREFIX_FULL,
+        .has_regs = prefix & PREFIX_FULL,
+    };
+    if (event->same_position && event->full)
+        return ERR_INVALID;
+    if (!event->same_position)
+        error = get_position(codec, in);
+    if (!error && !event->same_position)
+        error = log_get_u16(in, &event->check);
+    if (!error && event->full)
+        error = get_registers(codec, in, &event->regs);
+    if (error)
+        return error;
+    event->branches = codec->branches;
+    event->regs.rip = codec->rip;
+
+    error = log_decode_payload(codec, event->kind, in, &event->payload, &event->data_len);
+    if (error)
+        return error;
+    if ((size_t)(in->end - in->next) < event->data_len)
+        return ERR_TRUNCATED;
+    event->data = in->next;
+    in->next += event->data_len;
+    return 0;
+}

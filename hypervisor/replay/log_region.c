@@ -1,0 +1,50 @@
+#include "replay/log_region.h"
+
+#include "lib/crc32c.h"
+#include "lib/string.h"
+
+#define STATIC_SIZE offsetof(struct log_region_header, crc32c)
+
+int log_region_format(void *region, u64 size, const struct log_region_params *params)
+{
+    struct log_region_header *header = region;
+    u64 console_size = params->console_size ? params->console_size : LOG_CONSOLE_SIZE_DEFAULT;
+
+    if (((uintptr_t)region & PAGE_MASK) || console_size < PAGE_SIZE ||
+        (console_size & (console_size - 1)))
+        return ERR_INVALID;
+    if (size < PAGE_SIZE || size - PAGE_SIZE < console_size ||
+        size - PAGE_SIZE - console_size < LOG_CHUNK_PAYLOAD_MAX)
+        return ERR_NO_SPACE;
+
+    memset(header, 0, PAGE_SIZE);
+    header->format_version = LOG_FORMAT_VERSION;
+    header->static_size = STATIC_SIZE;
+    header->recording_id = params->recording_id;
+    header->region_size = size;
+    header->console_offset = PAGE_SIZE;
+    header->console_size = console_size;
+    header->chunks_offset = PAGE_SIZE + console_size;
+    header->chunks_size = size - header->chunks_offset;
+    header->mode = params->mode;
+    header->state = LOG_REGION_STATE_EMPTY;
+    header->magic = LOG_REGION_MAGIC;
+    header->crc32c = crc32c(0, header, STATIC_SIZE);
+    return 0;
+}
+
+void log_region_set_state(void *region, u32 state)
+{
+    struct log_region_header *header = region;
+
+    header->state = state;
+}
+
+void log_console_put(void *region, u8 byte)
+{
+    struct log_region_header *header = region;
+    u8 *ring = (u8 *)region + header->console_offset;
+
+    ring[header->console_head & (header->console_size - 1)] = byte;
+    header->console_head++;
+}

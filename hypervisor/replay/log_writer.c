@@ -1,0 +1,210 @@
+#include "replay/log_writer.h"
+
+#include "lib/crc32c.h"
+#include "lib/string.h"
+
+#define CHUNK_CRC_SIZE offsetof(struct log_chunk_header, crc32c)
+
+/* Kept back so that the END event always fits: it may need a chunk of its own. */
+#define END_RESERVE                                                                                \
+    (2 * (sizeof(struct log_chunk_header) + LOG_CHUNK_ALIGN) + LOG_EVENT_OVERHEAD_MAX +            \
+     sizeof(struct log_final_state))
+
+/* What a tool finds after a reset is in the order in which it was stored: x86 keeps stores in
+ * order, this keeps the compiler from reordering them. */
+static inline void store_barrier(void)
+{
+    __asm__ volatile("" : : : "memory");
+}
+
+static u8 *chunk_area(const struct log_writer *writer)
+{
+    return (u8 *)writer->region + writer->region->chunks_offset;
+}
+
+/* Bytes of the chunk area that neither a completed nor the open chunk uses. */
+static u64 room_left(const struct log_writer *writer)
+{
+    u64 used = writer->region->chunk_bytes;
+
+    if (writer->chunk)
+        used += ALIGN_UP(sizeof(*writer->chunk) + writer->used, LOG_CHUNK_ALIGN);
+    return used < writer->region->chunks_size ? writer->region->chunks_size - used : 0;
+}
+
+int log_writer_open(struct log_writer *writer, void *region)
+{
+    struct log_region_header *header = region;
+
+    if (header->magic != LOG_REGION_MAGIC || header->format_version != LOG_FORMAT_VERSION ||
+        header->state != LOG_REGION_STATE_EMPTY)
+        return ERR_INVALID;
+    memset(writer, 0, sizeof(*writer));
+    writer->region = header;
+    header->state = LOG_REGION_STATE_RECORDING;
+    return 0;
+}
+
+/* Opens a chunk. The caller has checked that there is room for its header. */
+static void chunk_open(struct log_writer *writer, u16 kind, u64 branches, u64 rip)
+{
+    struct log_region_header *region = writer->region;
+    struct log_chunk_header *chunk = (void *)(chunk_area(writer) + region->chunk_bytes);
+
+    *chunk = (struct log_chunk_header){
+        .magic = LOG_CHUNK_MAGIC_OPEN,
+        .format_version = LOG_FORMAT_VERSION,
+        .kind = kind,
+        .recording_id = region->recording_id,
+        .first_event = writer->next_event,
+        .first_branches = branches,
+        .first_rip = rip,
+        .seq = region->next_seq,
+    };
+    writer->chunk = chunk;
+    writer->payload = (u8 *)(chunk + 1);
+    writer->used = 0;
+    writer->chunk_events = 0;
+    log_codec_start(&writer->codec, branches, rip);
+}
+
+/* Tells tools how much of the open chunk is whole, in one store. */
+static void publish_open_chunk(struct log_writer *writer)
+{
+    store_barrier();
+    writer->region->open_chunk = (u64)writer->chunk_events << 32 | writer->used;
+}
+
+static void chunk_close(struct log_writer *writer)
+{
+    struct log_region_header *region = writer->region;
+    struct log_chunk_header *chunk = writer->chunk;
+    u64 size = sizeof(*chunk) + writer->used;
+    u64 padded = ALIGN_UP(size, LOG_CHUNK_ALIGN);
+    struct log_chunk_header closed = *chunk;
+
+    closed.magic = LOG_CHUNK_MAGIC;
+    closed.payload_len = writer->used;
+    closed.event_count = writer->chunk_events;
+    closed.crc32c = crc32c(crc32c(0, &closed, CHUNK_CRC_SIZE), writer->payload, writer->used);
+    memset((u8 *)chunk + size, 0, padded - size);
+    *chunk = closed;
+    store_barrier();
+    /* Were the machine reset between these stores, the chunk would still be found by its magic. */
+    region->open_chunk = 0;
+    region->next_seq++;
+    region->event_count += writer->chunk_events;
+    region->chunk_bytes += padded;
+    writer->chunk = NULL;
+}
+
+/* Appends an item to the open chunk; false when it is too large. */
+static bool put_item(struct log_writer *writer, u32 tag, const void *value, u64 length)
+{
+    struct log_item_header item = {.tag = tag, .length = (u32)length};
+    u64 padded = ALIGN_UP(length, LOG_CHUNK_ALIGN);
+    u8 *out = writer->payload + writer->used;
+
+    if (length > LOG_CHUNK_PAYLOAD_MAX ||
+        writer->used + sizeof(item) + padded > LOG_CHUNK_PAYLOAD_MAX ||
+        sizeof(item) + padded > room_left(writer))
+        return false;
+    memcpy(out, &item, sizeof(item));
+    if (length)
+        memcpy(out + sizeof(item), value, length);
+    memset(out + sizeof(item) + length, 0, padded - length);
+    writer->used += (u32)(sizeof(item) + padded);
+    return true;
+}
+
+static bool put_text(struct log_writer *writer, u32 tag, const struct log_text *text)
+{
+    return put_item(writer, tag, text->text, text->length);
+}
+
+int log_write_header(struct log_writer *writer, const struct log_recording_header *header)
+{
+    if (writer->region->next_seq || writer->chunk ||
+        room_left(writer) < sizeof(struct log_chunk_header))
+        return ERR_INVALID;
+    chunk_open(writer, LOG_CHUNK_KIND_HEADER, 0, 0);
+
+    bool fits =
+        put_item(writer, LOG_HEADER_ITEM_MACHINE, &header->machine, sizeof(header->machine)) &&
+        put_text(writer, LOG_HEADER_ITEM_MONITOR_VERSION, &header->monitor_version) &&
+        put_text(writer, LOG_HEADER_ITEM_BOARD, &header->board) &&
+        put_text(writer, LOG_HEADER_ITEM_CPU_BRAND, &header->cpu_brand) &&
+        put_text(writer, LOG_HEADER_ITEM_COMMAND_LINE, &header->command_line) &&
+        put_item(writer, LOG_HEADER_ITEM_IMAGES, header->images,
+                 (u64)header->images_count * sizeof(*header->images)) &&
+        put_item(writer, LOG_HEADER_ITEM_CPUID, header->cpuid,
+                 (u64)header->cpuid_count * sizeof(*header->cpuid)) &&
+        put_item(writer, LOG_HEADER_ITEM_E820, header->e820,
+                 (u64)header->e820_count * sizeof(*header->e820));
+
+    if (!fits) {
+        writer->chunk = NULL;
+        return ERR_INVALID;
+    }
+    chunk_close(writer);
+    return 0;
+}
+
+int log_write(struct log_writer *writer, const struct log_event *event)
+{
+    u64 branches = event->same_position ? writer->branches : event->branches;
+    u64 rip = event->same_position ? writer->rip : event->regs.rip;
+    u64 needed = (u64)LOG_EVENT_OVERHEAD_MAX + event->data_len;
+    u64 reserved = event->kind == LOG_EVENT_END ? 0 : END_RESERVE;
+    u32 size = 0;
+    int error;
+
+    if (!writer->region->next_seq || event->data_len > LOG_EVENT_DATA_MAX ||
+        branches < writer->branches)
+        return ERR_INVALID;
+    if (writer->chunk && writer->used + needed > LOG_CHUNK_PAYLOAD_TARGET)
+        log_flush(writer);
+    if (!writer->chunk) {
+        if (room_left(writer) < sizeof(struct log_chunk_header) + needed + reserved)
+            return ERR_NO_SPACE;
+        chunk_open(writer, LOG_CHUNK_KIND_EVENTS, branches, rip);
+    } else if (room_left(writer) < needed + reserved) {
+        return ERR_NO_SPACE;
+    }
+
+    error = log_encode_event(&writer->codec, event, writer->payload + writer->used, &size);
+    if (error) {
+        /* An empty chunk would keep this event's position. */
+        if (!writer->chunk_events)
+            writer->chunk = NULL;
+        return error;
+    }
+    writer->used += size;
+    writer->chunk_events++;
+    writer->next_event++;
+    writer->branches = branches;
+    writer->rip = rip;
+    publish_open_chunk(writer);
+    return 0;
+}
+
+int log_flush(struct log_writer *writer)
+{
+    if (writer->chunk)
+        chunk_close(writer);
+    return 0;
+}
+
+int log_writer_seal(struct log_writer *writer, u32 state)
+{
+    log_flush(writer);
+    log_region_set_state(writer->region, state);
+    return 0;
+}
+
+u64 log_writer_bytes(const struct log_writer *writer)
+{
+    u64 bytes = writer->region->chunk_bytes;
+
+    return writer->chunk ? bytes + sizeof(*writer->chunk) + writer->used : bytes;
+}
