@@ -23,7 +23,8 @@
 /* What the engine needs of its surroundings; ctx is passed through. */
 struct dma_env {
     void *ctx;
-    /* Guest RAM, all of the range or nothing: 0, or ERR_FAULT outside RAM. */
+    /* Guest RAM, all of the range or nothing: 0, or ERR_FAULT outside RAM. len is never 0 and
+     * gpa + len never wraps. */
     int (*guest_read)(void *ctx, u64 gpa, void *buf, u32 len);
     int (*guest_write)(void *ctx, u64 gpa, const void *buf, u32 len);
     /* Log one DMA write; called right after the guest_write that succeeded. */
@@ -51,13 +52,14 @@ struct dma_ring {
     const struct dma_ring_profile *profile;
     u32 index;
     u64 guest_base; /* as written by the guest */
-    u32 length;
-    u32 count; /* 0: not set up, or refused */
+    u32 count;      /* 0: not set up, or refused */
     u32 next, posted;
-    u32 guest_head, guest_tail; /* as written by the guest */
-    bool tail_withheld;         /* guest_tail came before the ring had a length */
+    u32 guest_tail;     /* as written by the guest */
+    bool tail_withheld; /* guest_tail came before the ring had a length */
     bool enabled;
-    u32 buffer_size;
+    bool programmed;      /* the device was given the shadow ring since its reset */
+    u32 buffer_size;      /* RX: bytes */
+    u32 buffer_size_bits; /* RX: the register's bits that say so */
 
     u8 *descriptors; /* shadow ring */
     u64 descriptors_phys;
@@ -95,7 +97,7 @@ u64 dma_on_register_write(struct dma_device *device, u32 reg, u8 size, u64 value
 /* After a register was read from the device: harvests, and returns what the guest sees. */
 u64 dma_on_register_read(struct dma_device *device, u32 reg, u8 size, u64 value_from_device);
 
-/* The same for an access at `port` bytes into the I/O BAR. */
+/* The same for an access at `port` bytes into the I/O BAR. Linux resets the 82540EM this way. */
 u64 dma_on_port_write(struct dma_device *device, u16 port, u8 size, u64 value, bool *forward);
 u64 dma_on_port_read(struct dma_device *device, u16 port, u8 size, u64 value_from_device);
 

@@ -63,8 +63,8 @@ struct dma_ring_profile {
     struct dma_field address;
     struct dma_field payload_length; /* RX */
     struct dma_bit done;
-    struct dma_bit report; /* descriptors without this bit are never written back */
-    struct dma_bit end_of_packet;
+    struct dma_bit report;        /* descriptors without this bit are never written back */
+    struct dma_bit end_of_packet; /* RX */
     struct dma_field write_back;  /* any width: the bytes that the device changes */
     bool null_address_is_skipped; /* RX: no data is stored where the address is 0 */
 
@@ -80,14 +80,22 @@ struct dma_ring_profile {
     u32 form_count;
 };
 
+/* A second address of a register. */
+struct dma_alias {
+    u32 alias;
+    u32 reg;
+};
+
 struct dma_profile {
     const char *name;
     u16 vendor;
     const u16 *devices;
     u32 device_count;
     u32 bar;           /* the memory BAR that holds the registers */
-    u32 register_size; /* bytes of it */
+    u32 register_size; /* bytes of it, a power of two */
     struct dma_register_bits reset;
+    const struct dma_alias *aliases;
+    u32 alias_count;
 
     /* An I/O BAR with an address and a data port that reach the same registers. */
     bool has_io_window;

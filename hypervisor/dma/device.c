@@ -1,0 +1,149 @@
+#include "dma/ring.h"
+#include "lib/string.h"
+
+static u64 descriptors_room(const struct dma_ring_profile *ring)
+{
+    return ALIGN_UP((u64)ring->max_count * ring->descriptor_size, PAGE_SIZE);
+}
+
+static u64 addresses_room(const struct dma_ring_profile *ring)
+{
+    return ring->direction == DMA_RX ? ALIGN_UP((u64)ring->max_count * sizeof(u64), PAGE_SIZE) : 0;
+}
+
+u64 dma_shadow_minimum(const struct dma_profile *profile)
+{
+    u64 size = 0;
+
+    for (u32 i = 0; i < profile->ring_count; i++) {
+        const struct dma_ring_profile *ring = &profile->rings[i];
+
+        size += descriptors_room(ring) + addresses_room(ring);
+        if (ring->direction == DMA_RX) {
+            size += ALIGN_UP(ring->buffer_size_max, PAGE_SIZE);
+        }
+    }
+    return size;
+}
+
+static u32 rx_ring_count(const struct dma_profile *profile)
+{
+    u32 count = 0;
+
+    for (u32 i = 0; i < profile->ring_count; i++) {
+        count += profile->rings[i].direction == DMA_RX;
+    }
+    return count;
+}
+
+static bool profile_is_sane(const struct dma_profile *profile)
+{
+    if (profile->ring_count == 0 || profile->ring_count > DMA_MAX_RINGS) {
+        return false;
+    }
+    for (u32 i = 0; i < profile->ring_count; i++) {
+        if (profile->rings[i].descriptor_size == 0 ||
+            profile->rings[i].descriptor_size > DMA_MAX_DESCRIPTOR_SIZE) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int dma_device_init(struct dma_device *device, const struct dma_profile *profile,
+                    const struct dma_env *env, void *shadow_virt, u64 shadow_phys, u64 shadow_size)
+{
+    u64 offset = 0, buffers_size;
+
+    if (!profile_is_sane(profile)) {
+        return ERR_INVALID;
+    }
+    if (shadow_size < dma_shadow_minimum(profile)) {
+        return ERR_NO_SPACE;
+    }
+    memset(device, 0, sizeof(*device));
+    memset(shadow_virt, 0, shadow_size);
+    device->profile = profile;
+    device->env = *env;
+    for (u32 i = 0; i < profile->ring_count; i++) {
+        struct dma_ring *ring = &device->rings[i];
+
+        ring->profile = &profile->rings[i];
+        ring->index = i;
+        ring->descriptors = (u8 *)shadow_virt + offset;
+        ring->descriptors_phys = shadow_phys + offset;
+        offset += descriptors_room(ring->profile);
+        ring->guest_buffers = (u64 *)((u8 *)shadow_virt + offset);
+        offset += addresses_room(ring->profile);
+    }
+    buffers_size = (shadow_size - offset) / (rx_ring_count(profile) ? rx_ring_count(profile) : 1);
+    buffers_size &= ~PAGE_MASK;
+    for (u32 i = 0; i < profile->ring_count; i++) {
+        struct dma_ring *ring = &device->rings[i];
+
+        if (ring->profile->direction == DMA_RX) {
+            ring->buffers = (u8 *)shadow_virt + offset;
+            ring->buffers_phys = shadow_phys + offset;
+            ring->buffers_size = buffers_size;
+            offset += buffers_size;
+        }
+    }
+    dma_reset(device);
+    return 0;
+}
+
+u32 dma_buffer_size(const struct dma_ring_profile *profile, u32 bits)
+{
+    for (u32 i = 0; i < profile->buffer_size_count; i++) {
+        if (profile->buffer_sizes[i].value == bits) {
+            return profile->buffer_sizes[i].bytes;
+        }
+    }
+    return profile->buffer_size_max;
+}
+
+int dma_harvest(struct dma_device *device)
+{
+    int completed = 0;
+
+    for (u32 i = 0; i < device->profile->ring_count; i++) {
+        completed += dma_ring_harvest(device, &device->rings[i]);
+    }
+    return completed;
+}
+
+bool dma_outstanding(const struct dma_device *device)
+{
+    for (u32 i = 0; i < device->profile->ring_count; i++) {
+        if (dma_ring_owned(&device->rings[i]) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void dma_reset(struct dma_device *device)
+{
+    for (u32 i = 0; i < device->profile->ring_count; i++) {
+        struct dma_ring *ring = &device->rings[i];
+
+        ring->guest_base = 0;
+        ring->count = 0;
+        ring->next = 0;
+        ring->posted = 0;
+        ring->guest_tail = 0;
+        ring->tail_withheld = false;
+        ring->enabled = false;
+        ring->programmed = false;
+        ring->buffer_size_bits = 0;
+        ring->buffer_size = dma_buffer_size(ring->profile, 0);
+    }
+}
+
+const char *dma_take_error(struct dma_device *device)
+{
+    const char *error = device->error;
+
+    device->error = NULL;
+    return error;
+}

@@ -1,0 +1,381 @@
+/* The guest's accesses to the device's registers, as far as they concern rings. */
+#include "dma/ring.h"
+
+static void device_write(struct dma_device *device, u32 reg, u64 value)
+{
+    device->env.device_write(device->env.ctx, reg, 4, value);
+}
+
+static void refuse(struct dma_device *device, bool *forward)
+{
+    device->stats.refused_writes++;
+    *forward = false;
+}
+
+/* The device does not re-read what it has begun to work on, and its manual leaves a change of the
+ * ring under its feet undefined. */
+static bool is_busy(struct dma_device *device, struct dma_ring *ring)
+{
+    dma_ring_harvest(device, ring);
+    return ring->enabled && dma_ring_owned(ring) != 0;
+}
+
+static void note_error(struct dma_device *device, const char *text)
+{
+    if (device->error == NULL) {
+        device->error = text;
+    }
+}
+
+static void note_post_error(struct dma_device *device, int error)
+{
+    if (error == ERR_NO_SPACE) {
+        note_error(device, "ring too large: its buffers do not fit the DMA shadow area; use fewer "
+                           "descriptors or smaller buffers in the guest's driver");
+    }
+}
+
+/* After base, head or buffer size changed. */
+static void repost_owned(struct dma_device *device, struct dma_ring *ring)
+{
+    int error;
+
+    if (dma_ring_owned(ring) == 0) {
+        return;
+    }
+    error = dma_ring_repost(device, ring, ring->posted);
+    if (error < 0) {
+        note_post_error(device, error);
+        device_write(device, ring->profile->tail, ring->posted);
+    }
+}
+
+static u64 set_base(struct dma_device *device, struct dma_ring *ring, bool high, u64 value,
+                    bool *forward)
+{
+    u64 align_bits = ring->profile->base_align - 1;
+
+    if (is_busy(device, ring)) {
+        refuse(device, forward);
+        return value;
+    }
+    if (high) {
+        ring->guest_base = (ring->guest_base & 0xffffffff) | value << 32;
+    } else {
+        ring->guest_base = (ring->guest_base & ~0xffffffffULL) | (value & ~align_bits);
+    }
+    repost_owned(device, ring);
+    return high ? ring->descriptors_phys >> 32
+                : (ring->descriptors_phys & 0xffffffff) | (value & align_bits);
+}
+
+static void forget_position(struct dma_device *device, struct dma_ring *ring)
+{
+    if (ring->next != 0 || ring->posted != 0) {
+        ring->next = 0;
+        ring->posted = 0;
+        device_write(device, ring->profile->head, 0);
+        device_write(device, ring->profile->tail, 0);
+    }
+}
+
+static void post_withheld_tail(struct dma_device *device, struct dma_ring *ring, u64 length,
+                               bool *forward)
+{
+    int error = dma_ring_repost(device, ring, ring->guest_tail);
+
+    ring->tail_withheld = false;
+    if (error < 0) {
+        note_post_error(device, error);
+        device->stats.refused_writes++;
+        return;
+    }
+    device_write(device, ring->profile->length, length);
+    device_write(device, ring->profile->tail, ring->guest_tail);
+    *forward = false;
+}
+
+static u64 set_length(struct dma_device *device, struct dma_ring *ring, u64 value, bool *forward)
+{
+    u64 count = (value & ring->profile->length_mask) / ring->profile->descriptor_size;
+
+    if (is_busy(device, ring)) {
+        refuse(device, forward);
+        return value;
+    }
+    if (count > ring->profile->max_count) {
+        note_error(device, "ring too large: more descriptors than the DMA profile's max_count");
+        ring->count = 0;
+        forget_position(device, ring);
+        return 0;
+    }
+    ring->count = (u32)count;
+    if (ring->tail_withheld && ring->count != 0) {
+        post_withheld_tail(device, ring, value, forward);
+    } else if (ring->next >= ring->count || ring->posted >= ring->count) {
+        forget_position(device, ring);
+    } else {
+        repost_owned(device, ring);
+    }
+    return value;
+}
+
+static u64 set_head(struct dma_device *device, struct dma_ring *ring, u64 value, bool *forward)
+{
+    bool valid = value == 0 || value < ring->count;
+
+    if (!valid || is_busy(device, ring)) {
+        refuse(device, forward);
+        return value;
+    }
+    ring->next = (u32)value;
+    repost_owned(device, ring);
+    return value;
+}
+
+static u64 set_tail(struct dma_device *device, struct dma_ring *ring, u64 value, bool *forward)
+{
+    int error;
+
+    device->stats.doorbells++;
+    ring->guest_tail = (u32)value;
+    if (ring->count == 0) {
+        /* Some drivers write the tail before the length. */
+        ring->tail_withheld = value != 0;
+        *forward = value == 0;
+        return value;
+    }
+    error = dma_ring_post(device, ring, (u32)value);
+    if (error < 0) {
+        note_post_error(device, error);
+        refuse(device, forward);
+    }
+    return value;
+}
+
+static u64 set_buffer_size(struct dma_device *device, struct dma_ring *ring, u64 value)
+{
+    u32 mask = ring->profile->buffer_size.mask;
+    u32 bits = (u32)value & mask;
+
+    if (bits == ring->buffer_size_bits) {
+        return value;
+    }
+    if (is_busy(device, ring)) {
+        device->stats.refused_writes++;
+        return (value & ~(u64)mask) | ring->buffer_size_bits;
+    }
+    ring->buffer_size_bits = bits;
+    ring->buffer_size = dma_buffer_size(ring->profile, bits);
+    repost_owned(device, ring);
+    return value;
+}
+
+static bool device_has_shadow_base(struct dma_device *device, const struct dma_ring *ring)
+{
+    const struct dma_ring_profile *profile = ring->profile;
+    u64 low = device->env.device_read(device->env.ctx, profile->base_lo, 4);
+    u64 high = device->env.device_read(device->env.ctx, profile->base_hi, 4);
+
+    return (low & ~(u64)(profile->base_align - 1)) == (ring->descriptors_phys & 0xffffffff) &&
+           high == ring->descriptors_phys >> 32;
+}
+
+/* A guest may enable a ring that it never set up, and what it wrote during a reset is lost: the
+ * device must not be left with an address that is not the shadow's. */
+static void set_enable(struct dma_device *device, struct dma_ring *ring, u64 value)
+{
+    const struct dma_ring_profile *profile = ring->profile;
+
+    ring->enabled = (value & profile->enable.mask) != 0;
+    if (!ring->enabled || (ring->programmed && device_has_shadow_base(device, ring))) {
+        return;
+    }
+    device_write(device, profile->base_lo, ring->descriptors_phys & 0xffffffff);
+    device_write(device, profile->base_hi, ring->descriptors_phys >> 32);
+    device_write(device, profile->length, (u64)ring->count * profile->descriptor_size);
+    device_write(device, profile->head, ring->next);
+    device_write(device, profile->tail, ring->posted);
+    ring->programmed = true;
+}
+
+static u64 write_ring(struct dma_device *device, struct dma_ring *ring, u32 reg, u64 value,
+                      bool *forward)
+{
+    const struct dma_ring_profile *profile = ring->profile;
+
+    if (reg == profile->buffer_size.reg && profile->buffer_size.mask != 0) {
+        value = set_buffer_size(device, ring, value);
+    }
+    if (reg == profile->enable.reg && profile->enable.mask != 0) {
+        set_enable(device, ring, value);
+    }
+    if (reg == profile->base_lo || reg == profile->base_hi) {
+        return set_base(device, ring, reg == profile->base_hi, value, forward);
+    }
+    if (reg == profile->length) {
+        return set_length(device, ring, value, forward);
+    }
+    if (reg == profile->head) {
+        return set_head(device, ring, value, forward);
+    }
+    if (reg == profile->tail) {
+        return set_tail(device, ring, value, forward);
+    }
+    return value;
+}
+
+static u32 canonical(const struct dma_profile *profile, u32 reg)
+{
+    for (u32 i = 0; i < profile->alias_count; i++) {
+        if (profile->aliases[i].alias == reg) {
+            return profile->aliases[i].reg;
+        }
+    }
+    return reg;
+}
+
+static u64 write_dword(struct dma_device *device, u32 reg, u64 value, bool *forward)
+{
+    const struct dma_profile *profile = device->profile;
+
+    reg = canonical(profile, reg);
+    if (reg == profile->reset.reg && (value & profile->reset.mask) != 0) {
+        dma_harvest(device);
+        dma_reset(device);
+        return value;
+    }
+    for (u32 i = 0; i < profile->ring_count; i++) {
+        value = write_ring(device, &device->rings[i], reg, value, forward);
+    }
+    return value;
+}
+
+static u64 write_qword(struct dma_device *device, u32 reg, u64 value, bool *forward)
+{
+    bool forward_low = true, forward_high = true;
+    u64 low = write_dword(device, reg, value & 0xffffffff, &forward_low);
+    u64 high = write_dword(device, reg + 4, value >> 32, &forward_high);
+
+    *forward = forward_low && forward_high;
+    if (forward_low && !forward_high) {
+        device_write(device, reg, low);
+    } else if (forward_high && !forward_low) {
+        device_write(device, reg + 4, high);
+    }
+    return high << 32 | low;
+}
+
+static bool is_ring_register(const struct dma_ring_profile *ring, u32 reg)
+{
+    return reg == ring->base_lo || reg == ring->base_hi || reg == ring->length ||
+           reg == ring->head || reg == ring->tail ||
+           (ring->enable.mask != 0 && reg == ring->enable.reg) ||
+           (ring->buffer_size.mask != 0 && reg == ring->buffer_size.reg);
+}
+
+static bool is_known_register(const struct dma_profile *profile, u32 reg)
+{
+    reg = canonical(profile, reg);
+    if (profile->reset.mask != 0 && reg == profile->reset.reg) {
+        return true;
+    }
+    for (u32 i = 0; i < profile->ring_count; i++) {
+        if (is_ring_register(&profile->rings[i], reg)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+u64 dma_on_register_write(struct dma_device *device, u32 reg, u8 size, u64 value, bool *forward)
+{
+    *forward = true;
+    if (reg % 4 == 0 && size == 8) {
+        return write_qword(device, reg, value, forward);
+    }
+    if (reg % 4 == 0 && size == 4) {
+        return write_dword(device, reg, value & 0xffffffff, forward);
+    }
+    /* A part of a register, or parts of several. */
+    for (u32 dword = reg & ~3U; dword < reg + size; dword += 4) {
+        if (is_known_register(device->profile, dword)) {
+            refuse(device, forward);
+            break;
+        }
+    }
+    return value;
+}
+
+/* The 32-bit register as the guest sees it. */
+static u32 guest_view(const struct dma_device *device, u32 reg, u32 value)
+{
+    reg = canonical(device->profile, reg);
+    for (u32 i = 0; i < device->profile->ring_count; i++) {
+        const struct dma_ring *ring = &device->rings[i];
+        u32 align_bits = ring->profile->base_align - 1;
+
+        if (reg == ring->profile->base_lo) {
+            return (u32)ring->guest_base | (value & align_bits);
+        }
+        if (reg == ring->profile->base_hi) {
+            return (u32)(ring->guest_base >> 32);
+        }
+        if (reg == ring->profile->tail && ring->tail_withheld) {
+            return ring->guest_tail;
+        }
+    }
+    return value;
+}
+
+u64 dma_on_register_read(struct dma_device *device, u32 reg, u8 size, u64 value_from_device)
+{
+    u64 result = 0;
+
+    dma_harvest(device);
+    /* Byte by byte: an access may be a part of a register, or parts of several. */
+    for (u32 i = 0; i < size; i++) {
+        u32 shift = 8 * ((reg + i) % 4);
+        u32 byte = (u32)(value_from_device >> (8 * i)) & 0xff;
+        u32 seen = guest_view(device, (reg + i) & ~3U, byte << shift);
+
+        result |= (u64)(seen >> shift & 0xff) << (8 * i);
+    }
+    return result;
+}
+
+static u32 io_window_register(const struct dma_device *device)
+{
+    return device->io_register & (device->profile->register_size - 1);
+}
+
+u64 dma_on_port_write(struct dma_device *device, u16 port, u8 size, u64 value, bool *forward)
+{
+    const struct dma_profile *profile = device->profile;
+
+    *forward = true;
+    if (!profile->has_io_window) {
+        return value;
+    }
+    if (port == profile->io_address && size == 4) {
+        device->io_register = (u32)value;
+        return io_window_register(device);
+    }
+    if (port == profile->io_data && size == 4) {
+        return dma_on_register_write(device, io_window_register(device), size, value, forward);
+    }
+    /* Devices differ in what these reach. */
+    refuse(device, forward);
+    return value;
+}
+
+u64 dma_on_port_read(struct dma_device *device, u16 port, u8 size, u64 value_from_device)
+{
+    const struct dma_profile *profile = device->profile;
+
+    if (!profile->has_io_window || port != profile->io_data) {
+        dma_harvest(device);
+        return value_from_device;
+    }
+    return dma_on_register_read(device, io_window_register(device), size, value_from_device);
+}

@@ -1,0 +1,290 @@
+#include "dma/ring.h"
+#include "lib/string.h"
+
+/* Guest descriptors are read in batches of at most this many bytes. */
+#define BATCH_SIZE 256
+
+static u64 get_field(const u8 *descriptor, struct dma_field field)
+{
+    u64 value = 0;
+
+    for (u32 i = 0; i < field.width; i++) {
+        value |= (u64)descriptor[field.offset + i] << (8 * i);
+    }
+    return value;
+}
+
+static void put_field(u8 *descriptor, struct dma_field field, u64 value)
+{
+    for (u32 i = 0; i < field.width; i++) {
+        descriptor[field.offset + i] = (u8)(value >> (8 * i));
+    }
+}
+
+static u32 wrap(const struct dma_ring *ring, u32 index)
+{
+    return index >= ring->count ? index - ring->count : index;
+}
+
+static u32 distance(const struct dma_ring *ring, u32 from, u32 to)
+{
+    return wrap(ring, to + ring->count - from);
+}
+
+static u8 *shadow_descriptor(const struct dma_ring *ring, u32 index)
+{
+    return ring->descriptors + (u64)index * ring->profile->descriptor_size;
+}
+
+/* The device sets this byte after it wrote all the rest. */
+static bool is_done(const struct dma_ring *ring, u32 index)
+{
+    const u8 *status = shadow_descriptor(ring, index) + ring->profile->done.offset;
+
+    return (__atomic_load_n(status, __ATOMIC_ACQUIRE) & ring->profile->done.mask) != 0;
+}
+
+static bool reports(const struct dma_ring *ring, u32 index)
+{
+    struct dma_bit report = ring->profile->report;
+
+    return report.mask == 0 || (shadow_descriptor(ring, index)[report.offset] & report.mask) != 0;
+}
+
+static bool guest_range_is_sane(u64 gpa, u32 len)
+{
+    return gpa + len - 1 >= gpa;
+}
+
+static int read_guest(struct dma_device *device, u64 gpa, void *buf, u32 len)
+{
+    if (!guest_range_is_sane(gpa, len) ||
+        device->env.guest_read(device->env.ctx, gpa, buf, len) < 0) {
+        device->stats.guest_faults++;
+        return ERR_FAULT;
+    }
+    return 0;
+}
+
+static int write_guest(struct dma_device *device, u8 stream, u64 gpa, const void *data, u32 len)
+{
+    if (!guest_range_is_sane(gpa, len) ||
+        device->env.guest_write(device->env.ctx, gpa, data, len) < 0) {
+        device->stats.guest_faults++;
+        return ERR_FAULT;
+    }
+    device->env.emit(device->env.ctx, stream, gpa, data, len);
+    return 0;
+}
+
+u32 dma_ring_owned(const struct dma_ring *ring)
+{
+    return ring->count ? distance(ring, ring->next, ring->posted) : 0;
+}
+
+static void point_to_shadow_buffer(struct dma_ring *ring, u32 index, u8 *descriptor)
+{
+    const struct dma_ring_profile *profile = ring->profile;
+    u64 guest_buffer = get_field(descriptor, profile->address);
+
+    ring->guest_buffers[index] = guest_buffer;
+    if (guest_buffer != 0 || !profile->null_address_is_skipped) {
+        put_field(descriptor, profile->address,
+                  ring->buffers_phys + (u64)index * ring->buffer_size);
+    }
+}
+
+/* The device reads a transmit buffer where it is, so it must be guest RAM: the monitor's memory is
+ * not to be sent. Both ends are enough, the monitor being larger than any one buffer. */
+static void check_transmit_buffer(struct dma_device *device, struct dma_ring *ring, u8 *descriptor)
+{
+    const struct dma_ring_profile *profile = ring->profile;
+    const struct dma_field word_field = {(u8)profile->form_offset, 4};
+    u32 word = (u32)get_field(descriptor, word_field);
+    u64 address = get_field(descriptor, profile->address);
+    u8 probe;
+
+    for (u32 i = 0; i < profile->form_count; i++) {
+        const struct dma_form *form = &profile->forms[i];
+        u32 length = word & form->length_mask;
+
+        if ((word & form->mask) != form->value) {
+            continue;
+        }
+        if (length != 0 &&
+            (read_guest(device, address, &probe, 1) < 0 || !guest_range_is_sane(address, length) ||
+             read_guest(device, address + length - 1, &probe, 1) < 0)) {
+            put_field(descriptor, word_field, word & ~form->length_mask);
+            put_field(descriptor, profile->address, ring->descriptors_phys);
+        }
+        return;
+    }
+}
+
+static void post_one(struct dma_device *device, struct dma_ring *ring, u32 index, u8 *descriptor)
+{
+    const struct dma_ring_profile *profile = ring->profile;
+
+    if (profile->direction == DMA_RX) {
+        point_to_shadow_buffer(ring, index, descriptor);
+    } else {
+        check_transmit_buffer(device, ring, descriptor);
+    }
+    descriptor[profile->done.offset] &= (u8)~profile->done.mask;
+    memcpy(shadow_descriptor(ring, index), descriptor, profile->descriptor_size);
+}
+
+/* Copies [from, to) of the guest's ring; what cannot be read is posted as zeros. */
+static void post_range(struct dma_device *device, struct dma_ring *ring, u32 from, u32 to)
+{
+    const u32 size = ring->profile->descriptor_size;
+    u8 batch[BATCH_SIZE];
+
+    while (from != to) {
+        u32 n = (to > from ? to : ring->count) - from;
+
+        if (n > BATCH_SIZE / size) {
+            n = BATCH_SIZE / size;
+        }
+        if (read_guest(device, ring->guest_base + (u64)from * size, batch, n * size) < 0) {
+            memset(batch, 0, sizeof(batch));
+        }
+        for (u32 i = 0; i < n; i++) {
+            post_one(device, ring, from + i, batch + i * size);
+        }
+        from = wrap(ring, from + n);
+    }
+}
+
+static bool buffers_fit(const struct dma_ring *ring)
+{
+    return ring->profile->direction == DMA_TX ||
+           (u64)ring->count * ring->buffer_size <= ring->buffers_size;
+}
+
+/* Retires descriptors that report nothing, as far as the device's head has passed them. */
+static int follow_head(struct dma_device *device, struct dma_ring *ring)
+{
+    int retired = 0;
+    u64 head;
+
+    if (!ring->profile->head_tells_progress) {
+        return 0;
+    }
+    head = device->env.device_read(device->env.ctx, ring->profile->head, 4);
+    if (head >= ring->count || distance(ring, ring->next, (u32)head) > dma_ring_owned(ring)) {
+        return 0;
+    }
+    while (ring->next != head && !reports(ring, ring->next)) {
+        ring->next = wrap(ring, ring->next + 1);
+        retired++;
+    }
+    return retired;
+}
+
+static bool has_room(const struct dma_ring *ring, u32 tail)
+{
+    return dma_ring_owned(ring) + distance(ring, ring->posted, tail) < ring->count;
+}
+
+int dma_ring_post(struct dma_device *device, struct dma_ring *ring, u32 tail)
+{
+    if (tail >= ring->count) {
+        return ERR_INVALID;
+    }
+    if (!buffers_fit(ring)) {
+        return ERR_NO_SPACE;
+    }
+    if (!has_room(ring, tail)) {
+        dma_ring_harvest(device, ring);
+        if (!has_room(ring, tail)) {
+            follow_head(device, ring);
+        }
+    }
+    if (has_room(ring, tail)) {
+        post_range(device, ring, ring->posted, tail);
+    } else if (ring->enabled) {
+        /* The tail moved back over descriptors that the device may be using. Were this forwarded,
+         * a device already past the new tail would own the whole ring. */
+        return ERR_INVALID;
+    }
+    ring->posted = tail;
+    return 0;
+}
+
+int dma_ring_repost(struct dma_device *device, struct dma_ring *ring, u32 tail)
+{
+    ring->posted = ring->next;
+    if (tail >= ring->count) {
+        return ERR_INVALID;
+    }
+    if (!buffers_fit(ring)) {
+        return ERR_NO_SPACE;
+    }
+    post_range(device, ring, ring->next, tail);
+    ring->posted = tail;
+    return 0;
+}
+
+static void deliver_payload(struct dma_device *device, struct dma_ring *ring, u32 index,
+                            const u8 *descriptor)
+{
+    const struct dma_ring_profile *profile = ring->profile;
+    u64 guest_buffer = ring->guest_buffers[index];
+    u64 len = get_field(descriptor, profile->payload_length);
+
+    if (guest_buffer == 0 && profile->null_address_is_skipped) {
+        return;
+    }
+    if (len > ring->buffer_size) {
+        device->stats.clamped_lengths++;
+        len = ring->buffer_size;
+    }
+    if (len != 0 && write_guest(device, DMA_STREAM_PAYLOAD(ring->index), guest_buffer,
+                                ring->buffers + (u64)index * ring->buffer_size, (u32)len) == 0) {
+        device->stats.rx_bytes += len;
+    }
+    if (descriptor[profile->end_of_packet.offset] & profile->end_of_packet.mask) {
+        device->stats.rx_packets++;
+    }
+}
+
+static void complete(struct dma_device *device, struct dma_ring *ring, u32 index)
+{
+    const struct dma_ring_profile *profile = ring->profile;
+    u8 descriptor[DMA_MAX_DESCRIPTOR_SIZE];
+
+    memcpy(descriptor, shadow_descriptor(ring, index), profile->descriptor_size);
+    if (profile->direction == DMA_RX) {
+        deliver_payload(device, ring, index, descriptor);
+    }
+    write_guest(device, DMA_STREAM_DESCRIPTORS(ring->index),
+                ring->guest_base + (u64)index * profile->descriptor_size +
+                    profile->write_back.offset,
+                descriptor + profile->write_back.offset, profile->write_back.width);
+}
+
+int dma_ring_harvest(struct dma_device *device, struct dma_ring *ring)
+{
+    int completed = 0;
+    u32 scan = ring->next;
+
+    /* Completion is in order: one that is done means that all before it are, too. */
+    while (scan != ring->posted) {
+        u32 after = wrap(ring, scan + 1);
+
+        if (is_done(ring, scan)) {
+            complete(device, ring, scan);
+            completed += (int)distance(ring, ring->next, after);
+            ring->next = after;
+        } else if (reports(ring, scan)) {
+            break;
+        }
+        scan = after;
+    }
+    if (scan == ring->posted && ring->next != ring->posted) {
+        completed += follow_head(device, ring);
+    }
+    device->stats.completed += (u64)completed;
+    return completed;
+}
