@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The callbacks of instrument.h, handed to the parts of this module.
+#include "bochs.h"
+#include "cpu/cpu.h"
+
+#include "pmu.h"
+#include "ram.h"
+#include "stats.h"
+
+void lvmm_initialize(void)
+{
+  ram_initialize();
+  pmu_initialize();
+  stats_initialize();
+}
+
+// Also called when Bochs gives up before there is a machine.
+void lvmm_exit(void)
+{
+  if (lvmm_pmu.counter)
+    stats_update();
+}
+
+void lvmm_reset(unsigned type)
+{
+  // INIT leaves the PMU alone.
+  if (type != BX_RESET_HARDWARE)
+    return;
+  pmu_reset();
+  lvmm_stats->resets++;
+}
+
+void lvmm_wrmsr(unsigned index, Bit64u value)
+{
+  pmu_wrmsr(index, value);
+}
+
+void lvmm_vmexit(Bit32u reason)
+{
+  stats_vmexit(reason & 0xffff);
+}
+
+void lvmm_context_switch(void)
+{
+  stats_context_switch();
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the tools read about a running (or dead) machine: a small shared file, named by the
+// environment variable LVMM_STATS_FILE. tools/lvmm/emulator.py reads the same layout.
+#ifndef LVMM_STATS_H
+#define LVMM_STATS_H
+
+struct lvmm_stats_file {
+  char magic[8];  // "LVMMSTAT"
+  Bit32u version; // 1
+  Bit32u size;    // of this struct, in bytes
+  Bit64u instructions;       // retired by the whole machine
+  Bit64u guest_instructions; // of these, in VMX non-root operation
+  Bit64u branches;           // conditional branches counted by the PMU
+  Bit64u overflows;          // of counter 0
+  Bit64u overflow_nmis;      // delivered
+  Bit64u resets;             // hardware resets, the one at power-on included
+  Bit64u ticks;              // emulated time in ticks: the board's ips= make a second
+  Bit64u exits[128];         // VM exits by basic reason
+};
+
+extern lvmm_stats_file *lvmm_stats;
+
+void stats_initialize(void);
+void stats_update(void);
+void stats_vmexit(unsigned reason);
+void stats_context_switch(void);
+
+#endif

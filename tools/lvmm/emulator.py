@@ -1,0 +1,355 @@
+"""An emulated board: one Bochs process with its serial lines, memory file and statistics.
+
+Everything of a run is kept in its directory: `bochsrc`, `bochs.log` (Bochs's own log), `console.log`
+(what the guest wrote to COM1), `ram.img` (offset N is physical address N; sparse) and `stats`. The
+memory file, the statistics and the console can be read while the machine runs and after it died,
+however it died.
+"""
+
+import dataclasses
+import enum
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lvmm import provision
+from lvmm.board import Board
+from lvmm.errors import EnvironmentProblem, LvmmError, MachineError, UsageError
+
+MAC_ADDRESS = "52:54:00:12:34:56"
+_POWER_OFF = "ACPI control: soft power off"
+
+# boards/bochs/pmu/stats.h: magic, version, size, seven counters, 128 exit counts.
+_STATS = struct.Struct("<8sII7Q128Q")
+_STATS_MAGIC = b"LVMMSTAT"
+_STATS_VERSION = 1
+
+_CONNECT_SECONDS = 30.0
+_QUOTED_LINES = 5
+_FULL_BELOW = 16 << 20
+
+
+# A line of Bochs's log: emulated time, level (e: error, p: panic), device, message.
+_COMPLAINT = re.compile(r"\d+[ep](\[.*)")
+
+
+def _tail(path: Path) -> list[str]:
+    """The last lines of a file, those that hold something."""
+    lines = path.read_bytes()[-8192:].decode(errors="replace").splitlines()
+    return [line.strip() for line in lines if line.strip(" =-")]
+
+
+class Ending(enum.Enum):
+    """How an emulator ended."""
+
+    POWER_OFF = "power off"
+    TERMINATED = "terminated"
+    FAILED = "failed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stats:
+    """Counters since power-on; those of instructions include both the monitor's and the guest's.
+
+    `ticks` is emulated time in units of 1/ips second; `exits` maps a basic VM-exit reason
+    (SDM vol. 3D, appendix C) to its count.
+    """
+
+    instructions: int
+    guest_instructions: int
+    branches: int
+    overflows: int
+    overflow_nmis: int
+    resets: int
+    ticks: int
+    exits: dict[int, int]
+
+    @property
+    def host_instructions(self) -> int:
+        """Retired outside of VMX non-root operation: firmware, boot loader, monitor."""
+        return self.instructions - self.guest_instructions
+
+
+def parse_stats(data: bytes) -> Stats:
+    """Parse a statistics file. Raises MachineError where it is none."""
+    if len(data) < _STATS.size:
+        raise MachineError("the emulator left no statistics")
+    magic, version, _size, *numbers = _STATS.unpack_from(data)
+    if magic != _STATS_MAGIC or version != _STATS_VERSION:
+        raise MachineError("the emulator's statistics have another format")
+    exits = {reason: count for reason, count in enumerate(numbers[7:]) if count}
+    return Stats(*numbers[:7], exits=exits)
+
+
+class Emulator:
+    """A board under Bochs. Use as a context manager, or call terminate().
+
+    Exactly one of `iso` (booted as a CD) and `disk` (booted as a hard disk; never written to) is
+    given. `net_port` is the UDP port on which the NIC receives Ethernet frames from this host (it
+    sends to net_port + 1); without it there is no network. `seed` selects the counter's skid.
+    `start_time` is what the real-time clock shows at power-on (Unix time, UTC; default: now).
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        *,
+        iso: Path | None = None,
+        disk: Path | None = None,
+        run_dir: Path,
+        net_port: int | None = None,
+        seed: int = 0,
+        start_time: int | None = None,
+        ips: int | None = None,
+    ) -> None:
+        if (iso is None) == (disk is None):
+            raise UsageError("an emulator boots from either a CD image or a disk image")
+        image = iso or disk
+        assert image is not None
+        if not image.is_file():
+            raise UsageError(f"no boot image at {image}")
+        self.board = board
+        self.run_dir = run_dir.resolve()
+        self.console_path = self.run_dir / "console.log"
+        self.ram_path = self.run_dir / "ram.img"
+        self.stats_path = self.run_dir / "stats"
+        self.log_path = self.run_dir / "bochs.log"
+        self._iso = iso.resolve() if iso else None
+        self._disk = disk.resolve() if disk else None
+        self._net_port = net_port
+        self._seed = seed
+        self._start_time = int(time.time()) if start_time is None else start_time
+        self._ips = ips or board.emulator.ips
+        self._process: subprocess.Popen[bytes] | None = None
+        self._monitor: socket.socket | None = None
+        self._terminated = False
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.terminate()
+
+    @property
+    def monitor(self) -> socket.socket:
+        """The monitor's serial line (COM2): a connected stream, 8 bits clean, with flow control.
+
+        A machine that writes while nobody reads waits in the end, so keep reading.
+        """
+        assert self._monitor is not None, "not started"
+        return self._monitor
+
+    @property
+    def pid(self) -> int:
+        """Process id of the emulator."""
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Power on. Returns when the machine runs and its monitor line is connected.
+
+        Raises EnvironmentProblem (port in use, disk full, directory not writable) or MachineError.
+        """
+        assert self._process is None, "started twice"
+        install = provision.bochs()
+        try:
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+            for path in (self.console_path, self.ram_path, self.stats_path, self.log_path):
+                path.unlink(missing_ok=True)
+            self.console_path.touch()
+            self._check_port()
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                config = self.run_dir / "bochsrc"
+                config.write_text(self._bochsrc(install, server.getsockname()[1]))
+                self._spawn(install, config)
+                self._accept(server)
+        except OSError as error:
+            self.terminate()
+            raise EnvironmentProblem(f"cannot start the emulator: {error}") from None
+        except BaseException:
+            self.terminate()
+            raise
+
+    def poll(self) -> Ending | None:
+        """None while the machine runs, else how it ended."""
+        assert self._process is not None, "not started"
+        status = self._process.poll()
+        if status is None:
+            return None
+        if self._terminated:
+            return Ending.TERMINATED
+        if _POWER_OFF in self._complaints():
+            return Ending.POWER_OFF
+        return Ending.FAILED
+
+    def wait(self, timeout: float) -> Ending | None:
+        """Wait up to `timeout` seconds for the end; None when the machine still runs."""
+        assert self._process is not None, "not started"
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+        return self.poll()
+
+    def terminate(self) -> None:
+        """Pull the plug (SIGKILL): memory, statistics and console stay readable."""
+        if self._process is not None and self._process.poll() is None:
+            self._terminated = True
+            self._process.kill()
+            self._process.wait()
+        if self._monitor is not None:
+            self._monitor.close()
+
+    def failure(self) -> LvmmError:
+        """The error that describes an emulator that ended as FAILED, with its last words."""
+        assert self._process is not None, "not started"
+        status = self._process.returncode
+        free = shutil.disk_usage(self.run_dir).free
+        if free < _FULL_BELOW:
+            return EnvironmentProblem(f"disk full: {free >> 20} MiB left at {self.run_dir}")
+        if status is not None and status < 0:
+            reason = f"was killed by {signal.Signals(-status).name}"
+        else:
+            reason = f"ended with status {status}"
+        words = "; ".join(self._complaints().splitlines()[-_QUOTED_LINES:]) or "nothing"
+        return MachineError(f"the emulator {reason}; its last words ({self.log_path}): {words}")
+
+    def stats(self) -> Stats:
+        """The counters as of now (at most 10 ms of emulated time old)."""
+        try:
+            return parse_stats(self.stats_path.read_bytes())
+        except OSError:
+            raise MachineError("the emulator left no statistics") from None
+
+    def read_ram(self, address: int, length: int) -> bytes:
+        """Physical memory, live. Raises ValueError outside of RAM."""
+        if address < 0 or length < 0 or address + length > self.board.memory.total_bytes:
+            raise ValueError(f"no RAM at {address:#x}+{length:#x}")
+        with self.ram_path.open("rb") as file:
+            return os.pread(file.fileno(), length, address)
+
+    def _check_port(self) -> None:
+        if self._net_port is None:
+            return
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", self._net_port))
+            except (OSError, OverflowError) as error:
+                raise EnvironmentProblem(
+                    f"cannot use UDP port {self._net_port} for the NIC: {error}"
+                ) from None
+
+    def _spawn(self, install: provision.Bochs, config: Path) -> None:
+        environment = {
+            "PATH": os.environ.get("PATH", ""),
+            "HOME": str(self.run_dir),
+            "LVMM_PARENT": str(os.getpid()),
+            "LVMM_PMU_SEED": str(self._seed),
+            "LVMM_PMU_MARGIN": str(self.board.emulator.skid_margin),
+            "LVMM_RAM_FILE": str(self.ram_path),
+            "LVMM_RAM_MIN": str(self.board.memory.total_bytes),
+            "LVMM_STATS_FILE": str(self.stats_path),
+        }
+        with (self.run_dir / "bochs.out").open("wb") as output:
+            self._process = subprocess.Popen(
+                [install.program, "-q", "-f", config],
+                cwd=self.run_dir,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _accept(self, server: socket.socket) -> None:
+        server.settimeout(0.1)
+        deadline = time.monotonic() + _CONNECT_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                self._monitor = server.accept()[0]
+            except TimeoutError:
+                if self.poll() is not None:
+                    raise self.failure() from None
+                continue
+            self._monitor.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return
+        raise MachineError(f"the emulator did not start within {_CONNECT_SECONDS:.0f} s")
+
+    def _complaints(self) -> str:
+        """The last errors and panics in Bochs's log; without a log, its last output."""
+        try:
+            lines = _tail(self.log_path)
+        except OSError:
+            return "\n".join(_tail(self.run_dir / "bochs.out"))
+        return "\n".join(match[1] for line in lines if (match := _COMPLAINT.match(line)))
+
+    def _bochsrc(self, install: provision.Bochs, monitor_port: int) -> str:
+        board = self.board
+        memory = board.memory.total_mib
+        lines = [
+            "# Written by lvmm for one run.",
+            f"memory: guest={memory}, host={memory}",
+            f"cpu: model={board.emulator.cpu_model}, count=1, ips={self._ips}, "
+            # A triple fault of the monitor ends the emulator with a message.
+            f'reset_on_triple_fault=0, ignore_bad_msrs=0, msrs="{provision.MSRS}"',
+            f"clock: sync=none, time0={self._start_time}",
+            f'romimage: file="{install.bios}"',
+            f'vgaromimage: file="{install.vga_bios}"',
+            "vga: extension=none, update_freq=1, realtime=0",
+            "display_library: nogui",
+            "config_interface: textconfig",
+            "keyboard: type=mf",
+            "mouse: enabled=0",
+            "speaker: enabled=0",
+            "parport1: enabled=0",
+            "floppy_bootsig_check: disabled=0",
+            "ata1: enabled=0",
+            f'com1: enabled=1, mode=file, dev="{self.console_path}"',
+            f'com2: enabled=1, mode=socket-client, dev="127.0.0.1:{monitor_port}"',
+            f'log: "{self.log_path}"',
+            "panic: action=fatal",
+            "error: action=report",
+            "info: action=report",
+            "debug: action=ignore",
+        ]
+        if self._iso:
+            lines += [
+                f'ata0-master: type=cdrom, path="{self._iso}", status=inserted',
+                "boot: cdrom",
+            ]
+        else:
+            lines += [
+                f'ata0-master: type=disk, path="{self._disk}", mode=volatile, '
+                f'journal="{self.run_dir / "disk.redolog"}"',
+                "boot: disk",
+            ]
+        lines += self._pci_lines()
+        return "\n".join(lines) + "\n"
+
+    def _pci_lines(self) -> list[str]:
+        slots = []
+        lines = []
+        for device in self.board.device:
+            _bus, number, _function = device.pci_address
+            # Slot 1 of the i440FX board is device 2; devices 0 and 1 are the chipset's.
+            slots.append(f", slot{number - 1}={device.model}")
+            if device.model == "e1000":
+                network = "ethmod=null, ethdev=none"
+                if self._net_port is not None:
+                    network = f"ethmod=socket, ethdev={self._net_port}"
+                lines.append(f"e1000: card=0, enabled=1, mac={MAC_ADDRESS}, {network}")
+        return [f"pci: enabled=1, chipset=i440fx{''.join(slots)}", *lines]

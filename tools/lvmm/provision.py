@@ -1,0 +1,330 @@
+"""Set-up: what lvmm needs beyond Python, obtained once and kept in a cache directory.
+
+The cache is $LVMM_CACHE, else $XDG_CACHE_HOME/lvmm, else ~/.cache/lvmm. Everything in it can be
+deleted at any time.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from lvmm import apt
+from lvmm.apt import ensure_packages, say
+from lvmm.errors import EnvironmentProblem
+
+_BOCHS_DIR = Path(__file__).resolve().parents[2] / "boards" / "bochs"
+_MODULE = _BOCHS_DIR / "pmu"
+
+# Bochs's msrs= file: the MSRs that the module and the guests need.
+MSRS = _BOCHS_DIR / "msrs.def"
+
+IMAGE_PACKAGES = ("grub-common", "grub-pc-bin", "xorriso", "mtools")
+GUEST_PACKAGES = ("busybox-static", "cpio", "xz-utils")
+BUILD_PACKAGES = ("build-essential",)
+FIRMWARE_PACKAGES = ("bochsbios", "vgabios")
+TEST_PACKAGES = ("clang-format", "cppcheck", "gdb")
+
+_BIOS = Path("/usr/share/bochs/BIOS-bochs-latest")
+_VGA_BIOS = Path("/usr/share/vgabios/vgabios.bin")
+
+_BOCHS_MAJOR = 3
+_CONFIGURE = (
+    "--enable-all-optimizations",
+    "--enable-cpu-level=6",
+    "--enable-x86-64",
+    "--enable-vmx=2",
+    "--enable-svm",
+    "--enable-avx",
+    "--enable-evex",
+    "--enable-pci",
+    "--enable-e1000",
+    "--enable-ne2000",
+    "--enable-configurable-msrs",
+    "--enable-smp=no",
+    "--disable-plugins",
+    "--disable-docbook",
+    "--with-nogui",
+    "--enable-instrumentation=instrument/lvmm",
+)
+_CXXFLAGS = "-O2"
+
+# The suite whose `bochs` source package is used where the distribution's own is older.
+_DEBIAN_SUITES = ("trixie",)
+_UBUNTU_SUITES = ("devel",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bochs:
+    """A ready emulator."""
+
+    program: Path
+    bios: Path
+    vga_bios: Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """The distribution's kernel: its release name, the bzImage and its module directory."""
+
+    release: str
+    vmlinuz: Path
+    modules: Path
+
+
+def cache_dir() -> Path:
+    """The cache directory, created when missing."""
+    if "LVMM_CACHE" in os.environ:
+        path = Path(os.environ["LVMM_CACHE"])
+    elif "XDG_CACHE_HOME" in os.environ:
+        path = Path(os.environ["XDG_CACHE_HOME"]) / "lvmm"
+    else:
+        path = Path.home() / ".cache" / "lvmm"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot create the cache directory: {error}") from None
+    return path.resolve()
+
+
+def setup() -> None:
+    """Everything that recording and replaying need. Instant when it is all there."""
+    ensure_packages(IMAGE_PACKAGES + GUEST_PACKAGES + BUILD_PACKAGES + FIRMWARE_PACKAGES)
+    bochs()
+    kernel_package()
+
+
+def bochs() -> Bochs:
+    """The emulator with the PMU module, built when it is not in the cache.
+
+    Raises EnvironmentProblem when the source cannot be had or does not build.
+    """
+    directory = cache_dir() / f"bochs-{_bochs_key()}"
+    program = directory / "bochs"
+    if not program.exists():
+        with _errors_as_environment(), _locked("bochs"):
+            if not program.exists():  # another run may have built it meanwhile
+                _build_bochs(directory)
+    if not (_BIOS.exists() and _VGA_BIOS.exists()):
+        ensure_packages(FIRMWARE_PACKAGES)
+    for path in (_BIOS, _VGA_BIOS):
+        if not path.exists():
+            raise EnvironmentProblem(f"the emulator's firmware is missing: {path}")
+    return Bochs(program, _BIOS, _VGA_BIOS)
+
+
+def kernel_package(*, refresh: bool = False) -> Kernel:
+    """The distribution's stock kernel, downloaded and unpacked, not installed.
+
+    The one in the cache is kept until `refresh`, so that runs can be compared.
+    """
+    record = cache_dir() / "kernel.json"
+    if not refresh:
+        kernel = _read_kernel(record)
+        if kernel:
+            return kernel
+    with _errors_as_environment(), _locked("kernel"):
+        kernel = None if refresh else _read_kernel(record)
+        return kernel or _fetch_kernel(record)
+
+
+def _bochs_key() -> str:
+    digest = hashlib.sha256()
+    for text in (str(_BOCHS_MAJOR), _CXXFLAGS, *_CONFIGURE):
+        digest.update(text.encode() + b"\0")
+    for path in sorted(_MODULE.iterdir()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _build_bochs(directory: Path) -> None:
+    ensure_packages((*BUILD_PACKAGES, "xz-utils"))
+    tarball = _bochs_source()
+    log = cache_dir() / "bochs-build.log"
+    with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="build-") as work:
+        tree = Path(work) / "bochs"
+        tree.mkdir()
+        unpack = ["tar", "-xf", str(tarball), "--strip-components=1", "-C", str(tree)]
+        error = apt.run_quietly(unpack)
+        if error:
+            raise EnvironmentProblem(f"cannot unpack {tarball}: {error}")
+        shutil.copytree(_MODULE, tree / "instrument" / "lvmm")
+        say("building the emulator, once (about 4 minutes)")
+        with log.open("wb") as output:
+            for command in (
+                ["./configure", *_CONFIGURE, f"CXXFLAGS={_CXXFLAGS}", f"CFLAGS={_CXXFLAGS}"],
+                ["make", f"-j{os.cpu_count() or 1}"],
+            ):
+                _run_build(command, tree, output.fileno(), log)
+        ready = Path(work) / "ready"
+        ready.mkdir()
+        shutil.copy2(tree / "bochs", ready / "bochs")
+        ready.rename(directory)
+    log.unlink()
+    say("the emulator is ready")
+
+
+def _run_build(command: list[str], tree: Path, output: int, log: Path) -> None:
+    """Run one step of the build, with a progress line where somebody watches."""
+    start = time.monotonic()
+    process = subprocess.Popen(
+        ["nice", *command], cwd=tree, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+    )
+    try:
+        while process.poll() is None:
+            time.sleep(0.5)
+            if sys.stderr.isatty():
+                objects = sum(1 for _ in tree.rglob("*.o"))
+                seconds = int(time.monotonic() - start)
+                print(f"\rlvmm: {objects} files compiled, {seconds} s ", end="", file=sys.stderr)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
+    if process.returncode:
+        lines = log.read_text(errors="replace").splitlines()
+        errors = [line for line in lines if "error" in line.lower()] or lines[-1:] or ["no output"]
+        raise EnvironmentProblem(f"building the emulator failed: {errors[0]} (log: {log})")
+
+
+def _bochs_source() -> Path:
+    """Bochs's source, downloaded through apt and checked by SHA256 unless that was done before."""
+    for ready in sorted(cache_dir().glob(f"bochs_{_BOCHS_MAJOR}.*.orig.tar.*")):
+        return ready
+    if not shutil.which("apt-get"):
+        raise EnvironmentProblem("this system has no apt to get the emulator's source from")
+    problems = []
+    for uri, keyring, suite in _source_candidates():
+        say(f"getting the emulator's source (suite {suite})")
+        with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="apt-") as state:
+            archive = apt.SourceArchive(Path(state), uri, keyring, suite)
+            problem = archive.update()
+            found = None if problem else archive.upstream_tarball("bochs")
+            if not found:
+                problems.append(problem or f"{suite} has no bochs")
+                continue
+            name, checksum = found
+            match = re.match(r"bochs_(\d+)\.", name)
+            if not match or int(match[1]) < _BOCHS_MAJOR:
+                problems.append(f"{suite} has only {name}")
+                continue
+            problem = archive.download_tarball("bochs", Path(state))
+            if problem:
+                problems.append(problem)
+                continue
+            tarball = Path(state) / name
+            if hashlib.sha256(tarball.read_bytes()).hexdigest() != checksum:
+                raise EnvironmentProblem(f"{name} has not the checksum that the archive gives")
+            return tarball.rename(cache_dir() / name)
+    reasons = "; ".join(dict.fromkeys(problems)) or "no archive in apt's configuration"
+    raise EnvironmentProblem(f"cannot get the source of Bochs {_BOCHS_MAJOR} through apt: {reasons}")
+
+
+def _source_candidates() -> list[tuple[str, str, str]]:
+    own = apt.os_release().get("VERSION_CODENAME", "")
+    candidates = []
+    for uri, keyring in apt.archive_entries():
+        suites = _UBUNTU_SUITES if "ubuntu" in uri else _DEBIAN_SUITES
+        candidates += [(uri, keyring, suite) for suite in (*suites, own) if suite]
+    return list(dict.fromkeys(candidates))
+
+
+def _fetch_kernel(record: Path) -> Kernel:
+    if not shutil.which("apt-get"):
+        raise EnvironmentProblem("this system has no apt to get a kernel from; give one by --linux")
+    packages = _kernel_packages()
+    directory = cache_dir() / f"kernel-{packages[0]}"
+    say(f"getting the kernel: {' '.join(packages)}")
+    with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="kernel-") as work:
+        tree = Path(work) / "tree"
+        download = ["apt-get", "-q", "-oAPT::Sandbox::User=root", "download", *packages]
+        error = apt.run_quietly(download, cwd=Path(work))
+        if error:
+            raise EnvironmentProblem(f"cannot download {' '.join(packages)}: {error}")
+        for package in sorted(Path(work).glob("*.deb")):
+            error = apt.run_quietly(["dpkg-deb", "-x", str(package), str(tree)])
+            if error:
+                raise EnvironmentProblem(f"cannot unpack {package.name}: {error}")
+        shutil.rmtree(directory, ignore_errors=True)
+        tree.rename(directory)
+    images = sorted(directory.glob("boot/vmlinuz-*"))
+    if not images:
+        raise EnvironmentProblem(f"{packages[0]} has no boot/vmlinuz")
+    release = images[-1].name.removeprefix("vmlinuz-")
+    modules = directory / "lib" / "modules" / release
+    if not modules.is_dir():
+        modules = directory / "usr" / "lib" / "modules" / release
+    kernel = Kernel(release, images[-1], modules)
+    text = json.dumps({key: str(value) for key, value in dataclasses.asdict(kernel).items()})
+    fresh = record.with_suffix(".new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.rename(record)
+    return kernel
+
+
+def _read_kernel(record: Path) -> Kernel | None:
+    try:
+        fields = json.loads(record.read_text(encoding="utf-8"))
+        kernel = Kernel(fields["release"], Path(fields["vmlinuz"]), Path(fields["modules"]))
+    except (OSError, ValueError, KeyError):
+        return None
+    return kernel if kernel.vmlinuz.is_file() and kernel.modules.is_dir() else None
+
+
+def _kernel_packages() -> list[str]:
+    """The packages behind the distribution's generic kernel: image, and modules where separate."""
+    metas = ("linux-image-amd64", "linux-image-generic")
+    for attempt in range(2):
+        for meta in metas:
+            found = _depends(meta, r"linux-image-\d\S*")
+            if found:
+                return [found, *filter(None, [_depends(found, r"linux-modules-\d\S*")])]
+        if attempt == 0:
+            apt.update()
+    raise EnvironmentProblem(f"apt knows no kernel package ({' or '.join(metas)})")
+
+
+def _depends(package: str, pattern: str) -> str | None:
+    done = subprocess.run(
+        ["apt-cache", "depends", "--important", package],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    match = re.search(rf"Depends: ({pattern})", done.stdout)
+    return match[1] if match else None
+
+
+@contextlib.contextmanager
+def _locked(name: str) -> Iterator[None]:
+    """Hold the cache's lock `name`: two set-ups at once wait for each other."""
+    with (cache_dir() / f"{name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another run's set-up ({name})")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _errors_as_environment() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise EnvironmentProblem(f"disk full: {cache_dir()}") from None
+        raise EnvironmentProblem(f"set-up failed: {error}") from None
