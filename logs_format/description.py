@@ -27,10 +27,11 @@ class Value:
 
 @dataclass(frozen=True)
 class Member:
-    """A field of a fixed layout; `count` is 1 unless it is an array (`is_array`)."""
+    """A field of a fixed layout: `count` (1 unless `is_array`) elements of `size` bytes."""
 
     name: str
     type: str
+    size: int
     count: int
     is_array: bool
     offset: int
@@ -129,7 +130,7 @@ def _layout(name: str, entry: dict, known: dict[str, Layout]) -> Layout:  # type
             raise DescriptionError(f"struct {name}.{member_name}: unknown type {base!r}")
         if offset % alignment:
             raise DescriptionError(f"struct {name}.{member_name}: not aligned at {offset}")
-        members.append(Member(member_name, base, count, match[2] is not None, offset, doc))
+        members.append(Member(member_name, base, size, count, match[2] is not None, offset, doc))
         offset += size * count
     if offset != entry["size"]:
         raise DescriptionError(f"struct {name}: size is {offset}, not {entry['size']}")
@@ -146,9 +147,7 @@ def _event(name: str, entry: dict) -> Event:  # type: ignore[type-arg]
         if field.coding == "bytes" and position != len(fields) - 1:
             raise DescriptionError(f"event {name}.{field.name}: bytes must be the last field")
         if field.coding == "stream_gpa" and (
-            not position
-            or fields[position - 1].name != "stream"
-            or fields[-1].coding != "bytes"
+            not position or fields[position - 1].name != "stream" or fields[-1].coding != "bytes"
         ):
             raise DescriptionError(f"event {name}.{field.name}: needs `stream` before it and bytes")
     return Event(name, entry["kind"], entry["doc"], fields)

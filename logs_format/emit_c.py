@@ -64,14 +64,14 @@ def _enum(name: str, values: tuple[Value, ...], prefix: str | None = None) -> st
 
 def _struct(layout: Layout) -> str:
     body = ""
-    checks = f"_Static_assert(sizeof(struct log_{layout.name}) == {layout.size}, \"layout\");\n"
+    checks = f'_Static_assert(sizeof(struct log_{layout.name}) == {layout.size}, "layout");\n'
     for member in layout.members:
         array = f"[{member.count}]" if member.is_array else ""
         doc = f" /* {member.doc} */" if member.doc else ""
         body += f"    {_member_type(member)} {member.name}{array};{doc}\n"
         checks += (
             f"_Static_assert(offsetof(struct log_{layout.name}, {member.name}) == "
-            f"{member.offset}, \"layout\");\n"
+            f'{member.offset}, "layout");\n'
         )
     return f"{_comment(layout.doc)}struct log_{layout.name} {{\n{body}}};\n{checks}"
 
@@ -116,12 +116,12 @@ def _payload_union(description: Description) -> str:
 
 def _event_name(description: Description) -> str:
     cases = "".join(
-        f"    case LOG_EVENT_{event.name}:\n        return \"{event.name}\";\n"
+        f'    case LOG_EVENT_{event.name}:\n        return "{event.name}";\n'
         for event in description.events
     )
     return (
         "static inline const char *log_event_name(u8 kind)\n{\n    switch (kind) {\n"
-        f"{cases}    default:\n        return \"unknown\";\n    }}\n}}\n"
+        f'{cases}    default:\n        return "unknown";\n    }}\n}}\n'
     )
 
 

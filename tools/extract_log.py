@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Find, check, save and show the lvmm log in a machine's memory or in a recording.
+
+Needs Python 3.11 and one of the packages google-crc32c or crcmod; nothing else of lvmm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from lvmm.errors import LvmmError, UsageError  # noqa: E402
+from lvmm.logs import Recording, commands  # noqa: E402
+
+EPILOG = """\
+SOURCE is a raw image of memory (sparse or not), /dev/mem or another memory device, a recording
+directory, a log.lvmm file, or - for standard input.
+
+exit codes: 0 complete, 1 environment (cannot read or write), 2 usage, 3 salvaged with loss,
+4 no log found, 5 a log of another format version
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        with Recording.open(options.source, options.recording) as recording:
+            code = _run(recording, options)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:
+        # The reader has had enough: no error, and nothing more to write at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except LvmmError as error:
+        print(f"extract_log: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(recording: Recording, options: argparse.Namespace) -> int:
+    match options.command:
+        case "info":
+            return commands.info(recording, options.json)
+        case "extract":
+            return commands.extract(recording, options.output)
+        case "verify":
+            return commands.verify(recording, options.json)
+        case "dump":
+            return commands.dump(
+                recording, options.json, options.type, options.last, options.events
+            )
+        case "console":
+            return commands.console(recording)
+        case _:
+            return commands.stats(recording, options.json)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="extract_log.py",
+        description="Find, check, save and show the lvmm log in a machine's memory.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("source", metavar="SOURCE")
+    common.add_argument(
+        "--recording", metavar="ID", type=_hex, help="which recording, where there are several"
+    )
+    as_json = argparse.ArgumentParser(add_help=False)
+    as_json.add_argument("--json", action="store_true", help="JSON on stdout")
+    both = [common, as_json]
+
+    commands_of = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands_of.add_parser("info", parents=both, help="what was recorded, and its state")
+    extract = commands_of.add_parser("extract", parents=[common], help="save log and console")
+    extract.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR_or_FILE",
+        type=Path,
+        required=True,
+        help="a directory, or a file named *.lvmm for the log alone",
+    )
+    commands_of.add_parser("verify", parents=both, help="check every chunk and every event")
+    dump = commands_of.add_parser("dump", parents=both, help="print events, one a line")
+    dump.add_argument("--type", metavar="KIND[,KIND]", help="only these kinds")
+    dump.add_argument("--last", metavar="N", type=_count, help="only the last N of them")
+    dump.add_argument("--events", metavar="A-B", type=_span, help="only these indices")
+    commands_of.add_parser("console", parents=[common], help="the guest's console output")
+    commands_of.add_parser("stats", parents=both, help="events and bytes by kind")
+    return parser
+
+
+def _hex(text: str) -> int:
+    return int(text, 16)
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise ValueError(text)
+    return count
+
+
+def _span(text: str) -> tuple[int, int]:
+    try:
+        return commands.parse_span(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

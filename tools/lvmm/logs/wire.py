@@ -1,0 +1,121 @@
+"""Variable-length integers, and the state that predicts fields within a chunk.
+
+The counterpart of hypervisor/replay/log_wire.h; docs/log-format.md explains both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+MASK64 = 0xFFFFFFFFFFFFFFFF
+ADDRESS_LIMIT = 1 << 56
+DATA_MAX = 131072  # EVENT_DATA_MAX of the description, as layout.py imports this module
+UVARINT_MAX = 10  # bytes of a 64-bit value
+
+
+class WireError(ValueError):
+    """Bytes that are no event, or an event that the format cannot hold."""
+
+
+@dataclass(slots=True)
+class Site:
+    """What is remembered of one place in the guest's code."""
+
+    rip: int
+    access: int
+    snapshot: list[int] | None = None
+
+
+@dataclass(slots=True)
+class Codec:
+    """State of one chunk's coding; `site` is the site of the last position."""
+
+    branches: int
+    rip: int
+    tsc: int = 0
+    access: int = 0
+    last_snapshot: list[int] | None = None
+    sites: dict[int, Site] = field(default_factory=dict)
+    streams: dict[int, int] = field(default_factory=dict)
+    site: Site = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.site = self.install(self.rip)
+
+    def install(self, rip: int) -> Site:
+        """Make the slot of `rip` its site."""
+        site = self.sites[slot_of(rip)] = Site(rip, self.access)
+        return site
+
+
+def slot_of(rip: int) -> int:
+    """The slot of an address in the table of 256 sites."""
+    return (rip * 0x9E3779B97F4A7C15 & MASK64) >> 56
+
+
+def put_uvarint(out: bytearray, value: int) -> None:
+    """Append an unsigned 64-bit integer."""
+    if not 0 <= value <= MASK64:
+        raise WireError(f"{value} does not fit in 64 bits")
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+
+
+def put_svarint(out: bytearray, difference: int) -> None:
+    """Append a difference modulo 2^64, in zigzag form."""
+    value = difference & MASK64
+    put_uvarint(out, (value << 1 & MASK64) ^ (MASK64 if value >> 63 else 0))
+
+
+def get_uvarint(data: bytes, at: int) -> tuple[int, int]:
+    """Read an unsigned integer; returns it and the offset after it."""
+    try:
+        byte = data[at]
+        if byte < 0x80:
+            return byte, at + 1
+        value = byte & 0x7F
+        for shift in range(7, 7 * UVARINT_MAX, 7):
+            at += 1
+            byte = data[at]
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                if value > MASK64:
+                    break
+                return value, at + 1
+    except IndexError:
+        raise WireError("cut short") from None
+    raise WireError("integer too large")
+
+
+def get_svarint(data: bytes, at: int) -> tuple[int, int]:
+    """Read a difference, as a signed integer; returns it and the offset after it."""
+    value, at = get_uvarint(data, at)
+    return value >> 1 ^ -(value & 1), at
+
+
+def get_fixed(data: bytes, at: int, size: int) -> tuple[int, int]:
+    """Read a little-endian integer of `size` bytes; returns it and the offset after it."""
+    end = at + size
+    if end > len(data):
+        raise WireError("cut short")
+    return int.from_bytes(data[at:end], "little"), end
+
+
+def get_bytes(data: bytes, at: int) -> tuple[bytes, int]:
+    """Read length and bytes; returns the bytes and the offset after them."""
+    length, at = get_uvarint(data, at)
+    end = at + length
+    if length > DATA_MAX:
+        raise WireError("data too long")
+    if end > len(data):
+        raise WireError("cut short")
+    return data[at:end], end
+
+
+def check_access(address: int, size: int) -> int:
+    """Combine address and size of an access; raises WireError when they do not fit."""
+    if size not in (1, 2, 4, 8) or not 0 <= address < ADDRESS_LIMIT:
+        raise WireError(f"no access: {size} bytes at {address:#x}")
+    return address << 2 | size.bit_length() - 1
