@@ -1,0 +1,117 @@
+#include "arch/traps.h"
+#include "arch/cpu.h"
+#include "lib/printk.h"
+#include "lib/panic.h"
+
+struct idt_gate {
+    u16 offset_0;
+    u16 selector;
+    u8 ist;
+    u8 type;
+    u16 offset_16;
+    u32 offset_32;
+    u32 reserved;
+} __attribute__((packed));
+
+struct tss64 {
+    u32 reserved0;
+    u64 rsp[3];
+    u64 reserved1;
+    u64 ist[7];
+    u64 reserved2;
+    u16 reserved3;
+    u16 iomap_base;
+} __attribute__((packed));
+
+struct table_register {
+    u16 limit;
+    u64 base;
+} __attribute__((packed));
+
+extern const u64 trap_stubs[32];
+extern u64 gdt[];
+extern u8 nmi_stack_top[], fault_stack_top[];
+extern u8 rdmsr_safe_insn[], wrmsr_safe_insn[], msr_safe_fixup[];
+
+static struct idt_gate idt[32] __attribute__((aligned(16)));
+static struct tss64 tss __attribute__((aligned(16)));
+static u64 nmi_count;
+
+#define VECTOR_NMI 2
+#define VECTOR_DF  8
+#define VECTOR_GP  13
+#define VECTOR_PF  14
+#define GATE_INTERRUPT 0x8e
+#define IST_NMI   1
+#define IST_FAULT 2
+
+static void set_gate(unsigned int vector, u8 ist)
+{
+    u64 address = trap_stubs[vector];
+
+    idt[vector] = (struct idt_gate){
+        .offset_0 = (u16)address,
+        .selector = MONITOR_CS,
+        .ist = ist,
+        .type = GATE_INTERRUPT,
+        .offset_16 = (u16)(address >> 16),
+        .offset_32 = (u32)(address >> 32),
+    };
+}
+
+void traps_init(void)
+{
+    u64 base = (u64)&tss;
+    struct table_register idtr = {sizeof(idt) - 1, (u64)idt};
+
+    for (unsigned int v = 0; v < ARRAY_SIZE(idt); v++)
+        set_gate(v, 0);
+    set_gate(VECTOR_NMI, IST_NMI);
+    set_gate(VECTOR_DF, IST_FAULT);
+    set_gate(VECTOR_GP, IST_FAULT);
+    set_gate(VECTOR_PF, IST_FAULT);
+    tss.ist[IST_NMI - 1] = (u64)nmi_stack_top;
+    tss.ist[IST_FAULT - 1] = (u64)fault_stack_top;
+    tss.iomap_base = sizeof(tss);
+
+    gdt[MONITOR_TSS / 8] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89ULL << 40 |
+                           (base >> 24 & 0xff) << 56;
+    gdt[MONITOR_TSS / 8 + 1] = base >> 32;
+    __asm__ volatile("lidt %0" : : "m"(idtr));
+    __asm__ volatile("ltr %w0" : : "r"(MONITOR_TSS));
+}
+
+u64 traps_gdt_base(void)
+{
+    return (u64)gdt;
+}
+
+u64 traps_idt_base(void)
+{
+    return (u64)idt;
+}
+
+u64 traps_tss_base(void)
+{
+    return (u64)&tss;
+}
+
+u64 traps_nmi_count(void)
+{
+    return *(volatile u64 *)&nmi_count;
+}
+
+void trap_handler(struct trap_frame *f)
+{
+    if (f->vector == VECTOR_NMI) {
+        nmi_count++;
+        return;
+    }
+    if (f->vector == VECTOR_GP &&
+        (f->rip == (u64)rdmsr_safe_insn || f->rip == (u64)wrmsr_safe_insn)) {
+        f->rip = (u64)msr_safe_fixup;
+        return;
+    }
+    panic("exception %u error %lx in the monitor at rip %lx rsp %lx cr2 %lx rdi %lx rsi %lx",
+          (unsigned int)f->vector, f->error, f->rip, f->rsp, read_cr2(), f->rdi, f->rsi);
+}

@@ -1,0 +1,293 @@
+/* From GRUB to the running guest. */
+#include "arch/cpu.h"
+#include "arch/lapic.h"
+#include "arch/msr_index.h"
+#include "arch/mtrr.h"
+#include "arch/paging.h"
+#include "arch/pmu.h"
+#include "arch/serial.h"
+#include "arch/traps.h"
+#include "board_config.h"
+#include "boot/guest_loader.h"
+#include "boot/multiboot2.h"
+#include "boot/page0.h"
+#include "core/guest_cpuid.h"
+#include "core/guest_memory.h"
+#include "core/machine_power.h"
+#include "core/passthrough.h"
+#include "core/run.h"
+#include "lib/crc32c.h"
+#include "lib/printk.h"
+#include "lib/string.h"
+#include "lib/text.h"
+#include "replay/position.h"
+#include "replay/session.h"
+#include "vmx/ept.h"
+
+#define MIB 0x100000ULL
+
+extern u8 image_end[];
+
+struct settings {
+    u32 mode;
+    u64 guest_memory; /* bytes */
+};
+
+static struct boot_info boot;
+static struct settings settings;
+static struct pmu_info pmu;
+static struct vcpu vcpu;
+static struct log_image images[BOOT_MODULES_MAX];
+static u64 staging_top = LOG_BASE + LOG_SIZE;
+
+__attribute__((noreturn)) static void stop(void)
+{
+    printk("{\"lvmm\":\"halted\",\"reason\":\"error\",\"branches\":0,\"events\":0,\"rip\":0}\n");
+    cpu_halt_forever();
+}
+
+static void read_settings(void)
+{
+    char text[32];
+
+    settings.mode = LOG_MODE_RECORD;
+    if (text_option(boot.cmdline, "mode", text, sizeof(text)) >= 0) {
+        if (text_equal(text, "live"))
+            settings.mode = LOG_MODE_LIVE;
+        else if (text_equal(text, "replay"))
+            settings.mode = LOG_MODE_REPLAY;
+        else if (!text_equal(text, "record")) {
+            printk("lvmm: mode=%s: it is record, replay or live\n", text);
+            stop();
+        }
+    }
+    settings.guest_memory = GUEST_DEFAULT_MIB;
+    if (text_option(boot.cmdline, "memory", text, sizeof(text)) >= 0 &&
+        text_number(text, &settings.guest_memory) < 0) {
+        printk("lvmm: memory=%s: a number of MiB is needed\n", text);
+        stop();
+    }
+    if (settings.guest_memory < 2 || settings.guest_memory > GUEST_MAX_MIB) {
+        printk("lvmm: memory=%lu: this board has 2 to %u MiB for the guest\n",
+               settings.guest_memory, GUEST_MAX_MIB);
+        stop();
+    }
+    settings.guest_memory *= MIB;
+}
+
+/* Moves the modules to the end of the log region, where neither guest memory nor the log's
+ * beginning is, so that guest RAM can be cleared before they are put in place. */
+static void stage_modules(void)
+{
+    for (unsigned int i = 0; i < boot.module_count; i++) {
+        struct boot_module *m = &boot.modules[i];
+        u64 to = (staging_top - m->size) & ~PAGE_MASK;
+
+        if (m->size > staging_top - LOG_BASE || to < LOG_BASE + LOG_SIZE / 4) {
+            printk("lvmm: the boot modules do not fit into the log region\n");
+            stop();
+        }
+        memmove((void *)to, (const void *)m->start, m->size);
+        m->start = to;
+        staging_top = to;
+    }
+}
+
+static void clear_guest_memory(void)
+{
+    memset((void *)MIB, 0, settings.guest_memory - MIB);
+    /* Below 1 MiB only what the guest will see as RAM, but not page 0 and the EBDA. */
+    for (u64 page = PAGE_SIZE; page < 0xa0000; page += PAGE_SIZE)
+        if (guest_memory_kind(page) == GPA_RAM)
+            memset((void *)page, 0, PAGE_SIZE);
+}
+
+static u32 image_role(const char *role)
+{
+    if (text_equal(role, "linux") || text_equal(role, "multiboot") || text_equal(role, "sector"))
+        return LOG_IMAGE_ROLE_KERNEL;
+    return text_equal(role, "initrd") ? LOG_IMAGE_ROLE_INITRD : LOG_IMAGE_ROLE_MODULE;
+}
+
+static u32 describe_images(void)
+{
+    u32 n = 0;
+
+    for (unsigned int i = 0; i < boot.module_count; i++) {
+        const struct boot_module *m = &boot.modules[i];
+
+        if (!text_equal(m->role, "log"))
+            images[n++] = (struct log_image){
+                m->size, image_role(m->role), crc32c(0, (const void *)m->start, m->size)};
+    }
+    return n;
+}
+
+static struct log_text log_text(const char *s)
+{
+    return (struct log_text){s, (u32)strlen(s)};
+}
+
+static void cpu_brand(char *text)
+{
+    for (u32 i = 0; i < 3; i++) {
+        struct cpuid_regs r = cpuid(0x80000002 + i, 0);
+
+        memcpy(text + i * 16, &r, sizeof(r));
+    }
+    text[48] = 0;
+}
+
+/* CPUID leaf 0x15, else leaf 0x16; 0: not known. */
+static u64 tsc_frequency(void)
+{
+    struct cpuid_regs r = cpuid(0, 0);
+    u32 last = r.eax;
+
+    if (last >= 0x15) {
+        r = cpuid(0x15, 0);
+        if (r.eax != 0 && r.ecx != 0)
+            return (u64)r.ecx * r.ebx / r.eax;
+    }
+    return last >= 0x16 ? (u64)(cpuid(0x16, 0).eax & 0xffff) * 1000000 : 0;
+}
+
+static void start_session(const struct boot_module *kernel, u32 guest_kind)
+{
+    static struct log_e820_entry e820[GUEST_E820_MAX];
+    static char brand[49];
+    const struct memory_range *map;
+    u32 signature = cpuid(1, 0).eax;
+    struct log_recording_header header = {
+        .machine = {.guest_memory_bytes = settings.guest_memory,
+                    .tsc_hz = tsc_frequency(),
+                    .cpu_family = signature >> 8 & 15,
+                    .cpu_model = (signature >> 4 & 15) | (signature >> 12 & 0xf0),
+                    .cpu_stepping = signature & 15,
+                    .counter_event = (u32)pmu.event,
+                    .guest_kind = guest_kind},
+        .monitor_version = log_text(LVMM_VERSION),
+        .board = log_text(BOARD_NAME),
+        .command_line = log_text(kernel->args),
+        .images = images,
+        .images_count = describe_images(),
+        .e820 = e820,
+        .e820_count = guest_memory_e820(&map),
+    };
+
+    cpu_brand(brand);
+    header.cpu_brand = log_text(brand);
+    header.cpuid_count = guest_cpuid_table(&header.cpuid);
+    for (u32 i = 0; i < header.e820_count; i++)
+        e820[i] = (struct log_e820_entry){map[i].base, map[i].length, map[i].type, 0};
+    if (session_start(&header) < 0)
+        stop();
+}
+
+static void load_guest(struct start_state *start)
+{
+    const struct boot_module *linux = boot_module_find(&boot, "linux");
+    const struct boot_module *multiboot = boot_module_find(&boot, "multiboot");
+    const struct boot_module *sector = boot_module_find(&boot, "sector");
+    int error;
+
+    if (linux != NULL)
+        error = load_linux(&boot, linux, start);
+    else if (multiboot != NULL)
+        error = load_multiboot(&boot, multiboot, start);
+    else if (sector != NULL)
+        error = load_boot_sector(sector, start);
+    else {
+        printk("lvmm: the boot image carries no guest (a module named linux, multiboot or "
+               "sector)\n");
+        stop();
+    }
+    if (error < 0)
+        stop();
+    start_session(linux != NULL ? linux : multiboot != NULL ? multiboot : sector,
+                  linux != NULL ? LOG_GUEST_KIND_LINUX : LOG_GUEST_KIND_MULTIBOOT);
+}
+
+static void open_session(void)
+{
+    const struct boot_module *log = boot_module_find(&boot, "log");
+
+    if (settings.mode == LOG_MODE_REPLAY && log == NULL) {
+        printk("lvmm: mode=replay needs a module named log\n");
+        stop();
+    }
+    if (session_open(settings.mode, (void *)LOG_BASE, (staging_top - LOG_BASE) & ~PAGE_MASK,
+                     log != NULL ? (const void *)log->start : NULL, log != NULL ? log->size : 0) <
+        0)
+        stop();
+}
+
+/* In replay the guest's machine is the recorded one. */
+static void prepare_guest_view(void)
+{
+    if (guest_memory_init(settings.guest_memory, boot.mmap, boot.mmap_count) < 0 ||
+        guest_cpuid_build() < 0) {
+        printk("lvmm: the machine's memory map or CPUID table is too large\n");
+        stop();
+    }
+    if (session_replaying()) {
+        const struct log_recording_header *h = session_header();
+
+        if (guest_memory_use_map(h->e820, h->e820_count) < 0 ||
+            guest_cpuid_use(h->cpuid, h->cpuid_count) < 0)
+            stop();
+    }
+}
+
+static void prepare_counter(void)
+{
+    lapic_enable();
+    if (pmu_init(&pmu) < 0 || pmu_self_test(&pmu) < 0)
+        stop();
+    printk("lvmm: counter of conditional branches exact (%s, event %lx, margin %u)\n", pmu.cpu,
+           pmu.event, pmu.skid_margin);
+    position_init(pmu.skid_margin);
+}
+
+void monitor_main(u32 magic, u64 info);
+
+void monitor_main(u32 magic, u64 info)
+{
+    static const char *const modes[] = {"live", "record", "replay"};
+    struct start_state start;
+    u8 *shadow = (u8 *)ALIGN_UP((u64)image_end, PAGE_SIZE);
+
+    serial_init();
+    if (magic != MULTIBOOT2_BOOTLOADER_MAGIC || multiboot2_parse(info, &boot) < 0) {
+        printk("lvmm: not started by a Multiboot2 boot loader, or too many modules\n");
+        stop();
+    }
+    boot_save_page0();
+    traps_init();
+    paging_init();
+    read_settings();
+    printk("{\"lvmm\":\"start\",\"mode\":\"%s\",\"version\":\"%s\",\"board\":\"%s\"}\n",
+           modes[settings.mode], LVMM_VERSION, BOARD_NAME);
+    if (cpuid(1, 0).ecx & BIT(26))
+        write_cr4(read_cr4() | CR4_OSXSAVE);
+    mtrr_init();
+    machine_power_init();
+    stage_modules();
+    open_session();
+    prepare_guest_view();
+    clear_guest_memory();
+    load_guest(&start);
+    if (hv_enable() < 0)
+        stop();
+    ept_init();
+    if (guest_memory_map() < 0 ||
+        passthrough_init(shadow, MONITOR_BASE + MONITOR_SIZE - (u64)shadow) < 0 ||
+        hv_setup(&vcpu, &start, ept_pointer(), settings.mode != LOG_MODE_LIVE) < 0)
+        stop();
+    if (settings.mode != LOG_MODE_LIVE)
+        prepare_counter();
+    printk("{\"lvmm\":\"running\"}\n");
+    run_guest(&vcpu);
+    session_report(&vcpu);
+    cpu_halt_forever();
+}

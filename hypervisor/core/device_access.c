@@ -1,0 +1,91 @@
+#include "core/device_access.h"
+#include "arch/lapic.h"
+#include "board_config.h"
+#include "core/console.h"
+#include "core/machine_power.h"
+#include "core/passthrough.h"
+#include "core/pci.h"
+#include "replay/session.h"
+
+#define UART_PORTS 8
+
+/* The performance-counter entry of the local vector table is the monitor's; the guest, which has no
+ * counters, keeps only a memory of what it wrote. */
+static u32 guest_lvt_pc = 0x10000;
+
+static bool is_lvt_pc(u64 gpa)
+{
+    return gpa == LAPIC_BASE + LAPIC_LVT_PC;
+}
+
+/* INIT and start-up IPIs would start processors that the monitor does not control. */
+static bool starts_processor(u64 gpa, u64 value)
+{
+    u64 delivery = value >> 8 & 7;
+
+    return gpa == LAPIC_BASE + LAPIC_ICR_LOW && (delivery == 5 || delivery == 6);
+}
+
+int device_read(struct vcpu *vcpu, u64 gpa, u8 size, u64 *value)
+{
+    struct log_event e = {.kind = LOG_EVENT_MMIO_READ,
+                          .payload.mmio_read = {.gpa = gpa, .size = size}};
+    int error;
+
+    if (is_lvt_pc(gpa)) {
+        *value = guest_lvt_pc;
+        return 0;
+    }
+    if (!session_replaying())
+        e.payload.mmio_read.value = passthrough_memory_read(vcpu, gpa, size);
+    error = session_input(vcpu, &e);
+    *value = e.payload.mmio_read.value;
+    return error;
+}
+
+void device_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value)
+{
+    if (is_lvt_pc(gpa))
+        guest_lvt_pc = (u32)value;
+    else if (!session_replaying() && !starts_processor(gpa, value))
+        passthrough_memory_write(vcpu, gpa, size, value);
+    session_output(OUTPUT_MEMORY, gpa, value);
+}
+
+static bool is_monitor_port(u16 port)
+{
+    return (u16)(port - MONITOR_SERIAL) < UART_PORTS;
+}
+
+int port_read(struct vcpu *vcpu, u16 port, u8 size, u64 *value)
+{
+    struct log_event e = {.kind = LOG_EVENT_IN, .payload.in = {.port = port, .size = size}};
+    int error;
+
+    if (is_monitor_port(port)) {
+        *value = ~0ULL >> (64 - size * 8);
+        return 0;
+    }
+    if (!session_replaying())
+        e.payload.in.value = passthrough_port_read(vcpu, port, size);
+    error = session_input(vcpu, &e);
+    *value = e.payload.in.value;
+    return error;
+}
+
+void port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
+{
+    u8 reason;
+
+    if (is_monitor_port(port))
+        return;
+    reason = machine_power_on_write(port, size, value);
+    if (reason != 0) {
+        session_end(vcpu, reason, false);
+        return;
+    }
+    console_on_write(port, value);
+    if (!session_replaying())
+        passthrough_port_write(vcpu, port, size, value);
+    session_output(OUTPUT_PORT, port, value);
+}

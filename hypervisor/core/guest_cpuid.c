@@ -1,0 +1,183 @@
+#include "core/guest_cpuid.h"
+#include "arch/msr_index.h"
+#include "core/vcpu.h"
+#include "lib/printk.h"
+
+#define TABLE_MAX 192
+
+#define LEAF_FEATURES  1
+#define LEAF_EXTENDED  7
+#define LEAF_TOPOLOGY  0xb
+#define LEAF_XSAVE     0xd
+#define LEAF_EXTENDED_MAX 0x80000000
+
+static struct log_cpuid_entry table[TABLE_MAX];
+static u32 table_count;
+
+/* Features that the guest must not use, by leaf, subleaf and register. */
+static const struct {
+    u32 leaf, subleaf;
+    u32 eax, ebx, ecx, edx; /* bits to clear */
+} masks[] = {
+    /* MONITOR, DTES64, DS-CPL, VMX, SMX, EST, TM2, PDCM, x2APIC; DS, ACPI, TM */
+    {1, 0, 0, 0, 0x0020817c & ~(1u << 4), (1u << 21) | (1u << 22) | (1u << 29)},
+    {1, 0, 0, 0, 1u << 3, 0},
+    /* HLE, RTM, PQM, PQE, PT, SGX; WAITPKG, PKU, CET_SS, bus-lock detect, ENQCMD, KL, SGX_LC;
+     * UINTR, TSX_FORCE_ABORT, PCONFIG, LBR, CET_IBT, hybrid */
+    {7, 0, 0, (1u << 2) | (1u << 4) | (1u << 11) | (1u << 12) | (1u << 15) | (1u << 25),
+     (1u << 3) | (1u << 4) | (1u << 5) | (1u << 7) | (1u << 23) | (1u << 24) | (1u << 29) |
+         (1u << 30) | (1u << 31),
+     (1u << 5) | (1u << 13) | (1u << 15) | (1u << 18) | (1u << 19) | (1u << 20)},
+    /* XSAVEOPT, XSAVEC, XGETBV(1), XSAVES, XFD */
+    {0xd, 1, 0x1f, 0xffffffff, 0xffffffff, 0xffffffff},
+};
+
+/* Leaves that answer zeros: MONITOR, power and thermal, performance monitoring, resource
+ * monitoring and allocation, SGX, PT, and the marker of a hypervisor. */
+static const u32 empty_leaves[] = {5, 6, 0xa, 0xf, 0x10, 0x12, 0x14, 0x19, 0x1b, 0x1c, 0x23, 0x24};
+
+static bool is_empty(u32 leaf)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(empty_leaves); i++)
+        if (leaf == empty_leaves[i])
+            return true;
+    return false;
+}
+
+static int add(u32 leaf, u32 subleaf)
+{
+    struct cpuid_regs r = {0};
+
+    if (table_count == TABLE_MAX)
+        return ERR_NO_SPACE;
+    if (!is_empty(leaf))
+        r = cpuid(leaf, subleaf);
+    for (size_t i = 0; i < ARRAY_SIZE(masks); i++)
+        if (masks[i].leaf == leaf && masks[i].subleaf == subleaf) {
+            r.eax &= ~masks[i].eax;
+            r.ebx &= ~masks[i].ebx;
+            r.ecx &= ~masks[i].ecx;
+            r.edx &= ~masks[i].edx;
+        }
+    table[table_count++] =
+        (struct log_cpuid_entry){leaf, subleaf, r.eax, r.ebx, r.ecx, r.edx};
+    return 0;
+}
+
+static u32 subleaf_count(u32 leaf)
+{
+    switch (leaf) {
+    case 4:
+        return 5;
+    case 7:
+        return cpuid(7, 0).eax + 1 < 3 ? cpuid(7, 0).eax + 1 : 3;
+    case 0xb:
+    case 0x1f:
+        return 3;
+    case 0xd:
+        return 20;
+    default:
+        return 1;
+    }
+}
+
+int guest_cpuid_build(void)
+{
+    u32 last = cpuid(0, 0).eax, last_extended = cpuid(LEAF_EXTENDED_MAX, 0).eax;
+
+    table_count = 0;
+    for (u32 leaf = 0; leaf <= last; leaf++)
+        for (u32 sub = 0; sub < subleaf_count(leaf); sub++)
+            if (add(leaf, sub) < 0)
+                return ERR_NO_SPACE;
+    for (u32 leaf = LEAF_EXTENDED_MAX; leaf <= last_extended; leaf++)
+        if (add(leaf, 0) < 0)
+            return ERR_NO_SPACE;
+    return 0;
+}
+
+static const struct log_cpuid_entry *find(u32 leaf, u32 subleaf)
+{
+    const struct log_cpuid_entry *first = NULL;
+
+    for (u32 i = 0; i < table_count; i++) {
+        if (table[i].leaf != leaf)
+            continue;
+        if (table[i].subleaf == subleaf)
+            return &table[i];
+        if (first == NULL)
+            first = &table[i];
+    }
+    /* A leaf without subleaves ignores ECX; beyond the last subleaf the answer is zero. */
+    return subleaf_count(leaf) == 1 ? first : NULL;
+}
+
+int guest_cpuid_use(const struct log_cpuid_entry *entries, u32 count)
+{
+    const struct log_cpuid_entry *own, *recorded;
+
+    if (count > TABLE_MAX)
+        return ERR_NO_SPACE;
+    own = find(LEAF_EXTENDED, 0);
+    for (u32 i = 0; i < count; i++) {
+        recorded = &entries[i];
+        if (recorded->leaf == LEAF_EXTENDED && recorded->subleaf == 0 &&
+            (own == NULL || (recorded->ebx & ~own->ebx) != 0 || (recorded->ecx & ~own->ecx) != 0)) {
+            printk("lvmm: the recorded CPU has features that this one lacks (CPUID leaf 7)\n");
+            return ERR_UNSUPPORTED;
+        }
+    }
+    for (u32 i = 0; i < count; i++)
+        table[i] = entries[i];
+    table_count = count;
+    return 0;
+}
+
+u32 guest_cpuid_table(const struct log_cpuid_entry **entries)
+{
+    *entries = table;
+    return table_count;
+}
+
+u64 guest_xcr0_allowed(void)
+{
+    const struct log_cpuid_entry *e = find(LEAF_XSAVE, 0);
+
+    return e != NULL ? e->eax | (u64)e->edx << 32 : 1;
+}
+
+/* Size of the XSAVE area for the features that are enabled in XCR0 (SDM vol. 1, section 13.2). */
+static u32 xsave_size(u64 xcr0)
+{
+    u32 size = 576;
+
+    for (u32 i = 2; i < 20; i++) {
+        const struct log_cpuid_entry *e = find(LEAF_XSAVE, i);
+
+        if ((xcr0 >> i & 1) && e != NULL && e->ebx + e->eax > size)
+            size = e->ebx + e->eax;
+    }
+    return size;
+}
+
+struct cpuid_regs guest_cpuid(u32 leaf, u32 subleaf)
+{
+    const struct log_cpuid_entry *e = find(leaf, subleaf);
+    struct cpuid_regs r = {0};
+
+    if (e == NULL && (leaf < LEAF_EXTENDED_MAX || leaf > find(LEAF_EXTENDED_MAX, 0)->eax) &&
+        leaf > find(0, 0)->eax)
+        e = find(find(0, 0)->eax, subleaf); /* beyond the last leaf: the last (SDM vol. 2) */
+    if (e != NULL)
+        r = (struct cpuid_regs){e->eax, e->ebx, e->ecx, e->edx};
+    if (leaf == LEAF_FEATURES) {
+        r.ecx &= ~(u32)(1 << 27); /* OSXSAVE mirrors CR4 */
+        if (hv_read_cr4() & CR4_OSXSAVE)
+            r.ecx |= 1 << 27;
+    } else if (leaf == LEAF_XSAVE && subleaf == 0 && (hv_read_cr4() & CR4_OSXSAVE)) {
+        r.ebx = xsave_size(xgetbv(0));
+    } else if (leaf == LEAF_TOPOLOGY && e == NULL) {
+        r.ecx = subleaf & 0xff;
+    }
+    return r;
+}

@@ -1,0 +1,286 @@
+#include "core/guest_memory.h"
+#include "arch/cpu.h"
+#include "arch/msr_index.h"
+#include "boot/page0.h"
+#include "core/guest_paging.h"
+#include "lib/printk.h"
+#include "lib/string.h"
+#include "replay/session.h"
+#include "vmx/ept.h"
+
+#define FIRMWARE_PAGES_MAX 512
+
+#define LOW_RAM_END    0xa0000ULL
+#define LEGACY_ROM     0xc0000ULL
+#define LOW_MEMORY_END 0x100000ULL
+#define FLASH_START    0xffc00000ULL
+#define FLASH_END      0x100000000ULL
+
+struct firmware_page {
+    u64 gpa;
+    bool writable;
+};
+
+static u64 ram_size;
+static struct memory_range guest_map[GUEST_E820_MAX];
+static unsigned int guest_count;
+
+static struct firmware_page firmware[FIRMWARE_PAGES_MAX];
+static unsigned int firmware_count;
+static u8 firmware_data[FIRMWARE_PAGES_MAX][PAGE_SIZE] __attribute__((aligned(4096)));
+
+static u32 map_type(const struct memory_range *map, unsigned int count, u64 address)
+{
+    for (unsigned int i = 0; i < count; i++)
+        if (address - map[i].base < map[i].length)
+            return map[i].type;
+    return 0;
+}
+
+static u32 guest_type(u64 address)
+{
+    return map_type(guest_map, guest_count, address);
+}
+
+static bool add_guest_range(u64 base, u64 end, u32 type)
+{
+    if (base >= end)
+        return true;
+    if (guest_count == GUEST_E820_MAX)
+        return false;
+    guest_map[guest_count++] = (struct memory_range){base, end - base, type};
+    return true;
+}
+
+static int build_guest_map(const struct memory_range *map, unsigned int count)
+{
+    for (unsigned int i = 0; i < count; i++) {
+        u64 base = map[i].base, end = base + map[i].length;
+        u64 split = end < ram_size ? end : ram_size;
+        bool ok;
+
+        if (map[i].type != MEMORY_RAM) {
+            ok = add_guest_range(base, end, map[i].type);
+        } else {
+            if (split < base)
+                split = base;
+            ok = add_guest_range(base, split, MEMORY_RAM) &&
+                 add_guest_range(split, end, MEMORY_HIDDEN);
+        }
+        if (!ok)
+            return ERR_NO_SPACE;
+    }
+    return 0;
+}
+
+int guest_memory_init(u64 size, const struct memory_range *map, unsigned int count)
+{
+    ram_size = size;
+    for (u64 a = LOW_MEMORY_END; a < size; a += 0x100000)
+        if (map_type(map, count, a) != MEMORY_RAM) {
+            printk("lvmm: %lu MiB of guest memory, but the machine has no RAM at %lx\n",
+                   size >> 20, a);
+            return ERR_NO_SPACE;
+        }
+    return build_guest_map(map, count);
+}
+
+int guest_memory_use_map(const struct log_e820_entry *entries, unsigned int count)
+{
+    guest_count = 0;
+    for (unsigned int i = 0; i < count; i++)
+        if (!add_guest_range(entries[i].base, entries[i].base + entries[i].length,
+                             entries[i].type))
+            return ERR_NO_SPACE;
+    return 0;
+}
+
+u64 guest_memory_size(void)
+{
+    return ram_size;
+}
+
+unsigned int guest_memory_e820(const struct memory_range **map)
+{
+    *map = guest_map;
+    return guest_count;
+}
+
+/* BIOS data area and EBDA are RAM with content; the legacy ROM area and the flash are not. */
+static bool is_firmware(u64 gpa, bool *writable)
+{
+    u32 type = guest_type(gpa);
+
+    *writable = true;
+    if (gpa < PAGE_SIZE)
+        return true;
+    if (gpa < LOW_RAM_END)
+        return type != MEMORY_RAM || guest_type(gpa + PAGE_SIZE - 1) != MEMORY_RAM;
+    if (gpa >= LEGACY_ROM && gpa < LOW_MEMORY_END) {
+        *writable = false;
+        return true;
+    }
+    if (gpa >= FLASH_START && gpa < FLASH_END) {
+        *writable = false;
+        return true;
+    }
+    return type == MEMORY_ACPI || type == MEMORY_NVS;
+}
+
+static int find_firmware(u64 page)
+{
+    for (unsigned int i = 0; i < firmware_count; i++)
+        if (firmware[i].gpa == page)
+            return (int)i;
+    return -1;
+}
+
+enum gpa_kind guest_memory_kind(u64 gpa)
+{
+    u64 page = gpa & ~PAGE_MASK;
+    bool writable;
+
+    if (page >= LOW_MEMORY_END && page < ram_size)
+        return GPA_RAM;
+    if (is_firmware(page, &writable)) {
+        if (find_firmware(page) < 0)
+            return GPA_FIRMWARE;
+        return writable ? GPA_RAM : GPA_ROM;
+    }
+    if (page < LOW_RAM_END)
+        return GPA_RAM;
+    return guest_type(page) == MEMORY_HIDDEN ? GPA_HIDDEN : GPA_DEVICE;
+}
+
+int guest_memory_map(void)
+{
+    for (u64 page = 0; page < LOW_RAM_END; page += PAGE_SIZE)
+        if (guest_memory_kind(page) == GPA_RAM && ept_map(page, page, PAGE_SIZE, EPT_ALL) < 0)
+            return ERR_NO_SPACE;
+    return ept_map(LOW_MEMORY_END, LOW_MEMORY_END, ram_size - LOW_MEMORY_END, EPT_ALL);
+}
+
+int guest_memory_touch(struct vcpu *vcpu, u64 gpa)
+{
+    u64 page = gpa & ~PAGE_MASK;
+    u8 *copy = firmware_data[firmware_count];
+    struct log_event e = {
+        .kind = LOG_EVENT_FIRMWARE_PAGE,
+        .payload.firmware_page.gpa = page,
+        .data = (const void *)page,
+        .data_len = PAGE_SIZE,
+    };
+    bool writable;
+    int error;
+
+    if (firmware_count == FIRMWARE_PAGES_MAX) {
+        printk("lvmm: the guest touches more than %u firmware pages\n", FIRMWARE_PAGES_MAX);
+        return ERR_NO_SPACE;
+    }
+    /* Page 0 is unmapped in the monitor: its copy was taken at boot. */
+    if (page == 0)
+        e.data = boot_page0();
+    error = session_input(vcpu, &e);
+    if (error < 0)
+        return error;
+    memcpy(copy, e.data, PAGE_SIZE);
+    is_firmware(page, &writable);
+    firmware[firmware_count++] = (struct firmware_page){page, writable};
+    error = ept_map(page, (u64)copy, PAGE_SIZE, writable ? EPT_ALL : EPT_READ | EPT_EXECUTE);
+    hv_flush_guest_tlb();
+    return error;
+}
+
+/* Where the monitor finds a page of guest memory; NULL if it is no RAM or not touched yet. */
+static u8 *page_pointer(u64 page, bool write)
+{
+    bool writable;
+    int i;
+
+    if (page >= LOW_MEMORY_END)
+        if (page < ram_size)
+            return (u8 *)page;
+    if (is_firmware(page, &writable)) {
+        i = find_firmware(page);
+        return i < 0 || (write && !writable) ? NULL : firmware_data[i];
+    }
+    return page < LOW_RAM_END ? (u8 *)page : NULL;
+}
+
+static int copy(u64 gpa, u8 *buf, u64 len, bool write)
+{
+    if (gpa + len < gpa)
+        return ERR_FAULT;
+    for (u64 page = gpa & ~PAGE_MASK; page < gpa + len; page += PAGE_SIZE)
+        if (page_pointer(page, write) == NULL)
+            return ERR_FAULT;
+    while (len > 0) {
+        u64 offset = gpa & PAGE_MASK;
+        u64 n = len < PAGE_SIZE - offset ? len : PAGE_SIZE - offset;
+        u8 *p = page_pointer(gpa - offset, write) + offset;
+
+        if (write)
+            memcpy(p, buf, n);
+        else
+            memcpy(buf, p, n);
+        gpa += n;
+        buf += n;
+        len -= n;
+    }
+    return 0;
+}
+
+int guest_memory_read(u64 gpa, void *buf, u64 len)
+{
+    return copy(gpa, buf, len, false);
+}
+
+int guest_memory_write(u64 gpa, const void *buf, u64 len)
+{
+    return copy(gpa, (u8 *)(u64)buf, len, true);
+}
+
+static int read_phys(void *ctx, u64 gpa, void *buf, size_t n)
+{
+    (void)ctx;
+    return guest_memory_read(gpa, buf, n);
+}
+
+int guest_linear_to_gpa(const struct vcpu *vcpu, u64 linear, unsigned int access, u64 *gpa,
+                        u32 *pf_error)
+{
+    static const struct guest_phys_ops ops = {read_phys, NULL};
+    struct guest_paging paging = {
+        .cr0 = hv_read_cr0(),
+        .cr3 = hv_read_cr3(),
+        .cr4 = hv_read_cr4() & ~CR4_PKE,
+        .efer = hv_read_efer(),
+        .maxphyaddr = 52,
+        .user = hv_cpl() == 3,
+        .rflags_ac = vcpu->regs.rflags & BIT(18),
+    };
+
+    return guest_translate(&paging, linear, access, &ops, gpa, pf_error);
+}
+
+int guest_fetch(const struct vcpu *vcpu, u8 *buf, unsigned int len)
+{
+    u64 linear = hv_segment_base(SEG_CS) + vcpu->regs.rip;
+    unsigned int done = 0;
+
+    if (!(hv_read_efer() & EFER_LMA))
+        linear = (u32)linear;
+    while (done < len) {
+        u64 at = linear + done, gpa;
+        u32 pf_error;
+        u64 n = PAGE_SIZE - (at & PAGE_MASK);
+
+        if (n > len - done)
+            n = len - done;
+        if (guest_linear_to_gpa(vcpu, at, GUEST_ACCESS_FETCH, &gpa, &pf_error) < 0 ||
+            guest_memory_read(gpa, buf + done, n) < 0)
+            break;
+        done += (unsigned int)n;
+    }
+    return (int)done;
+}

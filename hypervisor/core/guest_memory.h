@@ -1,0 +1,48 @@
+/* What is where in the guest's physical memory, and access to it for the monitor.
+ *
+ * Guest RAM is [0, size) at the same physical address. Firmware pages (BIOS data, ROM, ACPI tables)
+ * are copied and logged at the guest's first touch. The rest of the machine's RAM, the monitor
+ * included, is hidden; everything else is devices. */
+#ifndef LVMM_CORE_GUEST_MEMORY_H
+#define LVMM_CORE_GUEST_MEMORY_H
+
+#include "boot/multiboot2.h"
+#include "core/vcpu.h"
+#include "log_format.h"
+
+enum gpa_kind {
+    GPA_RAM,
+    GPA_FIRMWARE, /* not touched yet */
+    GPA_ROM,      /* a touched firmware page that is read-only */
+    GPA_HIDDEN,
+    GPA_DEVICE,
+};
+
+#define GUEST_E820_MAX 32
+
+/* Lays out the guest's memory by the machine's map. ERR_NO_SPACE where `size` is not there. */
+int guest_memory_init(u64 size, const struct memory_range *map, unsigned int count);
+/* Replay: the guest's map as it was recorded, whatever this machine's is. */
+int guest_memory_use_map(const struct log_e820_entry *entries, unsigned int count);
+/* Maps RAM for the guest. */
+int guest_memory_map(void);
+u64 guest_memory_size(void);
+/* The memory map for the guest; returns the number of ranges. */
+unsigned int guest_memory_e820(const struct memory_range **map);
+
+enum gpa_kind guest_memory_kind(u64 gpa);
+/* A firmware page is touched for the first time: copies (record) or takes it from the log. */
+int guest_memory_touch(struct vcpu *vcpu, u64 gpa);
+
+/* RAM and touched firmware pages only: 0, or ERR_FAULT with nothing done. */
+int guest_memory_read(u64 gpa, void *buf, u64 len);
+int guest_memory_write(u64 gpa, const void *buf, u64 len);
+
+/* By linear address as the guest's current code would access it. ERR_FAULT with *pf_error, or
+ * ERR_INVALID / ERR_UNSUPPORTED as guest_translate() says. */
+int guest_linear_to_gpa(const struct vcpu *vcpu, u64 linear, unsigned int access, u64 *gpa,
+                        u32 *pf_error);
+/* Up to `len` code bytes at RIP; returns how many could be read. */
+int guest_fetch(const struct vcpu *vcpu, u8 *buf, unsigned int len);
+
+#endif

@@ -1,0 +1,89 @@
+#include "core/machine_power.h"
+#include "lib/string.h"
+#include "log_format.h"
+
+#define KEYBOARD_COMMAND 0x64
+#define KEYBOARD_RESET   0xfe
+#define RESET_CONTROL    0xcf9 /* PCI chipsets: bit 2 is the reset */
+#define SYSTEM_CONTROL_A 0x92  /* bit 0 is the fast reset */
+#define SLEEP_ENABLE     0x2000
+
+/* ACPI specification, sections 5.2.5 to 5.2.9. */
+struct rsdp {
+    char signature[8];
+    u8 checksum;
+    char oem[6];
+    u8 revision;
+    u32 rsdt;
+} __attribute__((packed));
+
+struct acpi_header {
+    char signature[4];
+    u32 length;
+    u8 rest[28];
+} __attribute__((packed));
+
+#define FADT_PM1A_CONTROL 64
+#define FADT_PM1B_CONTROL 68
+#define FADT_FLAGS        112
+#define FADT_RESET_REG    116 /* generic address: space, width, offset, access, u64 address */
+#define FADT_RESET_VALUE  128
+#define FADT_FLAG_RESET   (1u << 10)
+#define SPACE_IO          1
+
+static u16 pm1a_control, pm1b_control, reset_port;
+static u8 reset_value;
+
+static u32 read_u32(const u8 *p)
+{
+    u32 v;
+
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+static void parse_fadt(const u8 *fadt, u32 length)
+{
+    pm1a_control = (u16)read_u32(fadt + FADT_PM1A_CONTROL);
+    pm1b_control = (u16)read_u32(fadt + FADT_PM1B_CONTROL);
+    if (length > FADT_RESET_VALUE && (read_u32(fadt + FADT_FLAGS) & FADT_FLAG_RESET) &&
+        fadt[FADT_RESET_REG] == SPACE_IO) {
+        reset_port = (u16)read_u32(fadt + FADT_RESET_REG + 4);
+        reset_value = fadt[FADT_RESET_VALUE];
+    }
+}
+
+void machine_power_init(void)
+{
+    for (u64 a = 0xe0000; a < 0x100000; a += 16) {
+        const struct rsdp *rsdp = (const struct rsdp *)a;
+        const struct acpi_header *rsdt;
+
+        if (memcmp(rsdp->signature, "RSD PTR ", 8) != 0)
+            continue;
+        rsdt = (const struct acpi_header *)(u64)rsdp->rsdt;
+        for (u32 at = sizeof(*rsdt); at + 4 <= rsdt->length; at += 4) {
+            u64 table = read_u32((const u8 *)rsdt + at);
+            const struct acpi_header *h = (const struct acpi_header *)table;
+
+            if (memcmp(h->signature, "FACP", 4) == 0)
+                parse_fadt((const u8 *)table, h->length);
+        }
+        return;
+    }
+}
+
+u8 machine_power_on_write(u16 port, u8 size, u64 value)
+{
+    if (port == KEYBOARD_COMMAND && (u8)value == KEYBOARD_RESET)
+        return LOG_END_REASON_RESET;
+    if (port == RESET_CONTROL && size == 1 && (value & 4))
+        return LOG_END_REASON_RESET;
+    if (port == SYSTEM_CONTROL_A && (value & 1))
+        return LOG_END_REASON_RESET;
+    if (reset_port != 0 && port == reset_port && (u8)value == reset_value)
+        return LOG_END_REASON_RESET;
+    if (port != 0 && (port == pm1a_control || port == pm1b_control) && (value & SLEEP_ENABLE))
+        return LOG_END_REASON_POWER_OFF;
+    return 0;
+}

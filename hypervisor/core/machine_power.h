@@ -1,0 +1,13 @@
+/* The writes by which a guest powers the machine off or resets it: the run ends there, before the
+ * machine does. */
+#ifndef LVMM_CORE_MACHINE_POWER_H
+#define LVMM_CORE_MACHINE_POWER_H
+
+#include "lib/types.h"
+
+/* Finds the power registers in the firmware's ACPI tables (FADT). */
+void machine_power_init(void);
+/* An enum log_end_reason, or 0 where the write does nothing of the kind. */
+u8 machine_power_on_write(u16 port, u8 size, u64 value);
+
+#endif

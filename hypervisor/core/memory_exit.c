@@ -1,0 +1,135 @@
+/* Accesses to memory that is not mapped for the guest: devices, firmware, hidden memory. */
+#include "core/decode.h"
+#include "core/device_access.h"
+#include "core/guest_memory.h"
+#include "core/guest_paging.h"
+#include "core/handlers.h"
+#include "core/mmio_insn.h"
+#include "lib/printk.h"
+#include "replay/session.h"
+#include "vmx/ept.h"
+
+#define ACCESS_LONG BIT(13) /* CS.L */
+#define ACCESS_BIG  BIT(14) /* CS.D */
+
+static enum decode_mode current_mode(void)
+{
+    u32 access = hv_segment_access(SEG_CS);
+
+    if ((hv_read_efer() & BIT(10)) && (access & ACCESS_LONG))
+        return DECODE_64;
+    return access & ACCESS_BIG ? DECODE_32 : DECODE_16;
+}
+
+static int read_any(struct vcpu *vcpu, u64 gpa, u8 size, u64 *value)
+{
+    *value = 0;
+    switch (guest_memory_kind(gpa)) {
+    case GPA_RAM:
+    case GPA_ROM:
+        return guest_memory_read(gpa, value, size);
+    case GPA_HIDDEN:
+        *value = ~0ULL >> (64 - size * 8);
+        return 0;
+    case GPA_FIRMWARE: {
+        int error = guest_memory_touch(vcpu, gpa);
+
+        return error < 0 ? error : guest_memory_read(gpa, value, size);
+    }
+    default:
+        return device_read(vcpu, gpa, size, value);
+    }
+}
+
+static int write_any(struct vcpu *vcpu, u64 gpa, u8 size, u64 value)
+{
+    switch (guest_memory_kind(gpa)) {
+    case GPA_RAM:
+        return guest_memory_write(gpa, &value, size);
+    case GPA_DEVICE:
+        device_write(vcpu, gpa, size, value);
+        return 0;
+    default:
+        return 0; /* ROM and hidden memory do not take writes */
+    }
+}
+
+/* The RAM (or other device) operand of MOVS. 1 when a fault was injected instead. */
+static int other_operand(struct vcpu *vcpu, const struct insn *insn, bool source, u64 *gpa)
+{
+    u64 bases[SEGMENT_COUNT];
+    struct string_addresses addresses;
+    u32 pf_error = 0;
+    u64 linear;
+    int error;
+
+    for (unsigned int i = 0; i < SEGMENT_COUNT; i++)
+        bases[i] = hv_segment_base((enum segment_index)i);
+    error = mmio_insn_string_addresses(insn, vcpu->regs.gpr, bases, &addresses);
+    if (error < 0)
+        return error;
+    linear = source ? addresses.source : addresses.destination;
+    error = guest_linear_to_gpa(vcpu, linear, source ? GUEST_ACCESS_READ : GUEST_ACCESS_WRITE, gpa,
+                                &pf_error);
+    if (error == ERR_FAULT) {
+        hv_set_cr2(linear);
+        hv_inject_exception(vcpu, VECTOR_PF, true, pf_error);
+        return 1;
+    }
+    return error;
+}
+
+static int emulate(struct vcpu *vcpu, const struct exit *exit, const struct insn *insn)
+{
+    struct mmio_op op = mmio_insn_op(insn);
+    u64 read_gpa = exit->u.memory.gpa, write_gpa = exit->u.memory.gpa;
+    u64 rip = vcpu->regs.rip, value = 0, out = 0;
+    int error = 0;
+
+    if (insn->operation == INSN_MOVS) {
+        bool device_is_source = !exit->u.memory.write;
+
+        error = other_operand(vcpu, insn, !device_is_source,
+                              device_is_source ? &write_gpa : &read_gpa);
+        if (error != 0)
+            return error > 0 ? 0 : error;
+    }
+    if (op.read)
+        error = read_any(vcpu, read_gpa, op.size, &value);
+    if (error == 0)
+        error = mmio_insn_complete(insn, vcpu->regs.gpr, &vcpu->regs.rflags, &rip, value, &out);
+    if (error == 0 && op.write)
+        error = write_any(vcpu, write_gpa, op.size, out);
+    if (error == 0 && rip != vcpu->regs.rip)
+        hv_complete_instruction(vcpu, rip);
+    return error;
+}
+
+int handle_memory(struct vcpu *vcpu, const struct exit *exit)
+{
+    u8 bytes[INSN_MAX_LENGTH];
+    struct insn insn;
+    unsigned int n;
+    int error;
+
+    if (guest_memory_kind(exit->u.memory.gpa) == GPA_FIRMWARE)
+        return guest_memory_touch(vcpu, exit->u.memory.gpa);
+    if (session_mode() == LOG_MODE_LIVE && guest_memory_kind(exit->u.memory.gpa) == GPA_DEVICE) {
+        u64 page = exit->u.memory.gpa & ~PAGE_MASK;
+
+        return ept_map(page, page, PAGE_SIZE, EPT_READ | EPT_WRITE);
+    }
+    n = (unsigned int)guest_fetch(vcpu, bytes, sizeof(bytes));
+    error = decode(bytes, n, current_mode(), &insn);
+    if (error == 0)
+        error = emulate(vcpu, exit, &insn);
+    if (error < 0 && !session_ended()) {
+        printk("{\"lvmm\":\"error\",\"text\":\"instruction at %lx that accesses %lx is not "
+               "emulated: ",
+               vcpu->regs.rip, exit->u.memory.gpa);
+        for (unsigned int i = 0; i < n; i++)
+            printk("%02x", bytes[i]);
+        printk("\"}\n");
+    }
+    return error;
+}

@@ -1,0 +1,258 @@
+#include "core/passthrough.h"
+#include "core/device_access.h"
+#include "core/guest_memory.h"
+#include "core/pci.h"
+#include "dma/dma.h"
+#include "lib/printk.h"
+#include "replay/session.h"
+
+#define DEVICES_MAX 4
+#define BUSES       256
+#define STREAMS_PER_DEVICE (2 * DMA_MAX_RINGS)
+
+struct device {
+    pci_bdf bdf;
+    u64 memory_base; /* 0: not decoded */
+    u16 port_base;
+    unsigned int index;
+    struct dma_device dma;
+};
+
+static struct device devices[DEVICES_MAX];
+static unsigned int device_count;
+static u32 config_address; /* as the guest last wrote it */
+static struct vcpu *current; /* for the engine's callbacks */
+
+static int env_read(void *ctx, u64 gpa, void *buf, u32 len)
+{
+    (void)ctx;
+    return guest_memory_read(gpa, buf, len);
+}
+
+static int env_write(void *ctx, u64 gpa, const void *buf, u32 len)
+{
+    (void)ctx;
+    return guest_memory_write(gpa, buf, len);
+}
+
+static void env_emit(void *ctx, u8 stream, u64 gpa, const void *data, u32 len)
+{
+    const struct device *d = ctx;
+
+    if (session_recording() && !session_ended())
+        session_record_dma(current, (u8)(d->index * STREAMS_PER_DEVICE + stream), gpa, data, len);
+}
+
+static u64 env_device_read(void *ctx, u32 reg, u8 size)
+{
+    const struct device *d = ctx;
+
+    return raw_memory_read(d->memory_base + reg, size);
+}
+
+static void env_device_write(void *ctx, u32 reg, u8 size, u64 value)
+{
+    const struct device *d = ctx;
+
+    raw_memory_write(d->memory_base + reg, size, value);
+}
+
+static bool is_device(const struct device *d, u64 gpa)
+{
+    return d->memory_base != 0 && gpa - d->memory_base < d->dma.profile->register_size;
+}
+
+/* Where the guest or the firmware put the device's BARs. */
+static void read_bars(struct device *d)
+{
+    u32 command = pci_read(d->bdf, PCI_COMMAND);
+    u32 memory = pci_read(d->bdf, (u8)(PCI_BAR0 + 4 * d->dma.profile->bar));
+
+    d->memory_base = (command & 2) ? memory & ~15u : 0;
+    if (d->memory_base != 0 && (memory & 6) == 4)
+        d->memory_base |= (u64)pci_read(d->bdf, (u8)(PCI_BAR0 + 4 * d->dma.profile->bar + 4)) << 32;
+    d->port_base = 0;
+    for (u8 bar = 0; bar < 6; bar++) {
+        u32 value = pci_read(d->bdf, (u8)(PCI_BAR0 + 4 * bar));
+
+        if ((value & 1) && (command & 1) && d->dma.profile->has_io_window)
+            d->port_base = value & 0xfffc;
+    }
+}
+
+static struct device *find_bdf(pci_bdf bdf)
+{
+    for (unsigned int i = 0; i < device_count; i++)
+        if (devices[i].bdf == bdf)
+            return &devices[i];
+    return NULL;
+}
+
+static bool may_be_master(pci_bdf bdf)
+{
+    return find_bdf(bdf) != NULL || pci_read(bdf, PCI_CLASS) >> 24 == PCI_CLASS_BRIDGE;
+}
+
+static int add_device(pci_bdf bdf, const struct dma_profile *profile, u8 *shadow, u64 size)
+{
+    struct device *d = &devices[device_count];
+    struct dma_env env = {d, env_read, env_write, env_emit, env_device_read, env_device_write};
+    int error;
+
+    d->bdf = bdf;
+    d->index = device_count;
+    error = dma_device_init(&d->dma, profile, &env, shadow, (u64)shadow, size);
+    if (error < 0) {
+        printk("lvmm: no room for the shadow rings of the %s at %02x:%02x.%u\n", profile->name,
+               bdf >> 8, bdf >> 3 & 31, bdf & 7);
+        return error;
+    }
+    device_count++;
+    read_bars(d);
+    return 0;
+}
+
+static int scan_function(pci_bdf bdf, u8 *shadow, u64 size)
+{
+    u32 id = pci_read(bdf, PCI_VENDOR_ID);
+    const struct dma_profile *profile = dma_profile_by_id((u16)id, (u16)(id >> 16));
+    u32 command;
+
+    if (profile != NULL && device_count < DEVICES_MAX)
+        return add_device(bdf, profile, shadow + device_count * size, size);
+    command = pci_read(bdf, PCI_COMMAND) & 0xffff; /* writing 0 to the status half changes nothing */
+    if ((command & PCI_COMMAND_MASTER) && !may_be_master(bdf))
+        pci_write(bdf, PCI_COMMAND, command & ~(u32)PCI_COMMAND_MASTER);
+    return 0;
+}
+
+int passthrough_init(void *shadow, u64 shadow_size)
+{
+    if (!session_recording())
+        return 0;
+    for (u32 device = 0; device < BUSES * 32; device++) {
+        pci_bdf bdf = (pci_bdf)(device << 3);
+        u32 functions = 1;
+
+        if ((pci_read(bdf, PCI_VENDOR_ID) & 0xffff) == 0xffff)
+            continue;
+        if (pci_read(bdf, PCI_HEADER_TYPE) & 0x800000)
+            functions = 8;
+        for (u32 f = 0; f < functions; f++)
+            if ((pci_read((pci_bdf)(bdf | f), PCI_VENDOR_ID) & 0xffff) != 0xffff &&
+                scan_function((pci_bdf)(bdf | f), shadow, shadow_size / DEVICES_MAX) < 0)
+                return ERR_NO_SPACE;
+    }
+    return 0;
+}
+
+static void tell_errors(struct device *d)
+{
+    const char *error = dma_take_error(&d->dma);
+
+    if (error != NULL) {
+        printk("{\"lvmm\":\"error\",\"text\":\"%s: %s\"}\n", d->dma.profile->name, error);
+        session_end(current, LOG_END_REASON_MONITOR_ERROR, true);
+    }
+}
+
+u64 passthrough_memory_read(struct vcpu *vcpu, u64 gpa, u8 size)
+{
+    u64 value = raw_memory_read(gpa, size);
+
+    current = vcpu;
+    for (unsigned int i = 0; i < device_count; i++)
+        if (is_device(&devices[i], gpa)) {
+            struct device *d = &devices[i];
+
+            value = dma_on_register_read(&d->dma, (u32)(gpa - d->memory_base), size, value);
+            tell_errors(d);
+        }
+    return value;
+}
+
+void passthrough_memory_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value)
+{
+    current = vcpu;
+    for (unsigned int i = 0; i < device_count; i++)
+        if (is_device(&devices[i], gpa)) {
+            struct device *d = &devices[i];
+            bool forward = true;
+
+            value = dma_on_register_write(&d->dma, (u32)(gpa - d->memory_base), size, value,
+                                          &forward);
+            tell_errors(d);
+            if (!forward)
+                return;
+        }
+    raw_memory_write(gpa, size, value);
+}
+
+static struct device *find_port(u16 port, u16 *offset)
+{
+    for (unsigned int i = 0; i < device_count; i++) {
+        *offset = (u16)(port - devices[i].port_base);
+        if (devices[i].port_base != 0 && *offset < 8)
+            return &devices[i];
+    }
+    return NULL;
+}
+
+u64 passthrough_port_read(struct vcpu *vcpu, u16 port, u8 size)
+{
+    u64 value = raw_port_read(port, size);
+    u16 offset;
+    struct device *d = find_port(port, &offset);
+
+    current = vcpu;
+    if (d != NULL)
+        value = dma_on_port_read(&d->dma, offset, size, value);
+    return value;
+}
+
+/* The fence: a device that cannot be recorded does not become bus master. */
+static u64 fence(u16 port, u64 value)
+{
+    pci_bdf bdf = (pci_bdf)(config_address >> 8);
+    u32 offset = (config_address & 0xfc) + (port - PCI_CONFIG_DATA);
+
+    if (offset != PCI_COMMAND || !(value & PCI_COMMAND_MASTER) || may_be_master(bdf)) {
+        pci_restore_address(config_address);
+        return value;
+    }
+    printk("lvmm: %02x:%02x.%u has no DMA profile: it is kept from becoming bus master\n",
+           bdf >> 8, bdf >> 3 & 31, bdf & 7);
+    pci_restore_address(config_address);
+    return value & ~(u64)PCI_COMMAND_MASTER;
+}
+
+void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
+{
+    u16 offset;
+    struct device *d = find_port(port, &offset);
+    bool is_config = port >= PCI_CONFIG_DATA && port < PCI_CONFIG_DATA + 4;
+    bool forward = true;
+
+    current = vcpu;
+    if (d != NULL)
+        value = dma_on_port_write(&d->dma, offset, size, value, &forward);
+    if (port == PCI_CONFIG_ADDRESS && size == 4)
+        config_address = (u32)value;
+    if (is_config && session_recording())
+        value = fence(port, value);
+    if (forward)
+        raw_port_write(port, size, value);
+    if (is_config && (d = find_bdf((pci_bdf)(config_address >> 8))) != NULL) {
+        read_bars(d);
+        pci_restore_address(config_address);
+    }
+}
+
+void passthrough_harvest(struct vcpu *vcpu)
+{
+    current = vcpu;
+    for (unsigned int i = 0; i < device_count; i++) {
+        dma_harvest(&devices[i].dma);
+        tell_errors(&devices[i]);
+    }
+}

@@ -1,0 +1,20 @@
+/* Real devices under the guest's accesses: finds the PCI devices that have a DMA profile and puts
+ * the ring engine between them and the guest; keeps the others from becoming bus masters while
+ * recording. Never called in replay. */
+#ifndef LVMM_CORE_PASSTHROUGH_H
+#define LVMM_CORE_PASSTHROUGH_H
+
+#include "core/vcpu.h"
+
+/* Shadow memory for the rings, in the monitor's region. 0 or a negative error, told. */
+int passthrough_init(void *shadow, u64 shadow_size);
+
+u64 passthrough_memory_read(struct vcpu *vcpu, u64 gpa, u8 size);
+void passthrough_memory_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value);
+u64 passthrough_port_read(struct vcpu *vcpu, u16 port, u8 size);
+void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value);
+
+/* Makes finished DMA visible to the guest at the vCPU's position. */
+void passthrough_harvest(struct vcpu *vcpu);
+
+#endif

@@ -1,0 +1,150 @@
+#include "core/run.h"
+#include "arch/cpu.h"
+#include "arch/serial.h"
+#include "core/handlers.h"
+#include "core/interrupts.h"
+#include "core/passthrough.h"
+#include "lib/printk.h"
+#include "replay/position.h"
+#include "replay/session.h"
+
+/* How often the monitor comes back by itself: to look at its serial line, and for DMA that no
+ * interrupt announces. In ticks of the time-stamp counter. */
+#define TIME_SLICE 5000000
+
+#define STOP_REQUEST 0x03 /* Ctrl-C on the monitor's line */
+
+static u64 exit_counts[HV_REASON_COUNT];
+
+static int handle_timer(struct vcpu *vcpu)
+{
+    if (serial_get() == STOP_REQUEST) {
+        if (session_replaying())
+            session_diverged(vcpu, "stopped by Ctrl-C", NULL);
+        else
+            session_end(vcpu, LOG_END_REASON_STOPPED, true);
+        return 0;
+    }
+    if (session_recording())
+        passthrough_harvest(vcpu);
+    return 0;
+}
+
+static int handle_nmi(void)
+{
+    if (session_replaying())
+        position_overflow();
+    else
+        interrupts_nmi_arrived();
+    return 0;
+}
+
+static int handle(struct vcpu *vcpu, const struct exit *exit)
+{
+    switch (exit->kind) {
+    case EXIT_NONE:
+    case EXIT_INTERRUPT_WINDOW:
+    case EXIT_STEP:
+        return 0;
+    case EXIT_TIMER:
+        return handle_timer(vcpu);
+    case EXIT_EXTERNAL_INTERRUPT:
+        if (!session_replaying()) /* in replay nothing of the machine reaches the guest */
+            interrupts_arrived(vcpu, exit->u.event.vector);
+        return 0;
+    case EXIT_NMI:
+        return handle_nmi();
+    case EXIT_CPUID:
+        return handle_cpuid(vcpu, exit);
+    case EXIT_HLT:
+        return handle_hlt(vcpu, exit);
+    case EXIT_RDTSC:
+    case EXIT_RDTSCP:
+        return handle_rdtsc(vcpu, exit);
+    case EXIT_RDPMC:
+        return handle_rdpmc(vcpu, exit);
+    case EXIT_RDRAND:
+    case EXIT_RDSEED:
+        return handle_random(vcpu, exit);
+    case EXIT_IO:
+        return handle_io(vcpu, exit);
+    case EXIT_RDMSR:
+        return handle_rdmsr(vcpu, exit);
+    case EXIT_WRMSR:
+        return handle_wrmsr(vcpu, exit);
+    case EXIT_MEMORY:
+        return handle_memory(vcpu, exit);
+    case EXIT_CR0:
+    case EXIT_CR4:
+        return handle_cr(vcpu, exit);
+    case EXIT_CR8:
+        return handle_cr8(vcpu, exit);
+    case EXIT_XSETBV:
+        return handle_xsetbv(vcpu, exit);
+    case EXIT_INVD:
+        /* The monitor's own data is in the caches: write back instead of dropping it. */
+        __asm__ volatile("wbinvd" : : : "memory");
+        complete(vcpu, exit);
+        return 0;
+    case EXIT_HYPERCALL:
+    case EXIT_UNDEFINED:
+        hv_inject_exception(vcpu, VECTOR_UD, false, 0);
+        return 0;
+    case EXIT_TRIPLE_FAULT:
+        session_end(vcpu, LOG_END_REASON_TRIPLE_FAULT, false);
+        return 0;
+    case EXIT_EXCEPTION:
+    case EXIT_UNHANDLED:
+        break;
+    }
+    return ERR_UNSUPPORTED;
+}
+
+static void give_up(struct vcpu *vcpu, const struct exit *exit)
+{
+    printk("{\"lvmm\":\"error\",\"text\":\"%s: %s (%x), qualification %lx, RIP %lx\"}\n",
+           exit->reason & 0x80000000 ? "VM entry failed" : "VM exit that lvmm does not handle",
+           hv_reason_name(exit->reason), exit->reason, exit->qualification, vcpu->regs.rip);
+    session_end(vcpu, LOG_END_REASON_MONITOR_ERROR, true);
+}
+
+static void report_exits(void)
+{
+    for (u32 i = 0; i < HV_REASON_COUNT; i++)
+        if (exit_counts[i] != 0)
+            printk("{\"lvmm\":\"exits\",\"reason\":\"%s\",\"count\":%lu}\n", hv_reason_name(i),
+                   exit_counts[i]);
+}
+
+/* What must happen at a boundary, before the guest goes on. True: enter it. */
+static bool prepare(struct vcpu *vcpu)
+{
+    if (session_replaying()) {
+        session_apply_due(vcpu);
+        if (!session_ended())
+            position_prepare(vcpu);
+    } else if (session_recording() && interrupts_deliver(vcpu) < 0) {
+        return false;
+    }
+    return !session_ended();
+}
+
+void run_guest(struct vcpu *vcpu)
+{
+    struct exit exit = {.kind = EXIT_NONE};
+
+    hv_set_timer(TIME_SLICE);
+    while (prepare(vcpu)) {
+        if (hv_run(vcpu, &exit) < 0) {
+            session_end(vcpu, LOG_END_REASON_MONITOR_ERROR, true);
+            break;
+        }
+        exit_counts[(exit.reason & 0xffff) % HV_REASON_COUNT]++;
+        /* An interrupt that was recorded here comes before what the guest was about to do. */
+        if (session_replaying() && session_apply_due(vcpu))
+            continue;
+        if (handle(vcpu, &exit) < 0 && !session_ended())
+            give_up(vcpu, &exit);
+    }
+    report_exits();
+}

@@ -1,0 +1,160 @@
+/* The one virtual CPU and the seam between vendor code (vmx/) and everything above it.
+ *
+ * Vendor code turns an exit into `struct exit` and implements the hv_* functions; nothing above
+ * this header knows the VMCS. */
+#ifndef LVMM_CORE_VCPU_H
+#define LVMM_CORE_VCPU_H
+
+#include "lib/types.h"
+#include "replay/log_writer.h" /* struct log_regs */
+
+enum exit_kind {
+    EXIT_NONE, /* nothing to do: re-enter */
+    EXIT_EXTERNAL_INTERRUPT,
+    EXIT_NMI,
+    EXIT_EXCEPTION,
+    EXIT_INTERRUPT_WINDOW,
+    EXIT_STEP,  /* one instruction (or one iteration of a REP) done */
+    EXIT_TIMER, /* the monitor's own time slice is over */
+    EXIT_CPUID,
+    EXIT_HLT,
+    EXIT_RDTSC,
+    EXIT_RDTSCP,
+    EXIT_RDPMC,
+    EXIT_RDRAND,
+    EXIT_RDSEED,
+    EXIT_IO,
+    EXIT_RDMSR,
+    EXIT_WRMSR,
+    EXIT_MEMORY, /* access to memory that is not mapped for the guest */
+    EXIT_CR8,
+    EXIT_CR0,
+    EXIT_CR4,
+    EXIT_XSETBV,
+    EXIT_INVD,
+    EXIT_HYPERCALL,
+    EXIT_UNDEFINED, /* an instruction that the guest's CPU does not have: #UD */
+    EXIT_TRIPLE_FAULT,
+    EXIT_UNHANDLED, /* the monitor cannot go on with this guest */
+};
+
+struct exit {
+    enum exit_kind kind;
+    u32 reason;        /* the vendor's number, for statistics and messages */
+    u8 length;         /* of the instruction, bytes, where it caused the exit */
+    u64 qualification; /* the vendor's details, for messages */
+    union {
+        struct {
+            u8 vector;
+            bool has_error;
+            u32 error;
+            u64 address; /* #PF: linear address */
+        } event;
+        struct {
+            u16 port;
+            u8 size; /* bytes */
+            bool in, string, rep;
+            u64 linear; /* INS/OUTS: address of the element */
+            u8 address_size;
+        } io;
+        struct {
+            u64 gpa;
+            bool read, write, fetch;
+        } memory;
+        struct {
+            u8 gpr;
+            bool write;
+        } cr; /* CR0, CR4 and CR8 by MOV; other forms are resolved to a value */
+        struct {
+            u8 gpr;
+            u8 size; /* operand size, bytes */
+        } random;
+    } u;
+};
+
+/* An event to be delivered to the guest at the next entry. */
+struct pending_event {
+    bool valid;
+    u32 info; /* vendor format */
+    u32 error;
+    u32 length;
+};
+
+struct vcpu {
+    struct log_regs regs; /* at the last exit; what is changed here is entered with */
+    u64 branches;         /* conditional branches retired by the guest since its start */
+    bool halted;          /* in the HLT activity state */
+    struct pending_event event;
+    u64 cr8;
+};
+
+struct segment_state {
+    u16 selector;
+    u32 limit;
+    u32 access; /* access rights, VMCS format (SDM vol. 3, table 24-2) */
+    u64 base;
+};
+
+enum segment_index {
+    SEG_ES,
+    SEG_CS,
+    SEG_SS,
+    SEG_DS,
+    SEG_FS,
+    SEG_GS,
+    SEG_LDTR,
+    SEG_TR,
+    SEG_COUNT,
+};
+
+/* Control and system registers as the guest sees them. */
+struct system_regs {
+    u64 cr0, cr3, cr4, efer, dr7;
+    struct segment_state seg[SEG_COUNT];
+    u64 gdtr_base, idtr_base;
+    u32 gdtr_limit, idtr_limit;
+};
+
+/* How the guest starts. */
+struct start_state {
+    bool real_mode; /* else 32-bit protected mode, flat, no paging */
+    u64 rip, rsp, rax, rbx, rsi, rdx;
+};
+
+/* Checks the CPU and turns virtualization on. Prints what is missing; 0 or ERR_UNSUPPORTED. */
+int hv_enable(void);
+int hv_setup(struct vcpu *vcpu, const struct start_state *start, u64 ept_root, bool trap_all);
+/* Enters the guest until its next exit. 0, or ERR_INVALID where the CPU refused the entry. */
+int hv_run(struct vcpu *vcpu, struct exit *exit);
+
+void hv_set_single_step(bool on);
+void hv_set_interrupt_window(bool on);
+void hv_set_timer(u64 tsc_ticks);
+
+/* Whether an external interrupt can be delivered at this very boundary. */
+bool hv_can_inject(const struct vcpu *vcpu);
+void hv_inject_interrupt(struct vcpu *vcpu, u8 vector);
+void hv_inject_nmi(struct vcpu *vcpu);
+void hv_inject_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error);
+/* Completes the instruction that caused the exit: RIP, interrupt shadow, trap flag. */
+void hv_complete_instruction(struct vcpu *vcpu, u64 next_rip);
+
+void hv_read_system(struct system_regs *out);
+u64 hv_segment_base(enum segment_index index);
+u32 hv_segment_access(enum segment_index index);
+unsigned int hv_cpl(void);
+void hv_write_cr0(u64 value);
+void hv_write_cr4(u64 value);
+u64 hv_read_cr0(void);
+u64 hv_read_cr3(void);
+u64 hv_read_cr4(void);
+u64 hv_read_efer(void);
+void hv_write_efer(u64 value);
+void hv_flush_guest_tlb(void);
+/* CR2 of the guest, for a page fault that is about to be injected. */
+void hv_set_cr2(u64 address);
+const char *hv_reason_name(u32 reason);
+
+#define HV_REASON_COUNT 76
+
+#endif

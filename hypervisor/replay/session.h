@@ -1,0 +1,63 @@
+/* The run: live, record or replay. Everything that enters the guest from outside goes through
+ * here: in record it is logged, in replay it is taken from the log and the position is checked. */
+#ifndef LVMM_REPLAY_SESSION_H
+#define LVMM_REPLAY_SESSION_H
+
+#include "core/vcpu.h"
+#include "log_format.h"
+#include "replay/log_codec.h"
+
+/* Prepares the region. In replay, `log` holds the recording. 0 or a negative error, told. */
+int session_open(u32 mode, void *region, u64 region_size, const void *log, u64 log_size);
+/* Record: writes the recording header. Replay: checks this machine and guest against it. */
+int session_start(const struct log_recording_header *header);
+
+u32 session_mode(void);
+bool session_recording(void);
+bool session_replaying(void);
+/* Replay: what the recording says of itself. */
+const struct log_recording_header *session_header(void);
+
+/* An input that an instruction asked for. `event` has its kind, what identifies it (port, size,
+ * address, index) and, unless replaying, the value that the machine gave; in replay the value is
+ * filled in. Data events (FIRMWARE_PAGE) carry event->data. 0, or negative: the run is over. */
+int session_input(struct vcpu *vcpu, struct log_event *event);
+
+/* Asynchronous inputs, in record: logged at the vCPU's position. */
+int session_record_interrupt(struct vcpu *vcpu, u8 vector);
+int session_record_nmi(struct vcpu *vcpu);
+int session_record_dma(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len);
+
+/* Everything that the guest puts out is folded into the check of the next event. */
+void session_output(u32 kind, u64 address, u64 value);
+enum session_output_kind {
+    OUTPUT_PORT,
+    OUTPUT_MEMORY,
+    OUTPUT_MSR,
+    OUTPUT_CONTROL,
+};
+
+/* The guest's console output, as its writes to the console's UART say it. */
+void session_console(u8 byte);
+
+/* Record: ends the recording with this reason. Replay: checks that the recording ends here with
+ * it. `async` when the guest did not cause it. */
+void session_end(struct vcpu *vcpu, u8 reason, bool async);
+bool session_ended(void);
+/* For panic(): saves what is there. */
+void session_abort(void);
+
+/* Replay: applies the asynchronous events that are due at the vCPU's position. Returns true when
+ * an interrupt is to be delivered before anything else happens. */
+bool session_apply_due(struct vcpu *vcpu);
+/* Replay: the next asynchronous event, or NULL when the guest itself causes the next one. */
+const struct log_event *session_next_async(void);
+/* Replay: is the vCPU exactly where `event` was recorded? */
+bool session_at(const struct vcpu *vcpu, const struct log_event *event);
+/* Replay: reports that the run left the recording, and ends it. */
+void session_diverged(struct vcpu *vcpu, const char *why, const struct log_event *actual);
+
+/* Prints the run's outcome and statistics on the monitor's line. */
+void session_report(const struct vcpu *vcpu);
+
+#endif

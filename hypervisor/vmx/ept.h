@@ -1,0 +1,21 @@
+/* Extended page tables: what the guest may touch without an exit (SDM vol. 3, section 29.3). */
+#ifndef LVMM_VMX_EPT_H
+#define LVMM_VMX_EPT_H
+
+#include "lib/types.h"
+
+enum ept_permission {
+    EPT_READ = 1,
+    EPT_WRITE = 2,
+    EPT_EXECUTE = 4,
+    EPT_ALL = 7,
+};
+
+void ept_init(void);
+/* The EPT pointer for the VMCS. */
+u64 ept_pointer(void);
+/* Maps [gpa, gpa + size), page-aligned, to hpa; large pages where both are aligned. The memory
+ * type is that of the MTRRs for hpa. ERR_NO_SPACE when the tables' pool is used up. */
+int ept_map(u64 gpa, u64 hpa, u64 size, unsigned int permissions);
+
+#endif

@@ -1,0 +1,284 @@
+/* Entering the guest and coming back; the hv_* functions that the rest of the monitor calls. */
+#include "arch/cpu.h"
+#include "arch/msr_index.h"
+#include "arch/pmu.h"
+#include "core/vcpu.h"
+#include "lib/printk.h"
+#include "lib/string.h"
+#include "vmx/vmcs.h"
+#include "vmx/vmx.h"
+
+int vmx_switch(u64 *gpr, bool launched);
+
+static u8 vmcs_region[PAGE_SIZE] __attribute__((aligned(4096)));
+static u32 pin_controls, proc_controls, entry_controls;
+static u32 timer_shift;
+static u32 timer_value;
+static bool launched;
+
+static void load_controls(void)
+{
+    pin_controls = (u32)vmread(VMCS_PIN_CONTROLS);
+    proc_controls = (u32)vmread(VMCS_PROC_CONTROLS);
+    entry_controls = (u32)vmread(VMCS_ENTRY_CONTROLS);
+    timer_shift = rdmsr(MSR_VMX_MISC) & 31;
+}
+
+int hv_setup(struct vcpu *vcpu, const struct start_state *start, u64 ept_root, bool trap_all)
+{
+    u64 region = (u64)vmcs_region;
+    u8 failed;
+
+    *(u32 *)vmcs_region = rdmsr(MSR_VMX_BASIC) & 0x7fffffff;
+    __asm__ volatile("vmclear %1\n\tsetna %0" : "=qm"(failed) : "m"(region) : "cc", "memory");
+    if (!failed)
+        __asm__ volatile("vmptrld %1\n\tsetna %0" : "=qm"(failed) : "m"(region) : "cc", "memory");
+    if (failed)
+        return ERR_INVALID;
+    vmx_setup_controls(ept_root, trap_all);
+    vmx_setup_guest(start);
+    load_controls();
+
+    memset(vcpu, 0, sizeof(*vcpu));
+    vcpu->regs.gpr[GPR_RAX] = start->rax;
+    vcpu->regs.gpr[GPR_RBX] = start->rbx;
+    vcpu->regs.gpr[GPR_RDX] = start->rdx;
+    vcpu->regs.gpr[GPR_RSI] = start->rsi;
+    vcpu->regs.gpr[GPR_RSP] = start->rsp;
+    vcpu->regs.rip = start->rip;
+    vcpu->regs.rflags = 2;
+    launched = false;
+    return 0;
+}
+
+static void set_control(u32 *cached, u64 field, u32 bit, bool on)
+{
+    u32 value = on ? *cached | bit : *cached & ~bit;
+
+    if (value != *cached) {
+        *cached = value;
+        vmwrite(field, value);
+    }
+}
+
+void hv_set_single_step(bool on)
+{
+    set_control(&proc_controls, VMCS_PROC_CONTROLS, PROC_MTF, on);
+}
+
+void hv_set_interrupt_window(bool on)
+{
+    set_control(&proc_controls, VMCS_PROC_CONTROLS, PROC_INTERRUPT_WINDOW, on);
+}
+
+void hv_set_timer(u64 tsc_ticks)
+{
+    u64 value = tsc_ticks >> timer_shift;
+
+    timer_value = value > 0xffffffff ? 0xffffffff : (u32)value;
+    set_control(&pin_controls, VMCS_PIN_CONTROLS, PIN_PREEMPTION_TIMER, tsc_ticks != 0);
+}
+
+static void enter_state(struct vcpu *vcpu)
+{
+    vmwrite(VMCS_GUEST_RIP, vcpu->regs.rip);
+    vmwrite(VMCS_GUEST_RSP, vcpu->regs.gpr[GPR_RSP]);
+    vmwrite(VMCS_GUEST_RFLAGS, vcpu->regs.rflags);
+    vmwrite(VMCS_GUEST_ACTIVITY, vcpu->halted ? ACTIVITY_HLT : ACTIVITY_ACTIVE);
+    set_control(&entry_controls, VMCS_ENTRY_CONTROLS, ENTRY_CTL_IA32E,
+                vmread(VMCS_GUEST_EFER) & EFER_LMA);
+    if (pin_controls & PIN_PREEMPTION_TIMER)
+        vmwrite(VMCS_PREEMPTION_TIMER, timer_value);
+    if (vcpu->event.valid) {
+        vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, vcpu->event.info);
+        vmwrite(VMCS_ENTRY_EXCEPTION_ERROR, vcpu->event.error);
+        vmwrite(VMCS_ENTRY_INSTRUCTION_LENGTH, vcpu->event.length);
+        vcpu->event.valid = false;
+    }
+}
+
+/* An event whose delivery was interrupted by the exit is delivered again at the next entry (SDM
+ * vol. 3, section 28.2.4). */
+static void save_interrupted_event(struct vcpu *vcpu)
+{
+    u32 info = (u32)vmread(VMCS_IDT_VECTORING_INFO);
+
+    if (!(info & INTERRUPTION_VALID))
+        return;
+    vcpu->event = (struct pending_event){
+        .valid = true,
+        .info = info & ~(u32)BIT(12), /* undefined here, reserved at entry */
+        .error = (u32)vmread(VMCS_IDT_VECTORING_ERROR),
+        .length = (u32)vmread(VMCS_EXIT_INSTRUCTION_LENGTH),
+    };
+    vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
+            vmread(VMCS_GUEST_INTERRUPTIBILITY) & ~(INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
+}
+
+int hv_run(struct vcpu *vcpu, struct exit *exit)
+{
+    u32 reason;
+
+    enter_state(vcpu);
+    if (vmx_switch(vcpu->regs.gpr, launched) != 0) {
+        printk("lvmm: the CPU refused the VM entry (VM-instruction error %lu)\n",
+               vmread(VMCS_INSTRUCTION_ERROR));
+        return ERR_INVALID;
+    }
+    reason = (u32)vmread(VMCS_EXIT_REASON);
+    launched = launched || !(reason & REASON_ENTRY_FAILURE);
+    vcpu->regs.rip = vmread(VMCS_GUEST_RIP);
+    vcpu->regs.gpr[GPR_RSP] = vmread(VMCS_GUEST_RSP);
+    vcpu->regs.rflags = vmread(VMCS_GUEST_RFLAGS);
+    vcpu->halted = vmread(VMCS_GUEST_ACTIVITY) == ACTIVITY_HLT;
+    vcpu->branches = pmu_count();
+    save_interrupted_event(vcpu);
+    vmx_decode_exit(reason, exit);
+    return 0;
+}
+
+bool hv_can_inject(const struct vcpu *vcpu)
+{
+    return (vcpu->regs.rflags & RFLAGS_IF) && !vcpu->event.valid &&
+           !(vmread(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
+}
+
+static void inject(struct vcpu *vcpu, u32 type, u8 vector, bool has_error, u32 error)
+{
+    vcpu->event = (struct pending_event){
+        .valid = true,
+        .info = (u32)INTERRUPTION_VALID | type << 8 | vector |
+                (has_error ? (u32)INTERRUPTION_ERROR_CODE : 0),
+        .error = error,
+    };
+    vcpu->halted = false;
+}
+
+void hv_inject_interrupt(struct vcpu *vcpu, u8 vector)
+{
+    inject(vcpu, TYPE_EXTERNAL, vector, false, 0);
+}
+
+void hv_inject_nmi(struct vcpu *vcpu)
+{
+    inject(vcpu, TYPE_NMI, 2, false, 0);
+}
+
+void hv_inject_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error)
+{
+    /* In real mode exceptions push no error code (SDM vol. 3, section 26.2.1.3). */
+    inject(vcpu, TYPE_HARDWARE_EXCEPTION, vector,
+           has_error && (vmread(VMCS_GUEST_CR0) & CR0_PE), error);
+}
+
+void hv_complete_instruction(struct vcpu *vcpu, u64 next_rip)
+{
+    u64 blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY);
+
+    if (!(hv_segment_access(SEG_CS) & BIT(13)) || !(vmread(VMCS_GUEST_EFER) & EFER_LMA))
+        next_rip = (u32)next_rip;
+    vcpu->regs.rip = next_rip;
+    vcpu->regs.rflags &= ~RFLAGS_RF;
+    if (blocking & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS))
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
+                blocking & ~(INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
+    if (vcpu->regs.rflags & RFLAGS_TF)
+        vmwrite(VMCS_GUEST_PENDING_DEBUG, vmread(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+}
+
+u64 hv_segment_base(enum segment_index i)
+{
+    return vmread(VMCS_GUEST_ES_BASE + i * 2);
+}
+
+u32 hv_segment_access(enum segment_index i)
+{
+    return (u32)vmread(VMCS_GUEST_ES_ACCESS + i * 2);
+}
+
+unsigned int hv_cpl(void)
+{
+    return hv_segment_access(SEG_SS) >> 5 & 3;
+}
+
+void hv_read_system(struct system_regs *out)
+{
+    for (unsigned int i = 0; i < SEG_COUNT; i++)
+        out->seg[i] = (struct segment_state){
+            .selector = (u16)vmread(VMCS_GUEST_ES_SELECTOR + i * 2),
+            .limit = (u32)vmread(VMCS_GUEST_ES_LIMIT + i * 2),
+            .access = (u32)vmread(VMCS_GUEST_ES_ACCESS + i * 2),
+            .base = vmread(VMCS_GUEST_ES_BASE + i * 2),
+        };
+    out->cr0 = hv_read_cr0();
+    out->cr3 = hv_read_cr3();
+    out->cr4 = hv_read_cr4();
+    out->efer = hv_read_efer();
+    out->dr7 = vmread(VMCS_GUEST_DR7);
+    out->gdtr_base = vmread(VMCS_GUEST_GDTR_BASE);
+    out->gdtr_limit = (u32)vmread(VMCS_GUEST_GDTR_LIMIT);
+    out->idtr_base = vmread(VMCS_GUEST_IDTR_BASE);
+    out->idtr_limit = (u32)vmread(VMCS_GUEST_IDTR_LIMIT);
+}
+
+u64 hv_read_cr0(void)
+{
+    return (vmread(VMCS_GUEST_CR0) & ~CR0_NE) | (vmread(VMCS_CR0_SHADOW) & CR0_NE);
+}
+
+u64 hv_read_cr3(void)
+{
+    return vmread(VMCS_GUEST_CR3);
+}
+
+u64 hv_read_cr4(void)
+{
+    return vmread(VMCS_GUEST_CR4) & ~CR4_VMXE;
+}
+
+u64 hv_read_efer(void)
+{
+    return vmread(VMCS_GUEST_EFER);
+}
+
+void hv_write_efer(u64 value)
+{
+    vmwrite(VMCS_GUEST_EFER, value);
+}
+
+void hv_write_cr0(u64 value)
+{
+    u64 efer = vmread(VMCS_GUEST_EFER);
+    bool paging = value & CR0_PG;
+
+    if (paging != !!(vmread(VMCS_GUEST_CR0) & CR0_PG) && (efer & EFER_LME))
+        vmwrite(VMCS_GUEST_EFER, paging ? efer | EFER_LMA : efer & ~EFER_LMA);
+    vmwrite(VMCS_CR0_SHADOW, value);
+    vmwrite(VMCS_GUEST_CR0, value | CR0_NE);
+    hv_flush_guest_tlb();
+}
+
+void hv_write_cr4(u64 value)
+{
+    vmwrite(VMCS_CR4_SHADOW, value & ~CR4_VMXE);
+    vmwrite(VMCS_GUEST_CR4, value | CR4_VMXE);
+    hv_flush_guest_tlb();
+}
+
+/* INVEPT and INVVPID, single context (SDM vol. 3, section 29.4.3). */
+void hv_flush_guest_tlb(void)
+{
+    struct {
+        u64 first, second;
+    } ept = {vmread(VMCS_EPT_POINTER), 0}, vpid = {vmread(VMCS_VPID), 0};
+
+    __asm__ volatile("invept %0, %1" : : "m"(ept), "r"(1ULL) : "cc", "memory");
+    __asm__ volatile("invvpid %0, %1" : : "m"(vpid), "r"(1ULL) : "cc", "memory");
+}
+
+/* VT-x switches no CR2: the monitor takes no page fault of its own, so the register is the guest's
+ * all the time. */
+void hv_set_cr2(u64 address)
+{
+    write_cr2(address);
+}

@@ -1,0 +1,19 @@
+/* Shared by the files of the VT-x back end. */
+#ifndef LVMM_VMX_VMX_H
+#define LVMM_VMX_VMX_H
+
+#include "core/vcpu.h"
+#include "lib/types.h"
+
+bool vmx_has_true_controls(void);
+/* The control value nearest to `wanted` that the CPU accepts (SDM vol. 3, section A.2). */
+u32 vmx_adjust(u32 true_msr, u32 msr, u64 wanted);
+
+/* Fills the current VMCS's controls and host state. `trap_all`: record and replay. */
+void vmx_setup_controls(u64 ept_root, bool trap_all);
+void vmx_setup_guest(const struct start_state *start);
+
+/* Turns the exit that just happened into `exit`; the table of all reasons is here. */
+void vmx_decode_exit(u32 reason, struct exit *exit);
+
+#endif
