@@ -173,6 +173,7 @@ enum form_flags {
     OPERATION_BY_EXTENSION = 2, /* INSN_ADD.., numbered by ModRM.reg */
     ABSOLUTE_ADDRESS = 4,       /* the address follows the opcode, there is no ModRM */
     BYTE_IMMEDIATE = 8,         /* whatever the operand size is */
+    NEVER_WORD = 16,            /* the operand size is 4 or 8 bytes, in 16-bit code as well */
 };
 
 #define ANY_EXTENSION (-1)
@@ -228,7 +229,7 @@ static const struct form forms[] = {
     {MAP_0F, 0xbb, 0xff, ANY, INSN_BTC, OPERANDS_MEM_REG, 0},
     {MAP_0F, 0xbe, 0xfe, ANY, INSN_MOVSX, OPERANDS_REG_MEM, 0},
     {MAP_0F, 0xc0, 0xfe, ANY, INSN_XADD, OPERANDS_MEM_REG, 0},
-    {MAP_0F, 0xc3, 0xff, ANY, INSN_MOV, OPERANDS_MEM_REG, 0}, /* MOVNTI */
+    {MAP_0F, 0xc3, 0xff, ANY, INSN_MOV, OPERANDS_MEM_REG, NEVER_WORD}, /* MOVNTI */
     {MAP_0F38, 0xf0, 0xff, ANY, INSN_MOVBE, OPERANDS_REG_MEM, 0},
     {MAP_0F38, 0xf1, 0xff, ANY, INSN_MOVBE, OPERANDS_MEM_REG, 0},
 };
@@ -326,6 +327,8 @@ static void set_sizes(struct insn *insn, const struct form *form, u8 opcode, u8 
 {
     bool byte = !(form->mask & 1) && !(opcode & 1);
 
+    if (form->flags & NEVER_WORD && op_size == 2)
+        op_size = 4;
     insn->size = byte ? 1 : op_size;
     insn->reg_size = insn->size;
     if (insn->operation == INSN_MOVZX || insn->operation == INSN_MOVSX) {
@@ -400,8 +403,10 @@ int decode(const u8 *bytes, size_t n, enum decode_mode mode, struct insn *out)
     set_operation(out, form, opcode, modrm.reg);
     set_memory_access(out);
     set_sizes(out, form, opcode, operand_size(mode, &prefixes));
-    if (form->operands == OPERANDS_MEM_REG || form->operands == OPERANDS_REG_MEM)
-        set_register(out, modrm.reg, prefixes.rex);
+    if (form->operands == OPERANDS_MEM_REG || form->operands == OPERANDS_REG_MEM) {
+        /* With an absolute address it is the accumulator, whatever REX says. */
+        set_register(out, modrm.reg, form->flags & ABSOLUTE_ADDRESS ? 0 : prefixes.rex);
+    }
     if (form->operands == OPERANDS_MEM_IMM)
         out->immediate = fetch_immediate(&cursor, form, out->size);
     if (form->operands == OPERANDS_STRING)
