@@ -98,11 +98,10 @@ static bool legacy_prefix(u8 byte, enum decode_mode mode, struct prefixes *prefi
 /* Returns the first opcode byte. A REX that is not the last prefix has no effect. */
 static u8 fetch_prefixes(struct cursor *cursor, enum decode_mode mode, struct prefixes *prefixes)
 {
-    u8 byte;
-
     *prefixes = (struct prefixes){.segment = SEGMENT_NONE};
     for (;;) {
-        byte = (u8)fetch(cursor, 1);
+        u8 byte = (u8)fetch(cursor, 1);
+
         if (mode == DECODE_64 && (byte & 0xf0) == 0x40)
             prefixes->rex = byte;
         else if (legacy_prefix(byte, mode, prefixes))

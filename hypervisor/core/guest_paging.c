@@ -42,8 +42,8 @@ struct walk {
 static enum paging_mode paging_mode(const struct guest_paging *paging)
 {
     if (paging->efer & EFER_LMA)
-        return paging->cr4 & CR4_LA57 ? PAGING_5LEVEL : PAGING_4LEVEL;
-    return paging->cr4 & CR4_PAE ? PAGING_PAE : PAGING_32BIT;
+        return (paging->cr4 & CR4_LA57) ? PAGING_5LEVEL : PAGING_4LEVEL;
+    return (paging->cr4 & CR4_PAE) ? PAGING_PAE : PAGING_32BIT;
 }
 
 static bool canonical(u64 linear, enum paging_mode mode)
@@ -122,12 +122,12 @@ static int pae_directory(const struct walk *walk, u64 *table, u32 *pf_error)
     const struct guest_paging *paging = walk->paging;
     unsigned index = walk->linear >> 30 & (PDPTE_COUNT - 1);
     u64 pdpte;
-    int error;
 
     if (paging->pdpte) {
         pdpte = paging->pdpte[index];
     } else {
-        error = read_entry(walk, (paging->cr3 & 0xffffffe0) + 8 * index, 8, &pdpte);
+        int error = read_entry(walk, (paging->cr3 & 0xffffffe0) + 8 * index, 8, &pdpte);
+
         if (error)
             return error;
     }
