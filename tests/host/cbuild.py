@@ -1,0 +1,52 @@
+"""Build C test programs for the host, under sanitizers, in build/host/."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+OUTPUT = ROOT / "build" / "host"
+FLAGS = (
+    *("-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror"),
+    *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+)
+
+
+def log_format_header() -> Path:
+    """Generate log_format.h; returns the folder to include it from."""
+    folder = OUTPUT / "include"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        header = Path(temporary) / "log_format.h"
+        generator = ROOT / "logs_format" / "generate.py"
+        subprocess.run([sys.executable, str(generator), "--c", str(header)], check=True)
+        target = folder / header.name
+        if not target.exists() or target.read_bytes() != header.read_bytes():
+            os.replace(header, target)
+    return folder
+
+
+def build(name: str, sources: Sequence[str], flags: Sequence[str] = ()) -> Path:
+    """Compile `sources` (relative to the project's root) into build/host/`name`.
+
+    Does nothing when the program is newer than all C files it may depend on. Raises
+    subprocess.CalledProcessError, with the compiler's messages on stderr.
+    """
+    include = log_format_header()
+    program = OUTPUT / name
+    paths = [ROOT / source for source in sources]
+    headers = [*(ROOT / "hypervisor").rglob("*.h"), *include.glob("*.h"), Path(__file__)]
+    newest = max(path.stat().st_mtime for path in [*paths, *headers])
+    if program.exists() and program.stat().st_mtime > newest:
+        return program
+    with tempfile.TemporaryDirectory(dir=OUTPUT) as temporary:
+        built = Path(temporary) / name
+        command = ["gcc", *FLAGS, *flags, "-I", str(ROOT / "hypervisor"), "-I", str(include)]
+        subprocess.run([*command, *map(str, paths), "-o", str(built)], check=True, timeout=120)
+        os.replace(built, program)
+    return program

@@ -1,0 +1,191 @@
+"""The monitor's log writer and reader against the Python ones, on generated events."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import log_driver
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from log_cases import comparable, numbered, python_log, written_events
+from log_driver import ERR_INVALID, ERR_NO_SPACE, OK, Written
+
+from lvmm.logs import Recording, layout
+from lvmm.logs.codec import Event, Registers
+from lvmm.logs.wire import Codec, WireError, get_svarint, get_uvarint, put_svarint, put_uvarint
+
+pytestmark = pytest.mark.host
+
+REGISTERS = Registers(tuple(range(16)), 0xFFFFFFFF81000000, 2)
+FINAL_STATE = bytes(layout.FinalState.STRUCT.size)
+
+
+def event(payload: layout.Payload, branches: int = 0, **settings: bool) -> Written:
+    """An event at a fixed place."""
+    return Written(Event(payload, branches, REGISTERS.rip, **settings), REGISTERS, 99)
+
+
+def write_and_open(requests: list[bytes]) -> tuple[list[int], list[Event], Recording]:
+    """Let the monitor's writer write, and read the region in Python."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "region"
+        codes, _ = log_driver.write([log_driver.header_request(), *requests], path)
+        with Recording.open(path) as recording:
+            return codes, [comparable(item) for item in recording.events()], recording
+
+
+@settings(max_examples=60, deadline=None)
+@given(written_events(), st.data())
+def test_monitor_writes_what_python_reads(written: list[Written], data: st.DataObject) -> None:
+    requests = []
+    for item in written:
+        requests.append(log_driver.event_request(item))
+        if data.draw(st.integers(0, 9)) == 0:
+            requests.append(log_driver.flush_request())
+    codes, events, recording = write_and_open(requests)
+    assert set(codes) <= {OK}
+    assert events == numbered(written)
+    assert not recording.losses
+    assert recording.header == log_driver.HEADER
+
+
+@settings(max_examples=60, deadline=None)
+@given(written_events(), st.integers(0, 5))
+def test_python_writes_what_the_monitor_reads(written: list[Written], flush_every: int) -> None:
+    (result,) = log_driver.read([python_log(written, flush_every)])
+    assert result.opened == OK
+    assert result.events == numbered(written)
+    assert result.end == log_driver.ERR_END
+
+
+@settings(max_examples=30, deadline=None)
+@given(written_events())
+def test_both_writers_make_the_same_bytes(written: list[Written]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "region"
+        requests = [log_driver.header_request(), *map(log_driver.event_request, written)]
+        log_driver.write([*requests, log_driver.flush_request()], path)
+        with Recording.open(path) as recording:
+            recording.save(Path(folder) / "log.lvmm")
+        assert (Path(folder) / "log.lvmm").read_bytes() == python_log(written)
+
+
+def test_the_monitor_reads_its_header() -> None:
+    (result,) = log_driver.read([python_log([])])
+    header = log_driver.HEADER
+    assert result.header == [
+        header.machine.pack(),
+        b"lvmm 0.1",
+        b"bochs-vtx",
+        b"A brand",
+        b"console=ttyS0 quiet",
+        b"".join(entry.pack() for entry in header.images),
+        b"".join(entry.pack() for entry in header.cpuid),
+        b"".join(entry.pack() for entry in header.e820),
+    ]
+
+
+def test_common_events_are_small() -> None:
+    written = [event(layout.Rdtsc(1_000_000 + 50_000 * i), 40 * i) for i in range(10)]
+    written += [
+        Written(Event(layout.Dma(1, 0x1234000, bytes(1024)), 400, 0, False, True), REGISTERS),
+        Written(Event(layout.Dma(1, 0x7FFF000, bytes(1024)), 400, 0, False, True), REGISTERS),
+    ]
+    _, _, recording = write_and_open([log_driver.event_request(item) for item in written])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log.lvmm"
+        path.write_bytes(python_log(written))
+        with Recording.open(path) as recording:
+            sizes = [item.size for item in recording.events()]
+    assert max(sizes[1:10]) <= 8
+    assert max(sizes[10:]) <= 1024 + 10
+
+
+def test_largest_event_gets_a_chunk_of_its_own() -> None:
+    big = event(layout.Dma(0, 0x1000, bytes(range(256)) * 512))
+    small = event(layout.Nmi())
+    codes, events, recording = write_and_open(
+        [log_driver.event_request(item) for item in (small, big, small)]
+    )
+    assert codes == [OK] * 4
+    assert events == numbered([small, big, small])
+    assert [chunk.header.event_count for chunk in recording.chunks] == [0, 1, 1, 1]
+    assert recording.open_events == 1
+    (result,) = log_driver.read([python_log([small, big, small])])
+    assert result.events == events
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        event(layout.In(0x3F8, 3, 0)),
+        event(layout.MmioRead(1 << 56, 4, 0)),
+        event(layout.FirmwarePage(0, bytes(4095))),
+        event(layout.End(1, b"short")),
+        event(layout.Mark(bytes(131073))),
+        event(layout.Nmi(), branches=3),
+    ],
+    ids=["access size", "address", "page", "final state", "too long", "backwards"],
+)
+def test_what_cannot_be_stored_is_refused(bad: Written) -> None:
+    before = event(layout.Nmi(), branches=7)
+    after = event(layout.Nmi(), branches=9)
+    if bad.event.branches != 3:
+        bad = replace(bad, event=replace(bad.event, branches=8))
+    for flush in ([], [log_driver.flush_request()]):
+        requests = [log_driver.event_request(before), *flush]
+        requests += [log_driver.event_request(bad), log_driver.event_request(after)]
+        codes, events, _ = write_and_open(requests)
+        assert codes == [OK, OK, *[OK] * len(flush), ERR_INVALID, OK]
+        assert events == numbered([before, after])
+    with pytest.raises(WireError):
+        python_log([before, bad])
+
+
+def test_an_event_before_the_header_is_refused(tmp_path: Path) -> None:
+    nmi = log_driver.event_request(event(layout.Nmi()))
+    header = log_driver.header_request()
+    codes, _ = log_driver.write([nmi, header, header, nmi], tmp_path / "region")
+    assert codes == [ERR_INVALID, OK, ERR_INVALID, OK]
+
+
+@pytest.mark.parametrize("data_len", [100, 5000, 131072])
+def test_a_full_region_still_takes_the_end(tmp_path: Path, data_len: int) -> None:
+    size = 4096 * 2 + 262144 + 1000
+    dma = log_driver.event_request(event(layout.Dma(0, 0, bytes(data_len))))
+    end = log_driver.event_request(event(layout.End(6, FINAL_STATE)))
+    requests = [log_driver.header_request(), *[dma] * 3000, end, log_driver.seal_request(2)]
+    codes, _ = log_driver.write(requests, tmp_path / "region", size // 4096 * 4096)
+    assert codes[-2:] == [OK, OK]
+    assert codes[-3] == ERR_NO_SPACE
+    with Recording.open(tmp_path / "region") as recording:
+        events = list(recording.events())
+        assert not recording.losses
+        assert len(events) == codes.count(OK) - 2
+        assert events[-1].name == "END"
+
+
+@given(st.integers(0, (1 << 64) - 1))
+def test_integers_survive(value: int) -> None:
+    out = bytearray()
+    put_uvarint(out, value)
+    put_svarint(out, value)
+    read, at = get_uvarint(bytes(out), 0)
+    assert read == value
+    read, at = get_svarint(bytes(out), at)
+    assert read & (1 << 64) - 1 == value
+    assert at == len(out)
+
+
+def test_integers_have_one_length_limit() -> None:
+    for bad in (b"", b"\x80", b"\xff" * 9 + b"\x02", b"\x80" * 10 + b"\x00"):
+        with pytest.raises(WireError):
+            get_uvarint(bad, 0)
+
+
+def test_a_codec_begins_at_its_site() -> None:
+    codec = Codec(5, 0xFFFFFFFF81000000)
+    assert codec.site.rip == 0xFFFFFFFF81000000
