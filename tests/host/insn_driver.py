@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from c_driver import build_driver
+from cbuild import build
 
 MODES = {16: 0, 32: 1, 64: 2}
 """Bits of the code segment: enum decode_mode."""
@@ -140,11 +140,11 @@ class Driver:
     path: Path
 
     @classmethod
-    def build(cls, directory: Path) -> Driver:
-        """Build the driver in `directory`, under sanitizers."""
+    def build(cls) -> Driver:
+        """Build the driver under sanitizers."""
         sources = ["tests/host/c/decode_driver.c"]
         sources += [f"hypervisor/core/{name}.c" for name in ("decode", "mmio_insn")]
-        return cls(build_driver(sources, directory / "decode_driver"))
+        return cls(build("decode_driver", sources))
 
     def _call(self, mode: str, data: bytes) -> bytes:
         result = subprocess.run(

@@ -34,8 +34,8 @@ pytestmark = pytest.mark.host
 
 
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Driver:
-    return Driver.build(tmp_path_factory.mktemp("c"))
+def driver() -> Driver:
+    return Driver.build()
 
 
 def effective_segment(segment: int, bits: int) -> int:

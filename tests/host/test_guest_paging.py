@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from c_driver import build_driver
+from cbuild import build
 
 pytestmark = pytest.mark.host
 
@@ -91,9 +91,9 @@ class Driver:
 
 
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Driver:
+def driver() -> Driver:
     sources = ["tests/host/c/guest_paging_driver.c", "hypervisor/core/guest_paging.c"]
-    return Driver(build_driver(sources, tmp_path_factory.mktemp("c") / "guest_paging_driver"))
+    return Driver(build("guest_paging_driver", sources))
 
 
 # --- the model ---------------------------------------------------------------------------------

@@ -43,8 +43,8 @@ pytestmark = pytest.mark.host
 
 
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Driver:
-    return Driver.build(tmp_path_factory.mktemp("c"))
+def driver() -> Driver:
+    return Driver.build()
 
 
 _HOST_RUNS_X86 = platform.machine() == "x86_64"
