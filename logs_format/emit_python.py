@@ -151,6 +151,10 @@ def _event(event: Event) -> str:
     text += f"    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[{name}, int]:\n"
     text += '        """Read the payload at `at`; returns it and the offset after it."""\n'
     text += "".join(_decode_field(field) for field in event.fields)
+    for field in event.fields:
+        if field.coding == "stream_gpa":
+            end = f"{field.name} + len({event.fields[-1].name})"
+            text += f"        codec.streams[stream] = {end}\n"
     text += _fixed_length_check(event, "")
     names = []
     for field in event.fields:

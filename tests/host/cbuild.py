@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,6 +17,7 @@ FLAGS = (
 )
 
 
+@functools.cache
 def log_format_header() -> Path:
     """Generate log_format.h; returns the folder to include it from."""
     folder = OUTPUT / "include"
@@ -31,7 +32,8 @@ def log_format_header() -> Path:
     return folder
 
 
-def build(name: str, sources: Sequence[str], flags: Sequence[str] = ()) -> Path:
+@functools.cache
+def build(name: str, sources: tuple[str, ...], flags: tuple[str, ...] = ()) -> Path:
     """Compile `sources` (relative to the project's root) into build/host/`name`.
 
     Does nothing when the program is newer than all C files it may depend on. Raises

@@ -839,6 +839,7 @@ class Dma:
         gpa = codec.streams.get(stream, 0) + difference
         gpa &= 0xFFFFFFFFFFFFFFFF
         data, at = get_bytes(data, at)
+        codec.streams[stream] = gpa + len(data)
         if len(data) > EVENT_DATA_MAX:
             raise WireError("DMA: bad length of data")
         return cls(stream, gpa, data), at
