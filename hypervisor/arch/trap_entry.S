@@ -56,6 +56,27 @@ trap_common:
     add $16, %rsp
     iretq
 
+    /* traps_take_interrupt(): one stub a vector, 16 bytes each. They note the vector and return with
+     * interrupts off. */
+    .balign 16
+    .globl take_stubs, taken_vector
+take_stubs:
+    .set vector, 0
+    .rept 256
+    .balign 16
+    movl $vector, taken_vector
+    jmp take_common
+    .set vector, vector + 1
+    .endr
+take_common:
+    andq $~0x200, 16(%rsp)
+    iretq
+
+    .section .bss
+    .balign 4
+taken_vector:
+    .skip 4
+
     .section .rodata
     .balign 8
     .globl trap_stubs

@@ -33,6 +33,14 @@ extern u64 gdt[];
 extern u8 nmi_stack_top[], fault_stack_top[];
 extern u8 rdmsr_safe_insn[], wrmsr_safe_insn[], msr_safe_fixup[];
 
+extern const u8 take_stubs[];
+extern volatile int taken_vector;
+
+#define TAKE_STUB_SIZE 16
+
+/* External interrupts may use any vector, those of exceptions too, and push no error code: they are
+ * taken under a table of their own. */
+static struct idt_gate take_idt[256] __attribute__((aligned(16)));
 static struct idt_gate idt[32] __attribute__((aligned(16)));
 static struct tss64 tss __attribute__((aligned(16)));
 static u64 nmi_count;
@@ -45,11 +53,9 @@ static u64 nmi_count;
 #define IST_NMI   1
 #define IST_FAULT 2
 
-static void set_gate(unsigned int vector, u8 ist)
+static void set_gate(struct idt_gate *gate, u64 address, u8 ist)
 {
-    u64 address = trap_stubs[vector];
-
-    idt[vector] = (struct idt_gate){
+    *gate = (struct idt_gate){
         .offset_0 = (u16)address,
         .selector = MONITOR_CS,
         .ist = ist,
@@ -59,17 +65,25 @@ static void set_gate(unsigned int vector, u8 ist)
     };
 }
 
+static void load_idt(const struct idt_gate *table, size_t size)
+{
+    struct table_register idtr = {(u16)(size - 1), (u64)table};
+
+    __asm__ volatile("lidt %0" : : "m"(idtr));
+}
+
 void traps_init(void)
 {
     u64 base = (u64)&tss;
-    struct table_register idtr = {sizeof(idt) - 1, (u64)idt};
 
-    for (unsigned int v = 0; v < ARRAY_SIZE(idt); v++)
-        set_gate(v, 0);
-    set_gate(VECTOR_NMI, IST_NMI);
-    set_gate(VECTOR_DF, IST_FAULT);
-    set_gate(VECTOR_GP, IST_FAULT);
-    set_gate(VECTOR_PF, IST_FAULT);
+    for (unsigned int v = 0; v < ARRAY_SIZE(idt); v++) {
+        bool fault = v == VECTOR_DF || v == VECTOR_GP || v == VECTOR_PF;
+
+        set_gate(&idt[v], trap_stubs[v], v == VECTOR_NMI ? IST_NMI : fault ? IST_FAULT : 0);
+    }
+    for (unsigned int v = 0; v < ARRAY_SIZE(take_idt); v++)
+        set_gate(&take_idt[v], (u64)take_stubs + v * TAKE_STUB_SIZE, 0);
+    take_idt[VECTOR_NMI] = idt[VECTOR_NMI];
     tss.ist[IST_NMI - 1] = (u64)nmi_stack_top;
     tss.ist[IST_FAULT - 1] = (u64)fault_stack_top;
     tss.iomap_base = sizeof(tss);
@@ -77,7 +91,7 @@ void traps_init(void)
     gdt[MONITOR_TSS / 8] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89ULL << 40 |
                            (base >> 24 & 0xff) << 56;
     gdt[MONITOR_TSS / 8 + 1] = base >> 32;
-    __asm__ volatile("lidt %0" : : "m"(idtr));
+    load_idt(idt, sizeof(idt));
     __asm__ volatile("ltr %w0" : : "r"(MONITOR_TSS));
 }
 
@@ -99,6 +113,15 @@ u64 traps_tss_base(void)
 u64 traps_nmi_count(void)
 {
     return *(volatile u64 *)&nmi_count;
+}
+
+int traps_take_interrupt(void)
+{
+    taken_vector = -1;
+    load_idt(take_idt, sizeof(take_idt));
+    __asm__ volatile("sti\n\tnop\n\tnop\n\tcli" : : : "memory");
+    load_idt(idt, sizeof(idt));
+    return taken_vector;
 }
 
 void trap_handler(struct trap_frame *f)

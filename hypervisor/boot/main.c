@@ -242,6 +242,8 @@ static void prepare_guest_view(void)
 static void prepare_counter(void)
 {
     lapic_enable();
+    if (session_replaying())
+        lapic_quiesce();
     if (pmu_init(&pmu) < 0 || pmu_self_test(&pmu) < 0)
         stop();
     printk("lvmm: counter of conditional branches exact (%s, event %lx, margin %u)\n", pmu.cpu,

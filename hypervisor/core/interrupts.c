@@ -1,60 +1,59 @@
 #include "core/interrupts.h"
 #include "arch/msr_index.h"
+#include "arch/traps.h"
 #include "core/passthrough.h"
 #include "replay/session.h"
 
-#define VECTORS 256
+static bool pending; /* at the machine, not acknowledged */
+static bool nmi_pending;
 
-/* Acknowledged at the machine and not yet delivered to the guest. */
-static u64 waiting[VECTORS / 64];
-static bool nmi_waiting;
+/* While the interrupt waits for the guest's window it must not cause exits again. */
+static void wait_for_window(bool wait)
+{
+    hv_set_interrupt_exiting(!wait);
+    hv_set_interrupt_window(wait);
+}
 
-void interrupts_arrived(struct vcpu *vcpu, u8 vector)
+void interrupts_pending(struct vcpu *vcpu)
 {
     passthrough_harvest(vcpu);
-    waiting[vector / 64] |= BIT(vector % 64);
+    pending = true;
 }
 
 void interrupts_nmi_arrived(void)
 {
-    nmi_waiting = true;
+    nmi_pending = true;
 }
 
-/* The highest vector has the highest priority (SDM vol. 3, section 10.8.3); -1: none. */
-static int highest(void)
+static int deliver_nmi(struct vcpu *vcpu)
 {
-    for (int i = VECTORS / 64 - 1; i >= 0; i--)
-        if (waiting[i] != 0)
-            return i * 64 + 63 - __builtin_clzll(waiting[i]);
-    return -1;
+    int error = session_record_nmi(vcpu);
+
+    nmi_pending = false;
+    vcpu->regs.rflags &= ~RFLAGS_RF;
+    hv_inject_nmi(vcpu);
+    return error;
 }
 
 int interrupts_deliver(struct vcpu *vcpu)
 {
-    int vector = highest();
-    int error;
+    int vector, error;
 
-    if (nmi_waiting && !vcpu->event.valid) {
-        nmi_waiting = false;
-        error = session_record_nmi(vcpu);
-        vcpu->regs.rflags &= ~RFLAGS_RF;
-        hv_inject_nmi(vcpu);
-        return error;
-    }
-    if (vector < 0) {
-        hv_set_interrupt_window(false);
+    if (nmi_pending && !vcpu->event.valid)
+        return deliver_nmi(vcpu);
+    if (!pending)
         return 0;
-    }
     if (!hv_can_inject(vcpu)) {
-        hv_set_interrupt_window(true);
+        wait_for_window(true);
         return 0;
     }
+    wait_for_window(false);
+    pending = false;
+    vector = traps_take_interrupt();
+    if (vector < 0)
+        return 0; /* it was withdrawn */
     error = session_record_interrupt(vcpu, (u8)vector);
-    if (error < 0)
-        return error;
-    waiting[vector / 64] &= ~BIT(vector % 64);
     vcpu->regs.rflags &= ~RFLAGS_RF;
     hv_inject_interrupt(vcpu, (u8)vector);
-    hv_set_interrupt_window(highest() >= 0);
-    return 0;
+    return error;
 }

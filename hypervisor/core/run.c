@@ -50,7 +50,7 @@ static int handle(struct vcpu *vcpu, const struct exit *exit)
         return handle_timer(vcpu);
     case EXIT_EXTERNAL_INTERRUPT:
         if (!session_replaying()) /* in replay nothing of the machine reaches the guest */
-            interrupts_arrived(vcpu, exit->u.event.vector);
+            interrupts_pending(vcpu);
         return 0;
     case EXIT_NMI:
         return handle_nmi();

@@ -10,7 +10,7 @@
 
 enum exit_kind {
     EXIT_NONE, /* nothing to do: re-enter */
-    EXIT_EXTERNAL_INTERRUPT,
+    EXIT_EXTERNAL_INTERRUPT, /* one is pending; it is not acknowledged yet */
     EXIT_NMI,
     EXIT_EXCEPTION,
     EXIT_INTERRUPT_WINDOW,
@@ -129,6 +129,8 @@ int hv_run(struct vcpu *vcpu, struct exit *exit);
 
 void hv_set_single_step(bool on);
 void hv_set_interrupt_window(bool on);
+/* Off: a pending interrupt waits while the guest has interrupts disabled. */
+void hv_set_interrupt_exiting(bool on);
 void hv_set_timer(u64 tsc_ticks);
 
 /* Whether an external interrupt can be delivered at this very boundary. */

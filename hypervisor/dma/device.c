@@ -50,6 +50,17 @@ static bool profile_is_sane(const struct dma_profile *profile)
     return true;
 }
 
+/* Descriptors with 32-bit addresses reach the first 4 GiB only. */
+static bool device_reaches(const struct dma_profile *profile, u64 address)
+{
+    for (u32 i = 0; i < profile->ring_count; i++) {
+        if (profile->rings[i].address.width < 8 && address > 0xffffffff) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int dma_device_init(struct dma_device *device, const struct dma_profile *profile,
                     const struct dma_env *env, void *shadow_virt, u64 shadow_phys, u64 shadow_size)
 {
@@ -60,6 +71,9 @@ int dma_device_init(struct dma_device *device, const struct dma_profile *profile
     }
     if (shadow_size < dma_shadow_minimum(profile)) {
         return ERR_NO_SPACE;
+    }
+    if (!device_reaches(profile, shadow_phys + shadow_size - 1)) {
+        return ERR_UNSUPPORTED;
     }
     memset(device, 0, sizeof(*device));
     memset(shadow_virt, 0, shadow_size);

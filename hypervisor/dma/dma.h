@@ -82,7 +82,8 @@ struct dma_device {
  * The shadow area is memory that the guest cannot reach, physically contiguous, page-aligned; it
  * is zeroed here. It is divided once: for each ring room for max_count descriptors, then the rest
  * equally among the RX rings for their buffers. Touches no device.
- * Returns 0, ERR_INVALID (profile), or ERR_NO_SPACE: the area is below dma_shadow_minimum().
+ * Returns 0, ERR_INVALID (profile), ERR_NO_SPACE: the area is below dma_shadow_minimum(), or
+ * ERR_UNSUPPORTED: the device cannot address it.
  */
 int dma_device_init(struct dma_device *device, const struct dma_profile *profile,
                     const struct dma_env *env, void *shadow_virt, u64 shadow_phys, u64 shadow_size);

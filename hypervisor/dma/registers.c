@@ -98,26 +98,28 @@ static void post_withheld_tail(struct dma_device *device, struct dma_ring *ring,
 static u64 set_length(struct dma_device *device, struct dma_ring *ring, u64 value, bool *forward)
 {
     u64 count = (value & ring->profile->length_mask) / ring->profile->descriptor_size;
+    bool too_large = count > ring->profile->max_count;
+    bool busy = is_busy(device, ring);
+    bool loses_head;
 
-    if (is_busy(device, ring)) {
+    if (too_large) {
+        note_error(device, "ring too large: more descriptors than the DMA profile's max_count");
+        count = 0;
+    }
+    loses_head = ring->next != 0 && ring->next >= count;
+    if (busy || (ring->enabled && loses_head)) {
         refuse(device, forward);
         return value;
     }
-    if (count > ring->profile->max_count) {
-        note_error(device, "ring too large: more descriptors than the DMA profile's max_count");
-        ring->count = 0;
-        forget_position(device, ring);
-        return 0;
-    }
     ring->count = (u32)count;
-    if (ring->tail_withheld && ring->count != 0) {
+    if (ring->tail_withheld && count != 0) {
         post_withheld_tail(device, ring, value, forward);
-    } else if (ring->next >= ring->count || ring->posted >= ring->count) {
+    } else if (loses_head || ring->posted >= count) {
         forget_position(device, ring);
     } else {
         repost_owned(device, ring);
     }
-    return value;
+    return too_large ? 0 : value;
 }
 
 static u64 set_head(struct dma_device *device, struct dma_ring *ring, u64 value, bool *forward)

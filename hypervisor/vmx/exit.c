@@ -25,11 +25,6 @@ static void decode_exception(struct exit *e)
     e->u.event.address = e->qualification;
 }
 
-static void decode_external_interrupt(struct exit *e)
-{
-    e->u.event.vector = (u8)vmread(VMCS_EXIT_INTERRUPTION_INFO);
-}
-
 /* SDM vol. 3, table 28-3. */
 static void decode_cr_access(struct exit *e)
 {
@@ -87,8 +82,7 @@ static void decode_random(struct exit *e)
 
 static const struct reason reasons[REASON_COUNT] = {
     [REASON_EXCEPTION_NMI] = {"exception or NMI", EXIT_EXCEPTION, decode_exception},
-    [REASON_EXTERNAL_INTERRUPT] = {"external interrupt", EXIT_EXTERNAL_INTERRUPT,
-                                   decode_external_interrupt},
+    [REASON_EXTERNAL_INTERRUPT] = {"external interrupt", EXIT_EXTERNAL_INTERRUPT, NULL},
     [REASON_TRIPLE_FAULT] = {"triple fault", EXIT_TRIPLE_FAULT, NULL},
     [REASON_INIT] = UNHANDLED("INIT"),
     [REASON_SIPI] = UNHANDLED("SIPI"),

@@ -71,6 +71,11 @@ void hv_set_interrupt_window(bool on)
     set_control(&proc_controls, VMCS_PROC_CONTROLS, PROC_INTERRUPT_WINDOW, on);
 }
 
+void hv_set_interrupt_exiting(bool on)
+{
+    set_control(&pin_controls, VMCS_PIN_CONTROLS, PIN_EXTERNAL_INTERRUPT, on);
+}
+
 void hv_set_timer(u64 tsc_ticks)
 {
     u64 value = tsc_ticks >> timer_shift;

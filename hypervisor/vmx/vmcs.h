@@ -127,7 +127,6 @@ enum vmcs_field {
 
 #define EXIT_CTL_SAVE_DEBUG BIT(2)
 #define EXIT_CTL_HOST_64    BIT(9)
-#define EXIT_CTL_ACK_INT    BIT(15)
 #define EXIT_CTL_SAVE_PAT   BIT(18)
 #define EXIT_CTL_LOAD_PAT   BIT(19)
 #define EXIT_CTL_SAVE_EFER  BIT(20)

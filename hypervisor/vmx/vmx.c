@@ -23,7 +23,6 @@ static const struct control_need needs[] = {
     {0, MSR_VMX_PROCBASED_CTLS2, PROC2_EPT, "EPT"},
     {0, MSR_VMX_PROCBASED_CTLS2, PROC2_UNRESTRICTED, "unrestricted guest"},
     {0, MSR_VMX_PROCBASED_CTLS2, PROC2_VPID, "VPID"},
-    {MSR_VMX_TRUE_EXIT, MSR_VMX_EXIT_CTLS, EXIT_CTL_ACK_INT, "acknowledge interrupt on exit"},
     {MSR_VMX_TRUE_EXIT, MSR_VMX_EXIT_CTLS, EXIT_CTL_SAVE_EFER | EXIT_CTL_LOAD_EFER,
      "switching of IA32_EFER"},
 };
