@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from description import SCALAR_SIZES, Description, Event, Field, Layout, Member, Value
+from logs_format.description import SCALAR_SIZES, Description, Event, Field, Layout, Member, Value
 
 # Fields of these codings are held in a u64 of the payload structure.
 WIDE_CODINGS = ("uvarint", "svarint", "tsc", "access", "stream_gpa")

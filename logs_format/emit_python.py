@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from description import SCALAR_SIZES, Description, Event, Field, Layout, Member, Value
+from logs_format.description import SCALAR_SIZES, Description, Event, Field, Layout, Member, Value
 
 STRUCT_CODES = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q"}
 FLAG_ENUMS = ("machine_flag",)

@@ -13,11 +13,11 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from description import Description, DescriptionError, load  # noqa: E402
-from emit_c import emit_c  # noqa: E402
-from emit_python import emit_python  # noqa: E402
+from logs_format.description import Description, DescriptionError, load
+from logs_format.emit_c import emit_c
+from logs_format.emit_python import emit_python
 
 DESCRIPTION = Path(__file__).resolve().parent / "events.toml"
 

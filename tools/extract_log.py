@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from lvmm.errors import LvmmError, UsageError  # noqa: E402
-from lvmm.logs import Recording, commands  # noqa: E402
+from lvmm.errors import LvmmError, UsageError
+from lvmm.logs import Recording, commands
 
 EPILOG = """\
 SOURCE is a raw image of memory (sparse or not), /dev/mem or another memory device, a recording

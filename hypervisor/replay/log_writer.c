@@ -32,6 +32,14 @@ static u64 room_left(const struct log_writer *writer)
     return used < writer->region->chunks_size ? writer->region->chunks_size - used : 0;
 }
 
+/* Clears the magic of a chunk that an earlier recording may have left at this offset, so that no
+ * tool takes it for the next one. */
+static void forget_chunk_at(const struct log_writer *writer, u64 offset)
+{
+    if (offset + sizeof(struct log_chunk_header) <= writer->region->chunks_size)
+        ((struct log_chunk_header *)(chunk_area(writer) + offset))->magic = 0;
+}
+
 int log_writer_open(struct log_writer *writer, void *region)
 {
     struct log_region_header *header = region;
@@ -41,6 +49,7 @@ int log_writer_open(struct log_writer *writer, void *region)
         return ERR_INVALID;
     memset(writer, 0, sizeof(*writer));
     writer->region = header;
+    forget_chunk_at(writer, 0);
     header->state = LOG_REGION_STATE_RECORDING;
     return 0;
 }
@@ -88,6 +97,7 @@ static void chunk_close(struct log_writer *writer)
     closed.event_count = writer->chunk_events;
     closed.crc32c = crc32c(crc32c(0, &closed, CHUNK_CRC_SIZE), writer->payload, writer->used);
     memset((u8 *)chunk + size, 0, padded - size);
+    forget_chunk_at(writer, region->chunk_bytes + padded);
     *chunk = closed;
     store_barrier();
     /* Were the machine reset between these stores, the chunk would still be found by its magic. */

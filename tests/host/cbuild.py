@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import subprocess
 import sys
 import tempfile
@@ -28,7 +27,7 @@ def log_format_header() -> Path:
         subprocess.run([sys.executable, str(generator), "--c", str(header)], check=True)
         target = folder / header.name
         if not target.exists() or target.read_bytes() != header.read_bytes():
-            os.replace(header, target)
+            header.replace(target)
     return folder
 
 
@@ -50,5 +49,5 @@ def build(name: str, sources: tuple[str, ...], flags: tuple[str, ...] = ()) -> P
         built = Path(temporary) / name
         command = ["gcc", *FLAGS, *flags, "-I", str(ROOT / "hypervisor"), "-I", str(include)]
         subprocess.run([*command, *map(str, paths), "-o", str(built)], check=True, timeout=120)
-        os.replace(built, program)
+        built.replace(program)
     return program

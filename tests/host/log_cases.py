@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hypothesis import strategies as st
-from log_driver import HEADER, RECORDING_ID, Written
+from tests.host.log_driver import HEADER, RECORDING_ID, Written
 
 from lvmm.logs import layout
 from lvmm.logs.codec import Event, Registers

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cbuild
+from tests.host import cbuild
 
 from lvmm.logs.codec import Event, Registers
 from lvmm.logs.header import RecordingHeader
@@ -129,9 +129,7 @@ def _request(
     data: bytes = b"",
 ) -> bytes:
     padded = (*values, 0, 0, 0)[:3]
-    head = _REQUEST.pack(
-        operation, kind, *flags, out_crc, len(data), branches, *registers, *padded
-    )
+    head = _REQUEST.pack(operation, kind, *flags, out_crc, len(data), branches, *registers, *padded)
     return head + data
 
 

@@ -21,6 +21,7 @@ from lvmm.logs.source import Source
 from lvmm.logs.wire import WireError
 
 MAGIC = CHUNK_MAGIC.to_bytes(4, "little")
+_OPEN_MAGIC = CHUNK_MAGIC_OPEN.to_bytes(4, "little")
 _CRC_OFFSET = ChunkHeader.STRUCT.size - 4
 
 
@@ -121,7 +122,8 @@ def _scan(
             break
         if found.offset > at or found.header.seq > next_seq:
             missing = found.header.first_event - next_event
-            scan.losses.append(Loss(at, found.offset - at, missing, "damaged"))
+            size = found.offset - at
+            scan.losses.append(Loss(at, size, missing, "damaged" if size else "missing chunks"))
         scan.chunks.append(found)
         at = found.offset + found.size
         next_seq = found.header.seq + 1
@@ -146,22 +148,22 @@ def _next_chunk(
 def _recover_open_chunk(region: Region, scan: ChunkScan) -> None:
     """Close the chunk that was being written when the machine stopped."""
     payload_len, event_count = region.open_chunk
-    if not event_count:
-        return
+    offset = region.chunks_start + region.header.chunk_bytes
     last = scan.chunks[-1] if scan.chunks else None
-    offset = last.offset + last.size if last else region.chunks_start
+    if not event_count or (last is not None and last.offset >= offset):
+        return  # none, or closed already, and the region's header was not brought up to date
     data = region.source.read(offset, ChunkHeader.STRUCT.size)
     if len(data) == ChunkHeader.STRUCT.size and payload_len <= CHUNK_PAYLOAD_MAX:
-        header = ChunkHeader.unpack(data)
-        if header.magic == CHUNK_MAGIC:
-            return  # closed already; the region's header was not brought up to date
         header = replace(
-            header, magic=CHUNK_MAGIC, payload_len=payload_len, event_count=event_count
+            ChunkHeader.unpack(data),
+            magic=CHUNK_MAGIC,
+            payload_len=payload_len,
+            event_count=event_count,
         )
         chunk = Chunk(region.source, offset, header, recovered=True)
         payload = chunk.payload()
         chunk = replace(chunk, header=replace(header, crc32c=chunk_crc(header, payload)))
-        if int.from_bytes(data[:4], "little") == CHUNK_MAGIC_OPEN and _sound(chunk, last, region):
+        if data[:4] == _OPEN_MAGIC and _sound(chunk, last, region):
             scan.chunks.append(chunk)
             return
     scan.losses.append(Loss(offset, payload_len, event_count, "the last chunk is damaged"))

@@ -55,7 +55,7 @@ class Recording:
         UsageError (several, none chosen), EnvironmentProblem (cannot be read).
         """
         directory = None
-        if str(path) != "-" and os.path.isdir(path):
+        if str(path) != "-" and Path(path).is_dir():
             directory = Path(path)
             path = directory / LOG_NAME
             if not path.exists():
@@ -200,23 +200,23 @@ class Recording:
 
 def write_atomically(path: Path, parts: Iterator[bytes]) -> None:
     """Write a file by way of a temporary one beside it. Raises EnvironmentProblem."""
-    temporary = None
+    temporary: Path | None = None
     try:
         with tempfile.NamedTemporaryFile(
             dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as file:
-            temporary = file.name
+            temporary = Path(file.name)
             for part in parts:
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
     except OSError as error:
         raise EnvironmentProblem(f"cannot write {path}: {error.strerror}") from error
     finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -54,10 +54,8 @@ class Source:
             except OSError as error:
                 if not self._is_memory:
                     raise EnvironmentProblem(f"{self.name}: {error.strerror}") from error
-                if size > PAGE:
-                    part = self.read(offset, PAGE - offset % PAGE)
-                else:
-                    part = bytes(size)
+                # One page at a time tells which of them are unreadable.
+                part = self.read(offset, PAGE - offset % PAGE) if size > PAGE else bytes(size)
             if not part:
                 break
             parts.append(part)

@@ -1,0 +1,478 @@
+"""tools/extract_log.py on regions, images, files and pipes, whole and damaged."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from tests.host import cbuild, log_driver
+from tests.host.log_cases import numbered, python_writer
+from tests.host.log_driver import HEADER, RECORDING_ID, Written
+
+from lvmm.errors import EnvironmentProblem
+from lvmm.logs import Recording, layout
+from lvmm.logs.codec import Event, Registers
+from lvmm.logs.crc import crc32c
+from lvmm.logs.layout import ChunkHeader, RegionHeader
+from lvmm.logs.writer import LogWriter, build_region
+
+pytestmark = pytest.mark.host
+
+TOOL = cbuild.ROOT / "tools" / "extract_log.py"
+MIB = 1 << 20
+REGION_SIZE = 256 * 1024
+CONSOLE = b"Linux version 6.1\r\n\xff\x00binary\n"
+CHUNK_MAGIC = b"LVCK"
+COMPLETE, ENVIRONMENT, USAGE, LOSS, NO_LOG, VERSION = range(6)
+
+Outcome = tuple[int, str, str]
+Tool = Callable[..., Outcome]
+
+
+def load_tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("extract_log", TOOL)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def tool(capfd: pytest.CaptureFixture[str]) -> Tool:
+    """Run the tool in this process; gives exit code, stdout and stderr."""
+    main = load_tool().main
+
+    def run(*arguments: str | Path) -> Outcome:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+def some_events(count: int = 30) -> list[Written]:
+    """A plausible mixture of events, ending with END."""
+    written: list[Written] = []
+    for index in range(count):
+        registers = Registers((index,) * 16, 0xFFFFFFFF81000000 + index % 5 * 64, 0x246)
+        payloads: list[layout.Payload] = [
+            layout.Rdtsc(1000 * index),
+            layout.In(0x3FD, 1, 0x60),
+            layout.Interrupt(0x31),
+            layout.Dma(1, 0x10000 + 64 * index, bytes([index % 256]) * 64),
+        ]
+        payload = payloads[index % 4]
+        same = isinstance(payload, layout.Dma)
+        event = Event(
+            payload,
+            10 * (index - same),
+            written[-1].event.rip if same else registers.rip,
+            asynchronous=isinstance(payload, layout.Interrupt),
+            same_position=same,
+            registers=registers if isinstance(payload, layout.Interrupt) else None,
+        )
+        written.append(Written(event, registers))
+    last = written[-1].registers
+    state = bytes(layout.FinalState.STRUCT.size)
+    end = Event(layout.End(layout.EndReason.POWER_OFF, state), 10 * count, last.rip)
+    return [*written, Written(end, last)]
+
+
+EVENTS = some_events()
+
+
+def log_of(recording_id: int = RECORDING_ID, flush_every: int = 10) -> LogWriter:
+    return python_writer(EVENTS, flush_every, recording_id)
+
+
+def region_of(recording_id: int = RECORDING_ID) -> bytes:
+    return build_region(log_of(recording_id), REGION_SIZE, CONSOLE)
+
+
+def image_with(path: Path, regions: dict[int, bytes], size: int = 1344 * MIB) -> Path:
+    """A sparse image of memory with the regions at their offsets."""
+    with path.open("wb") as file:
+        for base, region in regions.items():
+            file.seek(base)
+            file.write(region)
+        file.truncate(size)
+    return path
+
+
+def chunk_offsets(data: bytes) -> list[int]:
+    """Where the chunks of a log begin."""
+    offsets = []
+    at = 0
+    while at < len(data):
+        offsets.append(at)
+        size = ChunkHeader.STRUCT.size + ChunkHeader.unpack(data, at).payload_len
+        at += size + -size % 8
+    return offsets
+
+
+# ---- finding --------------------------------------------------------------------------------
+
+
+def test_sparse_image_takes_a_moment(tool: Tool, tmp_path: Path) -> None:
+    image = image_with(tmp_path / "ram", {0x42000000: region_of()})
+    started = time.monotonic()
+    code, out, _ = tool("info", image, "--json")
+    assert time.monotonic() - started < 5
+    facts = json.loads(out)
+    assert code == COMPLETE
+    assert facts["complete"] and facts["ended"] == "power_off"
+    assert facts["region"]["base"] == "0x42000000"
+    assert facts["region"]["state"] == "sealed"
+    assert facts["events"] == len(EVENTS)
+    assert facts["header"]["board"] == "bochs-vtx"
+    assert facts["header"]["command_line"] == "console=ttyS0 quiet"
+    assert facts["header"]["unsound"] is True
+
+
+def test_extract_gives_the_log_and_the_console(tool: Tool, tmp_path: Path) -> None:
+    image = image_with(tmp_path / "ram", {MIB: region_of()}, 4 * MIB)
+    code, out, err = tool("extract", image, "-o", tmp_path / "deep" / "recording")
+    assert (code, out) == (COMPLETE, "")
+    assert len(err.splitlines()) == 1
+    folder = tmp_path / "deep" / "recording"
+    assert sorted(path.name for path in folder.iterdir()) == ["console.log", "log.lvmm"]
+    assert (folder / "log.lvmm").read_bytes() == log_of().data
+    assert (folder / "console.log").read_bytes() == CONSOLE
+    for source in (folder, folder / "log.lvmm"):
+        assert tool("verify", source)[0] == COMPLETE
+        with Recording.open(source) as recording:
+            assert [event.index for event in recording.events()] == list(range(len(EVENTS)))
+            assert recording.header == HEADER
+    with Recording.open(folder) as recording:
+        assert recording.console == CONSOLE
+
+
+def test_extract_to_a_file(tool: Tool, tmp_path: Path) -> None:
+    image = image_with(tmp_path / "ram", {0: region_of()}, MIB)
+    output = tmp_path / "some.lvmm"
+    assert tool("extract", image, "-o", output)[0] == COMPLETE
+    assert output.read_bytes() == log_of().data
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ram", "some.lvmm"]
+
+
+def test_magic_at_other_places_is_no_region(tool: Tool, tmp_path: Path) -> None:
+    region = region_of()
+    damaged_copy = bytearray(region[:4096])
+    damaged_copy[20] ^= 1
+    pieces = {MIB + 16: region[:4096], 2 * MIB: bytes(damaged_copy), 3 * MIB: region}
+    image = image_with(tmp_path / "ram", pieces, 8 * MIB)
+    code, out, _ = tool("info", image, "--json")
+    assert code == COMPLETE
+    assert json.loads(out)["region"]["base"] == hex(3 * MIB)
+
+
+def test_two_logs_must_be_told_apart(tool: Tool, tmp_path: Path) -> None:
+    image = image_with(tmp_path / "ram", {MIB: region_of(), 2 * MIB: region_of(0xABC)}, 8 * MIB)
+    code, _, err = tool("verify", image)
+    assert code == USAGE
+    assert "1122334455667788, 0000000000000abc" in err
+    code, out, _ = tool("verify", image, "--recording", "abc", "--json")
+    assert code == COMPLETE
+    assert json.loads(out)["recording_id"] == "0000000000000abc"
+    code, _, err = tool("verify", image, "--recording", "abd")
+    assert code == NO_LOG
+
+
+def test_an_empty_region_does_not_hide_a_recording(tool: Tool, tmp_path: Path) -> None:
+    empty = LogWriter(0xABC, HEADER)
+    empty.data.clear()
+    pieces = {MIB: build_region(empty, REGION_SIZE, b"boot\n"), 2 * MIB: region_of()}
+    image = image_with(tmp_path / "ram", pieces, 8 * MIB)
+    assert json.loads(tool("info", image, "--json")[1])["region"]["base"] == hex(2 * MIB)
+    alone = image_with(tmp_path / "alone", {MIB: pieces[MIB]}, 8 * MIB)
+    assert tool("extract", alone, "-o", tmp_path / "out")[0] == NO_LOG
+    assert tool("console", alone)[:2] == (COMPLETE, "boot\n")
+
+
+def test_standard_input(tmp_path: Path) -> None:
+    image = image_with(tmp_path / "ram", {9 * MIB: region_of()}, 16 * MIB)
+    command = [sys.executable, str(TOOL), "verify", "--json", "-"]
+    with image.open("rb") as file:
+        redirected = subprocess.run(command, stdin=file, capture_output=True, check=True)
+    piped = subprocess.run(command, input=image.read_bytes(), capture_output=True, check=True)
+    assert json.loads(piped.stdout)["events"] == len(EVENTS)
+    assert json.loads(piped.stdout)["complete"]
+    assert redirected.stdout == piped.stdout
+
+
+def test_the_ring_keeps_the_newest_console_output(tool: Tool, tmp_path: Path) -> None:
+    lines = b"".join(b"line %d\n" % index for index in range(1000))
+    requests = [log_driver.console_request(lines[at : at + 700]) for at in range(0, 8890, 700)]
+    log_driver.write([log_driver.header_request(), *requests], tmp_path / "region")
+    code, out, err = tool("console", tmp_path / "region")
+    assert code == COMPLETE
+    assert out.encode() == lines[-4096:]
+    assert str(len(lines) - 4096) in err
+
+
+# ---- damage ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["header", "payload", "magic"])
+def test_a_damaged_chunk_costs_only_itself(tool: Tool, tmp_path: Path, where: str) -> None:
+    region = bytearray(region_of())
+    start = 4096 * 2
+    offsets = chunk_offsets(bytes(log_of().data))
+    place = {"header": 20, "payload": ChunkHeader.STRUCT.size + 9, "magic": 1}[where]
+    region[start + offsets[2] + place] ^= 0x40
+    image = image_with(tmp_path / "ram", {MIB: bytes(region)}, 8 * MIB)
+    code, out, err = tool("verify", image, "--json")
+    facts = json.loads(out)
+    assert code == LOSS
+    assert not facts["complete"]
+    assert facts["events"] == len(EVENTS) - 10
+    assert [loss["events"] for loss in facts["losses"]] == [10]
+    assert facts["ended"] == "power_off"
+    assert len(err.splitlines()) == 1
+    assert tool("extract", image, "-o", tmp_path / "out")[0] == LOSS
+    # The saved file tells the loss as well, although nothing in it is damaged.
+    code, out, _ = tool("verify", tmp_path / "out", "--json")
+    assert code == LOSS
+    assert [loss["events"] for loss in json.loads(out)["losses"]] == [10]
+
+
+def test_a_damaged_region_header_leaves_the_chunks(tool: Tool, tmp_path: Path) -> None:
+    region = bytearray(region_of())
+    region[:4096] = os.urandom(4096)
+    image = image_with(tmp_path / "ram", {MIB: bytes(region)}, 8 * MIB)
+    code, _, _ = tool("extract", image, "-o", tmp_path / "out.lvmm")
+    assert (tmp_path / "out.lvmm").read_bytes() == log_of().data
+    assert code == LOSS
+
+
+def test_a_lost_recording_header_is_a_loss(tool: Tool, tmp_path: Path) -> None:
+    log = bytearray(log_of().data)
+    log[70] ^= 1
+    (tmp_path / "log.lvmm").write_bytes(log)
+    code, out, err = tool("info", tmp_path / "log.lvmm", "--json")
+    assert code == LOSS
+    assert json.loads(out)["header"] is None
+    assert json.loads(out)["events"] == len(EVENTS)
+    assert "recording header" in err
+
+
+def test_a_cut_file_gives_its_whole_chunks(tool: Tool, tmp_path: Path) -> None:
+    log = bytes(log_of().data)
+    offsets = chunk_offsets(log)
+    path = tmp_path / "log.lvmm"
+    path.write_bytes(log[: offsets[3] + 30])
+    code, out, err = tool("verify", path, "--json")
+    assert code == LOSS
+    assert json.loads(out)["events"] == 20
+    assert json.loads(out)["ended"] is None
+    assert "cut short" in err
+    path.write_bytes(log[: offsets[3]])
+    code, out, err = tool("verify", path)
+    assert code == COMPLETE  # nothing tells how much more there was
+    assert "no END event" in err
+
+
+def test_a_killed_recording_keeps_its_open_chunk(tool: Tool, tmp_path: Path) -> None:
+    region = tmp_path / "region"
+    requests = [log_driver.header_request()]
+    for index, item in enumerate(EVENTS[:-1]):
+        requests.append(log_driver.event_request(item))
+        if index == 12:
+            requests.append(log_driver.flush_request())
+    _, data = log_driver.write(requests, region)
+    code, out, err = tool("verify", region, "--json")
+    facts = json.loads(out)
+    assert code == COMPLETE
+    assert facts["events"] == len(EVENTS) - 1
+    assert facts["region"]["state"] == "recording"
+    assert facts["region"]["open_events"] == len(EVENTS) - 1 - 13
+    assert "no END event" in err
+    # The chunk that was saved is as good as one that the monitor closed.
+    assert tool("extract", region, "-o", tmp_path / "out.lvmm")[0] == COMPLETE
+    (result,) = log_driver.read([(tmp_path / "out.lvmm").read_bytes()])
+    assert result.end == log_driver.ERR_END
+    assert result.events == numbered(EVENTS[:-1])
+    # Torn: its bytes are not what the region says.
+    header = RegionHeader.unpack(data)
+    torn = bytearray(data)
+    at = header.chunks_offset + header.chunk_bytes + ChunkHeader.STRUCT.size
+    torn[at : at + 20] = b"\xff" * 20
+    region.write_bytes(torn)
+    code, out, err = tool("verify", region, "--json")
+    assert code == LOSS
+    assert json.loads(out)["events"] == 13
+    assert [loss["events"] for loss in json.loads(out)["losses"]] == [len(EVENTS) - 1 - 13]
+
+
+def test_a_chunk_closed_just_before_the_reset_is_found(tool: Tool, tmp_path: Path) -> None:
+    """The region's header was not yet brought up to date."""
+    region = bytearray(region_of())
+    header = RegionHeader.unpack(bytes(region))
+    last = chunk_offsets(bytes(log_of().data))[-1]
+    stale = replace(
+        header, chunk_bytes=last, next_seq=header.next_seq - 1, open_chunk=1 << 32 | 500
+    )
+    region[: RegionHeader.STRUCT.size] = stale.pack()
+    image = image_with(tmp_path / "ram", {0: bytes(region)}, MIB)
+    code, out, _ = tool("verify", image, "--json")
+    assert code == COMPLETE
+    assert json.loads(out)["ended"] == "power_off"
+
+
+def test_chunks_of_an_earlier_recording_are_left_out(tool: Tool, tmp_path: Path) -> None:
+    """The region keeps old bytes behind the new end; they must not be taken for the end."""
+    region = bytearray(region_of())
+    end = 4096 * 2 + len(log_of().data)
+    old = log_of(0xABC).data
+    region[end : end + len(old)] = old
+    image = image_with(tmp_path / "ram", {0: bytes(region)}, MIB)
+    code, out, _ = tool("verify", image, "--json")
+    assert code == COMPLETE
+    assert json.loads(out)["chunks"] == len(chunk_offsets(bytes(old)))
+
+
+def test_malformed_events_cost_the_rest_of_their_chunk(tool: Tool, tmp_path: Path) -> None:
+    log = bytearray(log_of().data)
+    offsets = chunk_offsets(bytes(log))
+    at = offsets[2]
+    header = ChunkHeader.unpack(bytes(log), at)
+    with Recording.open(write(tmp_path / "good.lvmm", bytes(log))) as recording:
+        broken = next(event for event in recording.events() if event.index == 14)
+    log[broken.offset] = 0  # no event has kind 0
+    payload = bytes(log[at + ChunkHeader.STRUCT.size :][: header.payload_len])
+    crc = crc32c(payload, crc32c(bytes(log[at : at + 52])))
+    log[at + 52 : at + 56] = crc.to_bytes(4, "little")
+    code, out, err = tool("verify", write(tmp_path / "bad.lvmm", bytes(log)), "--json")
+    assert code == LOSS
+    assert json.loads(out)["events"] == len(EVENTS) - 6
+    assert "malformed" in err
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+# ---- refusals -------------------------------------------------------------------------------
+
+
+def one_line(outcome: Outcome) -> int:
+    """The exit code of an outcome whose message is one line, without traceback."""
+    code, out, err = outcome
+    assert out == ""
+    assert len(err.splitlines()) == 1 and "Traceback" not in err
+    return code
+
+
+def test_what_holds_no_log(tool: Tool, tmp_path: Path) -> None:
+    noise = write(tmp_path / "noise", os.urandom(300_000))
+    empty = write(tmp_path / "empty", b"")
+    (tmp_path / "folder").mkdir()
+    for source in (noise, empty, tmp_path / "folder", image_with(tmp_path / "zeros", {})):
+        assert one_line(tool("info", source)) == NO_LOG
+    assert one_line(tool("info", tmp_path / "absent")) == ENVIRONMENT
+
+
+def test_another_version_is_refused_with_help(tool: Tool, tmp_path: Path) -> None:
+    log = bytearray(log_of().data)
+    log[4] = 9
+    code, _, err = tool("info", write(tmp_path / "log.lvmm", bytes(log)))
+    assert (code, "version 9" in err) == (VERSION, True)
+    region = bytearray(region_of())
+    region[8] = 9
+    region[72:76] = crc32c(bytes(region[:72])).to_bytes(4, "little")
+    image = image_with(tmp_path / "ram", {MIB: bytes(region)}, 8 * MIB)
+    code, _, err = tool("verify", image)
+    assert (code, "version 9" in err) == (VERSION, True)
+
+
+def test_usage_errors(tool: Tool, tmp_path: Path) -> None:
+    log = write(tmp_path / "log.lvmm", bytes(log_of().data))
+    assert tool()[0] == USAGE
+    assert tool("info")[0] == USAGE
+    assert tool("extract", log)[0] == USAGE
+    assert tool("dump", log, "--events", "x")[0] == USAGE
+    assert tool("dump", log, "--last", "-1")[0] == USAGE
+    assert one_line(tool("dump", log, "--type", "NOTHING")) == USAGE
+    assert one_line(tool("console", log)) == NO_LOG
+
+
+def test_what_cannot_be_written(tool: Tool, tmp_path: Path) -> None:
+    log = write(tmp_path / "log.lvmm", bytes(log_of().data))
+    write(tmp_path / "file", b"")
+    assert one_line(tool("extract", log, "-o", tmp_path / "file" / "x")) == ENVIRONMENT
+    assert one_line(tool("extract", log, "-o", tmp_path / "none" / "x.lvmm")) == ENVIRONMENT
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = write(tmp_path / "log.lvmm", bytes(log_of().data))
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    (tmp_path / "out").mkdir()
+    with Recording.open(log) as recording, pytest.raises(EnvironmentProblem, match="No space"):
+        recording.save(tmp_path / "out" / "log.lvmm")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+# ---- showing --------------------------------------------------------------------------------
+
+
+def test_dump(tool: Tool, tmp_path: Path) -> None:
+    log = write(tmp_path / "log.lvmm", bytes(log_of().data))
+    code, out, _ = tool("dump", log)
+    assert code == COMPLETE
+    assert len(out.splitlines()) == len(EVENTS)
+    assert "value=0x60" in out.splitlines()[1]
+    events = [json.loads(line) for line in tool("dump", log, "--json")[1].splitlines()]
+    assert [event["kind"] for event in events[:4]] == ["RDTSC", "IN", "INTERRUPT", "DMA"]
+    assert events[2]["async"] and events[2]["registers"]["rax"] == "0x2"
+    assert events[3]["data"] == "03" * 64 and events[3]["same_position"]
+    assert events[-1]["reason"] == "power_off" and events[-1]["state"]["rip"] == "0x0"
+    out = tool("dump", log, "--type", "dma,in", "--last", "3", "--json")[1]
+    assert [json.loads(line)["index"] for line in out.splitlines()] == [25, 27, 29]
+    out = tool("dump", log, "--events", "4-6", "--json")[1]
+    assert [json.loads(line)["index"] for line in out.splitlines()] == [4, 5, 6]
+    out = tool("dump", log, "--events", "29-", "--json")[1]
+    assert [json.loads(line)["index"] for line in out.splitlines()] == [29, 30]
+
+
+def test_stats(tool: Tool, tmp_path: Path) -> None:
+    log = write(tmp_path / "log.lvmm", bytes(log_of().data))
+    facts = json.loads(tool("stats", log, "--json")[1])
+    assert facts["events"] == {"RDTSC": 8, "IN": 8, "INTERRUPT": 7, "DMA": 7, "END": 1}
+    assert facts["events_total"] == len(EVENTS)
+    assert facts["dma_bytes"] == 7 * 64
+    assert facts["log_bytes"] == log.stat().st_size
+    overhead = log_of().data.count(CHUNK_MAGIC) * (ChunkHeader.STRUCT.size + 7)
+    header = len(HEADER.encode())
+    assert log.stat().st_size - overhead - header <= sum(facts["bytes"].values())
+    assert "INTERRUPT" in tool("stats", log)[1]
+
+
+def test_info_for_people(tool: Tool, tmp_path: Path) -> None:
+    code, out, _ = tool("info", write(tmp_path / "log.lvmm", bytes(log_of().data)))
+    assert code == COMPLETE
+    assert "bochs-vtx" in out and "crc32c deadbeef" in out and "{" not in out
+
+
+def test_a_reader_that_stops_early_is_no_error(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.lvmm", bytes(python_writer(some_events(20000)).data))
+    program = f"{sys.executable} {TOOL} dump {log} | head -1; echo ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[1] == "0"
+    assert result.stderr == ""
