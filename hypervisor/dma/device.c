@@ -145,8 +145,7 @@ void dma_reset(struct dma_device *device)
         ring->count = 0;
         ring->next = 0;
         ring->posted = 0;
-        ring->guest_tail = 0;
-        ring->tail_withheld = false;
+        ring->tail = 0;
         ring->enabled = false;
         ring->programmed = false;
         ring->buffer_size_bits = 0;

@@ -47,15 +47,18 @@ struct dma_stats {
     u64 refused_writes;  /* register writes that are nonsense or unsafe now: not forwarded */
 };
 
-/* Indices are in [0, count); [next, posted) modulo count is what the device owns. */
+/*
+ * Indices are in [0, count). While the ring is enabled the device owns [next, posted) modulo count,
+ * and each of these has been copied to the shadow ring. While it is disabled nothing is copied:
+ * base, length, head and tail may come in any order, and count when the ring gets enabled.
+ */
 struct dma_ring {
     const struct dma_ring_profile *profile;
     u32 index;
     u64 guest_base; /* as written by the guest */
     u32 count;      /* 0: not set up, or refused */
     u32 next, posted;
-    u32 guest_tail;     /* as written by the guest */
-    bool tail_withheld; /* guest_tail came before the ring had a length */
+    u32 tail; /* the register */
     bool enabled;
     bool programmed;      /* the device was given the shadow ring since its reset */
     u32 buffer_size;      /* RX: bytes */

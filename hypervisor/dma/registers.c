@@ -27,7 +27,7 @@ static void note_error(struct dma_device *device, const char *text)
     }
 }
 
-static void note_post_error(struct dma_device *device, int error)
+static void note_no_space(struct dma_device *device, int error)
 {
     if (error == ERR_NO_SPACE) {
         note_error(device, "ring too large: its buffers do not fit the DMA shadow area; use fewer "
@@ -35,19 +35,11 @@ static void note_post_error(struct dma_device *device, int error)
     }
 }
 
-/* After base, head or buffer size changed. */
-static void repost_owned(struct dma_device *device, struct dma_ring *ring)
+/* What a disabled ring had in flight is given up; it is posted anew when the ring is enabled. */
+static void move_to(struct dma_ring *ring, u32 head)
 {
-    int error;
-
-    if (dma_ring_owned(ring) == 0) {
-        return;
-    }
-    error = dma_ring_repost(device, ring, ring->posted);
-    if (error < 0) {
-        note_post_error(device, error);
-        device_write(device, ring->profile->tail, ring->posted);
-    }
+    ring->next = head;
+    ring->posted = head;
 }
 
 static u64 set_base(struct dma_device *device, struct dma_ring *ring, bool high, u64 value,
@@ -59,99 +51,70 @@ static u64 set_base(struct dma_device *device, struct dma_ring *ring, bool high,
         refuse(device, forward);
         return value;
     }
+    move_to(ring, ring->next);
     if (high) {
         ring->guest_base = (ring->guest_base & 0xffffffff) | value << 32;
-    } else {
-        ring->guest_base = (ring->guest_base & ~0xffffffffULL) | (value & ~align_bits);
+        return ring->descriptors_phys >> 32;
     }
-    repost_owned(device, ring);
-    return high ? ring->descriptors_phys >> 32
-                : (ring->descriptors_phys & 0xffffffff) | (value & align_bits);
-}
-
-static void forget_position(struct dma_device *device, struct dma_ring *ring)
-{
-    if (ring->next != 0 || ring->posted != 0) {
-        ring->next = 0;
-        ring->posted = 0;
-        device_write(device, ring->profile->head, 0);
-        device_write(device, ring->profile->tail, 0);
-    }
-}
-
-static void post_withheld_tail(struct dma_device *device, struct dma_ring *ring, u64 length,
-                               bool *forward)
-{
-    int error = dma_ring_repost(device, ring, ring->guest_tail);
-
-    ring->tail_withheld = false;
-    if (error < 0) {
-        note_post_error(device, error);
-        device->stats.refused_writes++;
-        return;
-    }
-    device_write(device, ring->profile->length, length);
-    device_write(device, ring->profile->tail, ring->guest_tail);
-    *forward = false;
+    ring->guest_base = (ring->guest_base & ~0xffffffffULL) | (value & ~align_bits);
+    return (ring->descriptors_phys & 0xffffffff) | (value & align_bits);
 }
 
 static u64 set_length(struct dma_device *device, struct dma_ring *ring, u64 value, bool *forward)
 {
     u64 count = (value & ring->profile->length_mask) / ring->profile->descriptor_size;
-    bool too_large = count > ring->profile->max_count;
     bool busy = is_busy(device, ring);
-    bool loses_head;
 
-    if (too_large) {
+    if (count > ring->profile->max_count) {
         note_error(device, "ring too large: more descriptors than the DMA profile's max_count");
         count = 0;
+        value = 0;
     }
-    loses_head = ring->next != 0 && ring->next >= count;
-    if (busy || (ring->enabled && loses_head)) {
+    if (busy || (ring->enabled && ring->next != 0 && ring->next >= count)) {
         refuse(device, forward);
         return value;
     }
+    move_to(ring, ring->next);
     ring->count = (u32)count;
-    if (ring->tail_withheld && count != 0) {
-        post_withheld_tail(device, ring, value, forward);
-    } else if (loses_head || ring->posted >= count) {
-        forget_position(device, ring);
-    } else {
-        repost_owned(device, ring);
-    }
-    return too_large ? 0 : value;
+    return value;
 }
 
 static u64 set_head(struct dma_device *device, struct dma_ring *ring, u64 value, bool *forward)
 {
-    bool valid = value == 0 || value < ring->count;
+    int error = 0;
+    u32 old;
 
-    if (!valid || is_busy(device, ring)) {
+    if (is_busy(device, ring)) {
         refuse(device, forward);
         return value;
     }
-    ring->next = (u32)value;
-    repost_owned(device, ring);
+    old = ring->next;
+    move_to(ring, (u32)value);
+    if (ring->enabled && ring->next != ring->tail) {
+        error = dma_ring_restart(device, ring);
+    }
+    if (error < 0) {
+        note_no_space(device, error);
+        move_to(ring, old);
+        refuse(device, forward);
+    }
     return value;
 }
 
 static u64 set_tail(struct dma_device *device, struct dma_ring *ring, u64 value, bool *forward)
 {
-    int error;
+    int error = 0;
 
     device->stats.doorbells++;
-    ring->guest_tail = (u32)value;
-    if (ring->count == 0) {
-        /* Some drivers write the tail before the length. */
-        ring->tail_withheld = value != 0;
-        *forward = value == 0;
+    if (ring->enabled && value != ring->posted) {
+        error = dma_ring_post(device, ring, (u32)value);
+    }
+    if (error < 0) {
+        note_no_space(device, error);
+        refuse(device, forward);
         return value;
     }
-    error = dma_ring_post(device, ring, (u32)value);
-    if (error < 0) {
-        note_post_error(device, error);
-        refuse(device, forward);
-    }
+    ring->tail = (u32)value;
     return value;
 }
 
@@ -167,9 +130,9 @@ static u64 set_buffer_size(struct dma_device *device, struct dma_ring *ring, u64
         device->stats.refused_writes++;
         return (value & ~(u64)mask) | ring->buffer_size_bits;
     }
+    move_to(ring, ring->next);
     ring->buffer_size_bits = bits;
     ring->buffer_size = dma_buffer_size(ring->profile, bits);
-    repost_owned(device, ring);
     return value;
 }
 
@@ -183,22 +146,59 @@ static bool device_has_shadow_base(struct dma_device *device, const struct dma_r
            high == ring->descriptors_phys >> 32;
 }
 
-/* A guest may enable a ring that it never set up, and what it wrote during a reset is lost: the
- * device must not be left with an address that is not the shadow's. */
-static void set_enable(struct dma_device *device, struct dma_ring *ring, u64 value)
+/* The device must not be left with registers that are not the engine's: a guest may enable a ring
+ * that it never set up, and what it wrote during a reset is lost. */
+static void program(struct dma_device *device, struct dma_ring *ring)
 {
     const struct dma_ring_profile *profile = ring->profile;
 
-    ring->enabled = (value & profile->enable.mask) != 0;
-    if (!ring->enabled || (ring->programmed && device_has_shadow_base(device, ring))) {
-        return;
-    }
     device_write(device, profile->base_lo, ring->descriptors_phys & 0xffffffff);
     device_write(device, profile->base_hi, ring->descriptors_phys >> 32);
     device_write(device, profile->length, (u64)ring->count * profile->descriptor_size);
     device_write(device, profile->head, ring->next);
-    device_write(device, profile->tail, ring->posted);
+    device_write(device, profile->tail, ring->tail);
     ring->programmed = true;
+}
+
+static void enable(struct dma_device *device, struct dma_ring *ring)
+{
+    bool program_it = !ring->programmed;
+    int error = 0;
+
+    if (!ring->enabled) {
+        dma_ring_harvest(device, ring);
+        error = dma_ring_restart(device, ring);
+    }
+    if (error < 0) {
+        /* Empty until the guest sets it up. */
+        note_no_space(device, error);
+        move_to(ring, 0);
+        ring->tail = 0;
+        program_it = true;
+    }
+    ring->enabled = true;
+    if (program_it || !device_has_shadow_base(device, ring)) {
+        program(device, ring);
+    }
+}
+
+static u64 set_control(struct dma_device *device, struct dma_ring *ring, u32 reg, u64 value)
+{
+    const struct dma_ring_profile *profile = ring->profile;
+    bool has_enable = reg == profile->enable.reg;
+
+    if (has_enable && (value & profile->enable.mask) == 0) {
+        /* A new buffer size counts when the ring gets enabled again. */
+        ring->enabled = false;
+        return value;
+    }
+    if (profile->buffer_size.mask != 0 && reg == profile->buffer_size.reg) {
+        value = set_buffer_size(device, ring, value);
+    }
+    if (has_enable) {
+        enable(device, ring);
+    }
+    return value;
 }
 
 static u64 write_ring(struct dma_device *device, struct dma_ring *ring, u32 reg, u64 value,
@@ -206,12 +206,7 @@ static u64 write_ring(struct dma_device *device, struct dma_ring *ring, u32 reg,
 {
     const struct dma_ring_profile *profile = ring->profile;
 
-    if (reg == profile->buffer_size.reg && profile->buffer_size.mask != 0) {
-        value = set_buffer_size(device, ring, value);
-    }
-    if (reg == profile->enable.reg && profile->enable.mask != 0) {
-        set_enable(device, ring, value);
-    }
+    value = set_control(device, ring, reg, value);
     if (reg == profile->base_lo || reg == profile->base_hi) {
         return set_base(device, ring, reg == profile->base_hi, value, forward);
     }
@@ -271,8 +266,7 @@ static u64 write_qword(struct dma_device *device, u32 reg, u64 value, bool *forw
 static bool is_ring_register(const struct dma_ring_profile *ring, u32 reg)
 {
     return reg == ring->base_lo || reg == ring->base_hi || reg == ring->length ||
-           reg == ring->head || reg == ring->tail ||
-           (ring->enable.mask != 0 && reg == ring->enable.reg) ||
+           reg == ring->head || reg == ring->tail || reg == ring->enable.reg ||
            (ring->buffer_size.mask != 0 && reg == ring->buffer_size.reg);
 }
 
@@ -322,9 +316,6 @@ static u32 guest_view(const struct dma_device *device, u32 reg, u32 value)
         }
         if (reg == ring->profile->base_hi) {
             return (u32)(ring->guest_base >> 32);
-        }
-        if (reg == ring->profile->tail && ring->tail_withheld) {
-            return ring->guest_tail;
         }
     }
     return value;

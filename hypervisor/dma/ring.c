@@ -156,12 +156,6 @@ static void post_range(struct dma_device *device, struct dma_ring *ring, u32 fro
     }
 }
 
-static bool buffers_fit(const struct dma_ring *ring)
-{
-    return ring->profile->direction == DMA_TX ||
-           (u64)ring->count * ring->buffer_size <= ring->buffers_size;
-}
-
 /* Retires descriptors that report nothing, as far as the device's head has passed them. */
 static int follow_head(struct dma_device *device, struct dma_ring *ring)
 {
@@ -187,6 +181,12 @@ static bool has_room(const struct dma_ring *ring, u32 tail)
     return dma_ring_owned(ring) + distance(ring, ring->posted, tail) < ring->count;
 }
 
+static bool buffers_fit(const struct dma_ring *ring)
+{
+    return ring->profile->direction == DMA_TX ||
+           (u64)ring->count * ring->buffer_size <= ring->buffers_size;
+}
+
 int dma_ring_post(struct dma_device *device, struct dma_ring *ring, u32 tail)
 {
     if (tail >= ring->count) {
@@ -197,32 +197,30 @@ int dma_ring_post(struct dma_device *device, struct dma_ring *ring, u32 tail)
     }
     if (!has_room(ring, tail)) {
         dma_ring_harvest(device, ring);
-        if (!has_room(ring, tail)) {
-            follow_head(device, ring);
-        }
     }
-    if (has_room(ring, tail)) {
-        post_range(device, ring, ring->posted, tail);
-    } else if (ring->enabled) {
+    if (!has_room(ring, tail)) {
+        follow_head(device, ring);
+    }
+    if (!has_room(ring, tail)) {
         /* The tail moved back over descriptors that the device may be using. Were this forwarded,
          * a device already past the new tail would own the whole ring. */
         return ERR_INVALID;
     }
+    post_range(device, ring, ring->posted, tail);
     ring->posted = tail;
     return 0;
 }
 
-int dma_ring_repost(struct dma_device *device, struct dma_ring *ring, u32 tail)
+int dma_ring_restart(struct dma_device *device, struct dma_ring *ring)
 {
-    ring->posted = ring->next;
-    if (tail >= ring->count) {
+    if (ring->next >= ring->count || ring->tail >= ring->count) {
         return ERR_INVALID;
     }
     if (!buffers_fit(ring)) {
         return ERR_NO_SPACE;
     }
-    post_range(device, ring, ring->next, tail);
-    ring->posted = tail;
+    post_range(device, ring, ring->next, ring->tail);
+    ring->posted = ring->tail;
     return 0;
 }
 
