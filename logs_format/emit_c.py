@@ -140,8 +140,9 @@ def _event_valid(description: Description) -> str:
         elif event.name == "END":
             conditions.append("data_len == sizeof(struct log_final_state)")
         else:
-            limit = "LOG_EVENT_DATA_MAX" if event.bytes_field else "0"
-            conditions.append(f"data_len <= {limit}")
+            conditions.append(
+                "data_len <= LOG_EVENT_DATA_MAX" if event.bytes_field else "!data_len"
+            )
         cases += f"    case LOG_EVENT_{event.name}:\n        return {' && '.join(conditions)};\n"
     return (
         "/* Whether the format can hold such an event. */\n"

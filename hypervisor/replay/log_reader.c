@@ -120,7 +120,7 @@ static int get_header(struct log_cursor *in, struct log_recording_header *header
 
 int log_reader_open(struct log_reader *reader, const void *base, u64 size)
 {
-    struct log_chunk_header chunk;
+    struct log_chunk_header chunk = {0};
     int error;
 
     memset(reader, 0, sizeof(*reader));

@@ -190,3 +190,14 @@ def test_integers_have_one_length_limit() -> None:
 def test_a_codec_begins_at_its_site() -> None:
     codec = Codec(5, 0xFFFFFFFF81000000)
     assert codec.site.rip == 0xFFFFFFFF81000000
+
+
+def test_a_chunk_of_an_earlier_recording_cannot_follow(tmp_path: Path) -> None:
+    """The region is not cleared as a whole, but where the next chunk would be."""
+    region = tmp_path / "region"
+    nmi = log_driver.event_request(event(layout.Nmi()))
+    requests = [log_driver.header_request(), nmi, log_driver.flush_request()]
+    _, data = log_driver.write(requests, region)
+    header = layout.RegionHeader.unpack(data)
+    end = header.chunks_offset + header.chunk_bytes
+    assert data[end : end + 8] == b"\0\0\0\0\xa5\xa5\xa5\xa5"

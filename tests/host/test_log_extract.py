@@ -20,6 +20,7 @@ from tests.host.log_driver import HEADER, RECORDING_ID, Written
 
 from lvmm.errors import EnvironmentProblem
 from lvmm.logs import Recording, layout
+from lvmm.logs import source as sources
 from lvmm.logs.codec import Event, Registers
 from lvmm.logs.crc import crc32c
 from lvmm.logs.layout import ChunkHeader, RegionHeader
@@ -476,3 +477,27 @@ def test_a_reader_that_stops_early_is_no_error(tmp_path: Path) -> None:
     result = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[1] == "0"
     assert result.stderr == ""
+
+
+# ---- memory devices -------------------------------------------------------------------------
+
+
+def test_only_memory_is_read_of_dev_mem(
+    tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = {MIB: region_of(0xABC), 4 * MIB: region_of(), 6 * MIB: region_of(0xDEF)}
+    image = image_with(tmp_path / "mem", pieces, 8 * MIB)
+    (tmp_path / "iomem").write_text(
+        "00000000-000fffff : System RAM\n"
+        "00100000-001fffff : PCI Bus 0000:00\n"
+        "  00100000-00100fff : Reserved\n"
+        "00400000-005fffff : Reserved\n"
+        "00600000-006fffff : 0000:00:03.0\n"
+    )
+    monkeypatch.setattr(sources, "_DEVMEM", str(image))
+    monkeypatch.setattr(sources, "_IOMEM", tmp_path / "iomem")
+    code, out, _ = tool("verify", image, "--json")
+    assert code == COMPLETE
+    assert json.loads(out)["recording_id"] == f"{RECORDING_ID:016x}"
+    (tmp_path / "iomem").write_text("00000000-00000000 : System RAM\n")
+    assert one_line(tool("info", image)) == ENVIRONMENT
