@@ -6,6 +6,7 @@ memory file, the statistics and the console can be read while the machine runs a
 however it died.
 """
 
+import contextlib
 import dataclasses
 import enum
 import os
@@ -290,12 +291,13 @@ class Emulator:
         raise MachineError(f"the emulator did not start within {_CONNECT_SECONDS:.0f} s")
 
     def _complaints(self) -> str:
-        """The last errors and panics in Bochs's log; without a log, its last output."""
-        try:
-            lines = _tail(self.log_path)
-        except OSError:
-            return "\n".join(_tail(self.run_dir / "bochs.out"))
-        return "\n".join(match[1] for line in lines if (match := _COMPLAINT.match(line)))
+        """The last errors and panics that Bochs logged, or printed before it had its log."""
+        for path in (self.log_path, self.run_dir / "bochs.out"):
+            with contextlib.suppress(OSError):
+                found = [match[1] for line in _tail(path) if (match := _COMPLAINT.match(line))]
+                if found:
+                    return "\n".join(found)
+        return ""
 
     def _bochsrc(self, install: provision.Bochs, monitor_port: int) -> str:
         board = self.board

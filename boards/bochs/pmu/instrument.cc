@@ -3,6 +3,7 @@
 #include "bochs.h"
 #include "cpu/cpu.h"
 
+#include "clock.h"
 #include "pmu.h"
 #include "ram.h"
 #include "stats.h"
@@ -10,6 +11,7 @@
 void lvmm_initialize(void)
 {
   ram_initialize();
+  clock_initialize();
   pmu_initialize();
   stats_initialize();
 }
