@@ -1,10 +1,10 @@
 #include "arch/lapic.h"
 #include "arch/cpu.h"
 
-#define SVR_ENABLE  BIT(8)
-#define SVR_VECTOR  0xff
-#define LVT_NMI     0x400
-#define LVT_MASKED  0x10000
+#define SVR_ENABLE BIT(8)
+#define SVR_VECTOR 0xff
+#define LVT_NMI    0x400
+#define LVT_MASKED 0x10000
 
 #define LAPIC_LVT_TIMER 0x320
 #define LAPIC_LVT_LINT0 0x350

@@ -14,8 +14,9 @@
 
 /* Software-enables the APIC: without it no counter NMI is delivered. */
 void lapic_enable(void);
-/* Replay: no interrupt of the machine's is wanted. Masks the timer, the local pin of the 8259s and, by the task
- * priority, everything else; and the two 8259s, which do not ask the LAPIC. NMIs still come. */
+/* Replay: no interrupt of the machine's is wanted. Masks the timer, the local pin of the 8259s and,
+ * by the task priority, everything else; and the two 8259s, which do not ask the LAPIC. NMIs still
+ * come. */
 void lapic_quiesce(void);
 /* Points the LVT performance-counter entry at NMI, unmasked. */
 void lapic_unmask_counter_nmi(void);

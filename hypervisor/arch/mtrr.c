@@ -4,12 +4,12 @@
 
 #define VARIABLE_MAX 32
 
-#define CAP_FIXED       BIT(8)
-#define DEF_ENABLE      BIT(11)
-#define DEF_FIXED       BIT(10)
-#define MASK_VALID      BIT(11)
-#define FIXED_END       0x100000ULL
-#define VARIABLE_ADDR   0x000ffffffffff000ULL
+#define CAP_FIXED     BIT(8)
+#define DEF_ENABLE    BIT(11)
+#define DEF_FIXED     BIT(10)
+#define MASK_VALID    BIT(11)
+#define FIXED_END     0x100000ULL
+#define VARIABLE_ADDR 0x000ffffffffff000ULL
 
 struct variable_range {
     u64 base, mask;
@@ -38,8 +38,8 @@ void mtrr_init(void)
         u64 mask = rdmsr(MSR_MTRR_PHYSMASK0 + 2 * i);
 
         if (mask & MASK_VALID)
-            ranges[range_count++] = (struct variable_range){
-                base & VARIABLE_ADDR, mask & VARIABLE_ADDR, base & 0xff};
+            ranges[range_count++] =
+                (struct variable_range){base & VARIABLE_ADDR, mask & VARIABLE_ADDR, base & 0xff};
     }
 }
 
@@ -88,8 +88,8 @@ bool mtrr_uniform(u64 hpa, u64 size)
     for (unsigned int i = 0; i < range_count; i++) {
         u64 inside = ranges[i].mask & (size - 1);
 
-        if (inside != 0 && (hpa & ranges[i].mask & ~(size - 1)) ==
-                               (ranges[i].base & ranges[i].mask & ~(size - 1)))
+        if (inside != 0 &&
+            (hpa & ranges[i].mask & ~(size - 1)) == (ranges[i].base & ranges[i].mask & ~(size - 1)))
             return false;
     }
     return true;

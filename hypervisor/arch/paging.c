@@ -9,9 +9,9 @@
 #define PTE_NX   BIT(63)
 #define PTE_ADDR 0x000ffffffffff000ULL
 
-#define SIZE_2M 0x200000ULL
-#define SIZE_1G 0x40000000ULL
-#define LOW_GIB 4
+#define SIZE_2M    0x200000ULL
+#define SIZE_1G    0x40000000ULL
+#define LOW_GIB    4
 #define TABLE_POOL 16
 
 extern u8 image_start[], text_start[], text_end[], rodata_end[], image_end[];

@@ -8,11 +8,11 @@
 #define COUNTER_BITS 48
 #define COUNTER_MASK (BIT(COUNTER_BITS) - 1)
 
-#define EVENT_SELECT_MASK    0xffff
-#define EVENT_USR            BIT(16)
-#define EVENT_OS             BIT(17)
-#define EVENT_INT            BIT(20)
-#define EVENT_EN             BIT(22)
+#define EVENT_SELECT_MASK     0xffff
+#define EVENT_USR             BIT(16)
+#define EVENT_OS              BIT(17)
+#define EVENT_INT             BIT(20)
+#define EVENT_EN              BIT(22)
 #define CAPABILITY_FULL_WIDTH BIT(13)
 
 struct pmu_model {

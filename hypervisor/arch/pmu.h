@@ -6,9 +6,9 @@
 #include "lib/types.h"
 
 struct pmu_info {
-    const char *cpu;   /* the family the event was chosen for */
-    u64 event;         /* IA32_PERFEVTSELx */
-    u32 skid_margin;   /* branches by which the overflow interrupt may come late */
+    const char *cpu; /* the family the event was chosen for */
+    u64 event;       /* IA32_PERFEVTSELx */
+    u32 skid_margin; /* branches by which the overflow interrupt may come late */
 };
 
 /* Chooses the event by CPU model and programs the stopped counter. Prints what is missing;

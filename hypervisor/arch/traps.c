@@ -45,13 +45,13 @@ static struct idt_gate idt[32] __attribute__((aligned(16)));
 static struct tss64 tss __attribute__((aligned(16)));
 static u64 nmi_count;
 
-#define VECTOR_NMI 2
-#define VECTOR_DF  8
-#define VECTOR_GP  13
-#define VECTOR_PF  14
+#define VECTOR_NMI     2
+#define VECTOR_DF      8
+#define VECTOR_GP      13
+#define VECTOR_PF      14
 #define GATE_INTERRUPT 0x8e
-#define IST_NMI   1
-#define IST_FAULT 2
+#define IST_NMI        1
+#define IST_FAULT      2
 
 static void set_gate(struct idt_gate *gate, u64 address, u8 ist)
 {
@@ -88,8 +88,8 @@ void traps_init(void)
     tss.ist[IST_FAULT - 1] = (u64)fault_stack_top;
     tss.iomap_base = sizeof(tss);
 
-    gdt[MONITOR_TSS / 8] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89ULL << 40 |
-                           (base >> 24 & 0xff) << 56;
+    gdt[MONITOR_TSS / 8] =
+        (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89ULL << 40 | (base >> 24 & 0xff) << 56;
     gdt[MONITOR_TSS / 8 + 1] = base >> 32;
     load_idt(idt, sizeof(idt));
     __asm__ volatile("ltr %w0" : : "r"(MONITOR_TSS));

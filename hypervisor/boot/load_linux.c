@@ -8,23 +8,23 @@
 #define KERNEL_START 0x100000ULL
 
 /* Offsets in the boot sector and in struct boot_params alike. */
-#define SETUP_SECTS       0x1f1
-#define BOOT_FLAG         0x1fe
-#define SETUP_JUMP        0x201
-#define HEADER_MAGIC      0x202
-#define PROTOCOL_VERSION  0x206
-#define TYPE_OF_LOADER    0x210
-#define LOADFLAGS         0x211
-#define RAMDISK_IMAGE     0x218
-#define RAMDISK_SIZE      0x21c
-#define CMD_LINE_PTR      0x228
-#define INITRD_ADDR_MAX   0x22c
-#define CMDLINE_SIZE      0x238
-#define PREF_ADDRESS      0x258
-#define INIT_SIZE         0x260
-#define SETUP_HEADER      0x1f1
-#define E820_ENTRIES      0x1e8
-#define E820_TABLE        0x2d0
+#define SETUP_SECTS      0x1f1
+#define BOOT_FLAG        0x1fe
+#define SETUP_JUMP       0x201
+#define HEADER_MAGIC     0x202
+#define PROTOCOL_VERSION 0x206
+#define TYPE_OF_LOADER   0x210
+#define LOADFLAGS        0x211
+#define RAMDISK_IMAGE    0x218
+#define RAMDISK_SIZE     0x21c
+#define CMD_LINE_PTR     0x228
+#define INITRD_ADDR_MAX  0x22c
+#define CMDLINE_SIZE     0x238
+#define PREF_ADDRESS     0x258
+#define INIT_SIZE        0x260
+#define SETUP_HEADER     0x1f1
+#define E820_ENTRIES     0x1e8
+#define E820_TABLE       0x2d0
 
 #define MAGIC_HDRS       0x53726448
 #define LOADED_HIGH      0x01

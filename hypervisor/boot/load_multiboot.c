@@ -7,18 +7,18 @@
 #define BOOTLOADER_MAGIC 0x2badb002
 #define HEADER_SEARCH    8192
 
-#define INFO_ADDRESS  0x9000ULL
-#define INFO_MEMORY   BIT(0)
-#define INFO_CMDLINE  BIT(2)
-#define INFO_MODULES  BIT(3)
-#define INFO_MMAP     BIT(6)
-#define MODULES_MAX   6
-#define STRING_SIZE   256
+#define INFO_ADDRESS 0x9000ULL
+#define INFO_MEMORY  BIT(0)
+#define INFO_CMDLINE BIT(2)
+#define INFO_MODULES BIT(3)
+#define INFO_MMAP    BIT(6)
+#define MODULES_MAX  6
+#define STRING_SIZE  256
 
-#define ELF_MAGIC  0x464c457f
-#define ELF_32     1
-#define ELF_X86    3
-#define PT_LOAD    1
+#define ELF_MAGIC 0x464c457f
+#define ELF_32    1
+#define ELF_X86   3
+#define PT_LOAD   1
 
 struct elf32_header {
     u32 magic;

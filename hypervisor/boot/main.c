@@ -117,8 +117,8 @@ static u32 describe_images(void)
         const struct boot_module *m = &boot.modules[i];
 
         if (!text_equal(m->role, "log"))
-            images[n++] = (struct log_image){
-                m->size, image_role(m->role), crc32c(0, (const void *)m->start, m->size)};
+            images[n++] = (struct log_image){m->size, image_role(m->role),
+                                             crc32c(0, (const void *)m->start, m->size)};
     }
     return n;
 }
@@ -204,7 +204,9 @@ static void load_guest(struct start_state *start)
     }
     if (error < 0)
         stop();
-    start_session(linux != NULL ? linux : multiboot != NULL ? multiboot : sector,
+    start_session(linux != NULL       ? linux
+                  : multiboot != NULL ? multiboot
+                                      : sector,
                   linux != NULL ? LOG_GUEST_KIND_LINUX : LOG_GUEST_KIND_MULTIBOOT);
 }
 
@@ -217,8 +219,8 @@ static void open_session(void)
         stop();
     }
     if (session_open(settings.mode, (void *)LOG_BASE, (staging_top - LOG_BASE) & ~PAGE_MASK,
-                     log != NULL ? (const void *)log->start : NULL, log != NULL ? log->size : 0) <
-        0)
+                     log != NULL ? (const void *)log->start : NULL,
+                     log != NULL ? log->size : 0) < 0)
         stop();
 }
 

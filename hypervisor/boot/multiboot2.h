@@ -25,8 +25,8 @@ struct memory_range {
 };
 
 struct boot_module {
-    u64 start, size;       /* where GRUB loaded it; later where staged */
-    char role[16];         /* first word of the module's string */
+    u64 start, size;            /* where GRUB loaded it; later where staged */
+    char role[16];              /* first word of the module's string */
     char args[BOOT_STRING_MAX]; /* the rest */
 };
 

@@ -2,10 +2,10 @@
 #include "board_config.h"
 #include "replay/session.h"
 
-#define UART_LCR      3
-#define UART_MCR      4
-#define LCR_DLAB      0x80
-#define MCR_LOOPBACK  0x10
+#define UART_LCR     3
+#define UART_MCR     4
+#define LCR_DLAB     0x80
+#define MCR_LOOPBACK 0x10
 
 static u8 lcr, mcr;
 

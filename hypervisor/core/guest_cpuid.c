@@ -5,10 +5,10 @@
 
 #define TABLE_MAX 192
 
-#define LEAF_FEATURES  1
-#define LEAF_EXTENDED  7
-#define LEAF_TOPOLOGY  0xb
-#define LEAF_XSAVE     0xd
+#define LEAF_FEATURES     1
+#define LEAF_EXTENDED     7
+#define LEAF_TOPOLOGY     0xb
+#define LEAF_XSAVE        0xd
 #define LEAF_EXTENDED_MAX 0x80000000
 
 static struct log_cpuid_entry table[TABLE_MAX];
@@ -59,8 +59,7 @@ static int add(u32 leaf, u32 subleaf)
             r.ecx &= ~masks[i].ecx;
             r.edx &= ~masks[i].edx;
         }
-    table[table_count++] =
-        (struct log_cpuid_entry){leaf, subleaf, r.eax, r.ebx, r.ecx, r.edx};
+    table[table_count++] = (struct log_cpuid_entry){leaf, subleaf, r.eax, r.ebx, r.ecx, r.edx};
     return 0;
 }
 

@@ -78,8 +78,8 @@ int guest_memory_init(u64 size, const struct memory_range *map, unsigned int cou
     ram_size = size;
     for (u64 a = LOW_MEMORY_END; a < size; a += 0x100000)
         if (map_type(map, count, a) != MEMORY_RAM) {
-            printk("lvmm: %lu MiB of guest memory, but the machine has no RAM at %lx\n",
-                   size >> 20, a);
+            printk("lvmm: %lu MiB of guest memory, but the machine has no RAM at %lx\n", size >> 20,
+                   a);
             return ERR_NO_SPACE;
         }
     return build_guest_map(map, count);
@@ -89,8 +89,7 @@ int guest_memory_use_map(const struct log_e820_entry *entries, unsigned int coun
 {
     guest_count = 0;
     for (unsigned int i = 0; i < count; i++)
-        if (!add_guest_range(entries[i].base, entries[i].base + entries[i].length,
-                             entries[i].type))
+        if (!add_guest_range(entries[i].base, entries[i].base + entries[i].length, entries[i].type))
             return ERR_NO_SPACE;
     return 0;
 }

@@ -1,5 +1,5 @@
 /* Accesses to memory that is not mapped for the guest: devices, firmware, hidden memory. */
-#include "core/decode.h"
+#include "core/code_mode.h"
 #include "core/device_access.h"
 #include "core/guest_memory.h"
 #include "core/guest_paging.h"
@@ -8,18 +8,6 @@
 #include "lib/printk.h"
 #include "replay/session.h"
 #include "vmx/ept.h"
-
-#define ACCESS_LONG BIT(13) /* CS.L */
-#define ACCESS_BIG  BIT(14) /* CS.D */
-
-static enum decode_mode current_mode(void)
-{
-    u32 access = hv_segment_access(SEG_CS);
-
-    if ((hv_read_efer() & BIT(10)) && (access & ACCESS_LONG))
-        return DECODE_64;
-    return access & ACCESS_BIG ? DECODE_32 : DECODE_16;
-}
 
 static int read_any(struct vcpu *vcpu, u64 gpa, u8 size, u64 *value)
 {
@@ -89,8 +77,8 @@ static int emulate(struct vcpu *vcpu, const struct exit *exit, const struct insn
     if (insn->operation == INSN_MOVS) {
         bool device_is_source = !exit->u.memory.write;
 
-        error = other_operand(vcpu, insn, !device_is_source,
-                              device_is_source ? &write_gpa : &read_gpa);
+        error =
+            other_operand(vcpu, insn, !device_is_source, device_is_source ? &write_gpa : &read_gpa);
         if (error != 0)
             return error > 0 ? 0 : error;
     }
@@ -120,7 +108,7 @@ int handle_memory(struct vcpu *vcpu, const struct exit *exit)
         return ept_map(page, page, PAGE_SIZE, EPT_READ | EPT_WRITE);
     }
     n = (unsigned int)guest_fetch(vcpu, bytes, sizeof(bytes));
-    error = decode(bytes, n, current_mode(), &insn);
+    error = decode(bytes, n, code_mode(), &insn);
     if (error == 0)
         error = emulate(vcpu, exit, &insn);
     if (error < 0 && !session_ended()) {

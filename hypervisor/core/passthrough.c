@@ -6,8 +6,8 @@
 #include "lib/printk.h"
 #include "replay/session.h"
 
-#define DEVICES_MAX 4
-#define BUSES       256
+#define DEVICES_MAX        4
+#define BUSES              256
 #define STREAMS_PER_DEVICE (2 * DMA_MAX_RINGS)
 
 struct device {
@@ -20,7 +20,7 @@ struct device {
 
 static struct device devices[DEVICES_MAX];
 static unsigned int device_count;
-static u32 config_address; /* as the guest last wrote it */
+static u32 config_address;   /* as the guest last wrote it */
 static struct vcpu *current; /* for the engine's callbacks */
 
 static int env_read(void *ctx, u64 gpa, void *buf, u32 len)
@@ -120,7 +120,8 @@ static int scan_function(pci_bdf bdf, u8 *shadow, u64 size)
 
     if (profile != NULL && device_count < DEVICES_MAX)
         return add_device(bdf, profile, shadow + device_count * size, size);
-    command = pci_read(bdf, PCI_COMMAND) & 0xffff; /* writing 0 to the status half changes nothing */
+    command =
+        pci_read(bdf, PCI_COMMAND) & 0xffff; /* writing 0 to the status half changes nothing */
     if ((command & PCI_COMMAND_MASTER) && !may_be_master(bdf))
         pci_write(bdf, PCI_COMMAND, command & ~(u32)PCI_COMMAND_MASTER);
     return 0;
@@ -179,8 +180,8 @@ void passthrough_memory_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value)
             struct device *d = &devices[i];
             bool forward = true;
 
-            value = dma_on_register_write(&d->dma, (u32)(gpa - d->memory_base), size, value,
-                                          &forward);
+            value =
+                dma_on_register_write(&d->dma, (u32)(gpa - d->memory_base), size, value, &forward);
             tell_errors(d);
             if (!forward)
                 return;
@@ -220,8 +221,8 @@ static u64 fence(u16 port, u64 value)
         pci_restore_address(config_address);
         return value;
     }
-    printk("lvmm: %02x:%02x.%u has no DMA profile: it is kept from becoming bus master\n",
-           bdf >> 8, bdf >> 3 & 31, bdf & 7);
+    printk("lvmm: %02x:%02x.%u has no DMA profile: it is kept from becoming bus master\n", bdf >> 8,
+           bdf >> 3 & 31, bdf & 7);
     pci_restore_address(config_address);
     return value & ~(u64)PCI_COMMAND_MASTER;
 }

@@ -30,15 +30,6 @@ static int handle_timer(struct vcpu *vcpu)
     return 0;
 }
 
-static int handle_nmi(void)
-{
-    if (session_replaying())
-        position_overflow();
-    else
-        interrupts_nmi_arrived();
-    return 0;
-}
-
 static int handle(struct vcpu *vcpu, const struct exit *exit)
 {
     switch (exit->kind) {
@@ -53,7 +44,8 @@ static int handle(struct vcpu *vcpu, const struct exit *exit)
             interrupts_pending(vcpu);
         return 0;
     case EXIT_NMI:
-        return handle_nmi();
+        interrupts_nmi_arrived();
+        return 0;
     case EXIT_CPUID:
         return handle_cpuid(vcpu, exit);
     case EXIT_HLT:
@@ -94,6 +86,7 @@ static int handle(struct vcpu *vcpu, const struct exit *exit)
         session_end(vcpu, LOG_END_REASON_TRIPLE_FAULT, false);
         return 0;
     case EXIT_EXCEPTION:
+    case EXIT_DEBUG_REGISTER:
     case EXIT_UNHANDLED:
         break;
     }
@@ -141,8 +134,11 @@ void run_guest(struct vcpu *vcpu)
         }
         exit_counts[(exit.reason & 0xffff) % HV_REASON_COUNT]++;
         /* An interrupt that was recorded here comes before what the guest was about to do. */
-        if (session_replaying() && session_apply_due(vcpu))
-            continue;
+        if (session_replaying()) {
+            position_on_exit(vcpu, &exit);
+            if (session_apply_due(vcpu))
+                continue;
+        }
         if (handle(vcpu, &exit) < 0 && !session_ended())
             give_up(vcpu, &exit);
     }

@@ -9,7 +9,7 @@
 #include "replay/log_writer.h" /* struct log_regs */
 
 enum exit_kind {
-    EXIT_NONE, /* nothing to do: re-enter */
+    EXIT_NONE,               /* nothing to do: re-enter */
     EXIT_EXTERNAL_INTERRUPT, /* one is pending; it is not acknowledged yet */
     EXIT_NMI,
     EXIT_EXCEPTION,
@@ -26,7 +26,8 @@ enum exit_kind {
     EXIT_IO,
     EXIT_RDMSR,
     EXIT_WRMSR,
-    EXIT_MEMORY, /* access to memory that is not mapped for the guest */
+    EXIT_MEMORY,         /* access to memory that is not mapped for the guest */
+    EXIT_DEBUG_REGISTER, /* MOV DR while a breakpoint is set */
     EXIT_CR8,
     EXIT_CR0,
     EXIT_CR4,
@@ -132,6 +133,13 @@ void hv_set_interrupt_window(bool on);
 /* Off: a pending interrupt waits while the guest has interrupts disabled. */
 void hv_set_interrupt_exiting(bool on);
 void hv_set_timer(u64 tsc_ticks);
+
+/* Stops the guest before it executes the instruction at this linear address, and at exceptions of
+ * its own if `exceptions`; leaves no trace once cleared. Not while the guest uses breakpoints or
+ * single-steps itself: then hv_breakpoint_usable() says no. Resume from there with RFLAGS.RF. */
+bool hv_breakpoint_usable(const struct vcpu *vcpu);
+void hv_set_breakpoint(u64 linear, bool exceptions);
+void hv_clear_breakpoint(void);
 
 /* Whether an external interrupt can be delivered at this very boundary. */
 bool hv_can_inject(const struct vcpu *vcpu);

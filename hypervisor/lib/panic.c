@@ -17,7 +17,8 @@ void panic(const char *format, ...)
     if (!panicking) {
         panicking = true;
         session_abort();
-        printk("{\"lvmm\":\"halted\",\"reason\":\"panic\",\"branches\":0,\"events\":0,\"rip\":0}\n");
+        printk(
+            "{\"lvmm\":\"halted\",\"reason\":\"panic\",\"branches\":0,\"events\":0,\"rip\":0}\n");
     }
     cpu_halt_forever();
 }

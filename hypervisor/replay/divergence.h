@@ -11,8 +11,8 @@ struct divergence {
     const struct log_event *expected; /* NULL: the recording is over */
     u8 actual_kind;                   /* 0: the guest asked for nothing */
     const struct log_event *actual;
-    struct log_regs regs;             /* actual */
-    u64 branches;                     /* actual */
+    struct log_regs regs; /* actual */
+    u64 branches;         /* actual */
     u32 out_crc;
 };
 

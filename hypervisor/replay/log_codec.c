@@ -34,7 +34,10 @@ static void site_install(struct log_codec *codec, u8 slot, u64 rip)
 
 u16 log_position_check(const struct log_regs *regs, u32 out_crc)
 {
-    return (u16)crc32c(crc32c(0, regs, sizeof(*regs)), &out_crc, sizeof(out_crc));
+    struct log_regs checked = *regs;
+
+    checked.rflags &= ~LOG_RFLAGS_UNCHECKED;
+    return (u16)crc32c(crc32c(0, &checked, sizeof(checked)), &out_crc, sizeof(out_crc));
 }
 
 void log_codec_start(struct log_codec *codec, u64 first_branches, u64 first_rip)

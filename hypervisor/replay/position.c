@@ -1,6 +1,10 @@
 #include "replay/position.h"
+#include "arch/msr_index.h"
 #include "arch/pmu.h"
 #include "arch/traps.h"
+#include "core/code_mode.h"
+#include "core/decode.h"
+#include "core/guest_memory.h"
 #include "replay/session.h"
 
 /* Beyond the margin, instructions without a conditional branch may still follow the last counted
@@ -13,13 +17,19 @@
 /* A loop without conditional branches could be stepped for ever. */
 #define STEPS_MAX (1ULL << 26)
 
+#define VECTOR_DB 1
+
 static struct {
     u32 margin;
     bool armed;
     u64 overflow_at; /* branches, if armed */
     u64 nmis;
     u64 steps;
-    bool stepping;
+    bool step_once; /* the breakpoint cannot be used for the next instruction */
+
+    /* A REP that is run in one go: see start_rep(). */
+    bool in_rep;
+    u64 rep_rip, rep_next, rep_left;
 } position;
 
 void position_init(u32 skid_margin)
@@ -28,18 +38,10 @@ void position_init(u32 skid_margin)
     position.nmis = traps_nmi_count();
 }
 
-void position_overflow(void)
+static void acknowledge_overflow(void)
 {
     pmu_acknowledge();
     position.armed = false;
-}
-
-static void stop_stepping(void)
-{
-    if (position.stepping)
-        hv_set_single_step(false);
-    position.stepping = false;
-    position.steps = 0;
 }
 
 static void arm(u64 now, u64 overflow_at)
@@ -53,6 +55,104 @@ static void arm(u64 now, u64 overflow_at)
     position.overflow_at = overflow_at;
 }
 
+/* Runs a REP in one go instead of stopping at each iteration: to its end, or, when the target is
+ * inside this very execution of it, with a count that ends there. position_on_exit() adds the rest
+ * of the count again, whatever the exit is. */
+static bool start_rep(struct vcpu *vcpu, const struct log_event *target)
+{
+    u8 bytes[INSN_MAX_LENGTH];
+    u64 *count = &vcpu->regs.gpr[GPR_RCX];
+    enum decode_mode mode = code_mode();
+    struct insn insn;
+    int n = guest_fetch(vcpu, bytes, sizeof(bytes));
+
+    if (decode(bytes, (size_t)n, mode, &insn) < 0 || insn.rep == REP_NONE ||
+        insn.addr_size != (mode == DECODE_64 ? 8 : 4))
+        return false;
+    position.rep_left = 0;
+    if (vcpu->branches == target->branches && vcpu->regs.rip == target->regs.rip) {
+        if (*count <= target->regs.gpr[GPR_RCX])
+            return false;
+        position.rep_left = target->regs.gpr[GPR_RCX];
+    }
+    position.in_rep = true;
+    position.rep_rip = vcpu->regs.rip;
+    position.rep_next = vcpu->regs.rip + insn.length;
+    *count -= position.rep_left;
+    hv_set_breakpoint(position.rep_next, true);
+    return true;
+}
+
+/* After the exit from such a run. */
+static void finish_rep(struct vcpu *vcpu, const struct exit *exit)
+{
+    u64 *count = &vcpu->regs.gpr[GPR_RCX];
+    bool done = exit->kind == EXIT_EXCEPTION && exit->u.event.vector == VECTOR_DB;
+
+    position.in_rep = false;
+    if (done && *count == 0 && position.rep_left != 0)
+        vcpu->regs.rip = position.rep_rip;
+    else if (!done && exit->kind == EXIT_EXCEPTION)
+        position.step_once = true; /* the exception comes again, and goes to the guest */
+    *count += position.rep_left;
+}
+
+/* Where linear addresses are those of RIP the target's is known. */
+static bool breakpoint_usable(const struct vcpu *vcpu)
+{
+    return !position.step_once && hv_breakpoint_usable(vcpu) && (hv_read_cr0() & CR0_PE) &&
+           hv_segment_base(SEG_CS) == 0;
+}
+
+/* RFLAGS.RF would hold through all iterations of a REP and hide the breakpoint. */
+static bool at_rep(const struct vcpu *vcpu)
+{
+    u8 bytes[INSN_MAX_LENGTH];
+    int n = guest_fetch(vcpu, bytes, sizeof(bytes));
+
+    for (int i = 0; i < n; i++)
+        switch (bytes[i]) {
+        case 0xf2:
+        case 0xf3:
+            return true;
+        case 0x66:
+        case 0x67:
+        case 0x2e:
+        case 0x36:
+        case 0x3e:
+        case 0x26:
+        case 0x64:
+        case 0x65:
+            break; /* another prefix */
+        default:
+            return false;
+        }
+    return true; /* not readable: the careful answer */
+}
+
+static void go_to(struct vcpu *vcpu, const struct log_event *target)
+{
+    bool at_boundary = !vcpu->event.valid && !vcpu->halted;
+    bool at_rip = at_boundary && vcpu->regs.rip == target->regs.rip;
+    bool usable = target->has_regs && breakpoint_usable(vcpu);
+
+    position.step_once = false;
+    if (usable && at_boundary && at_rep(vcpu)) {
+        if (!start_rep(vcpu, target))
+            hv_set_single_step(true);
+        return;
+    }
+    /* A boundary with RF set, as after the IRET from a fault, is one that a breakpoint passes by.
+     */
+    if (!usable || (target->regs.rflags & RFLAGS_RF)) {
+        hv_set_single_step(true);
+        return;
+    }
+    hv_set_breakpoint(target->regs.rip, false);
+    if (at_rip)
+        vcpu->regs.rflags |= RFLAGS_RF;
+}
+
 void position_prepare(struct vcpu *vcpu)
 {
     const struct log_event *target = session_next_async();
@@ -60,10 +160,10 @@ void position_prepare(struct vcpu *vcpu)
 
     if (traps_nmi_count() != position.nmis) {
         position.nmis = traps_nmi_count();
-        position_overflow();
+        acknowledge_overflow();
     }
     if (target == NULL) {
-        stop_stepping();
+        position.steps = 0;
         return;
     }
     if (now > target->branches) {
@@ -71,13 +171,25 @@ void position_prepare(struct vcpu *vcpu)
         return;
     }
     if (target->branches - now > position.margin) {
-        stop_stepping();
+        position.steps = 0;
         arm(now, target->branches - position.margin);
         return;
     }
-    if (!position.stepping)
-        hv_set_single_step(true);
-    position.stepping = true;
+    go_to(vcpu, target);
     if (position.steps++ > STEPS_MAX)
         session_diverged(vcpu, "never came to the position of an asynchronous event", NULL);
+}
+
+void position_on_exit(struct vcpu *vcpu, struct exit *exit)
+{
+    hv_set_single_step(false);
+    hv_clear_breakpoint();
+    if (exit->kind == EXIT_NMI)
+        acknowledge_overflow();
+    if (position.in_rep)
+        finish_rep(vcpu, exit);
+    if (exit->kind == EXIT_DEBUG_REGISTER)
+        position.step_once = true;
+    if (exit->kind == EXIT_EXCEPTION || exit->kind == EXIT_DEBUG_REGISTER || exit->kind == EXIT_NMI)
+        exit->kind = EXIT_NONE;
 }

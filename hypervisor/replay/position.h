@@ -1,15 +1,16 @@
-/* Bringing a replay to an exact position: counter overflow near it, then single steps
- * (docs/how-recording-works.md). */
+/* Bringing a replay to an exact position: counter overflow near it, a breakpoint at its RIP or
+ * single steps from there (docs/how-recording-works.md). */
 #ifndef LVMM_REPLAY_POSITION_H
 #define LVMM_REPLAY_POSITION_H
 
 #include "core/vcpu.h"
 
 void position_init(u32 skid_margin);
-/* Before an entry in replay: arms the counter or single-steps towards the next asynchronous event.
- * Ends the session when the position was missed. */
+/* Before an entry in replay: arms what will stop the guest at, or before, the next asynchronous
+ * event. Ends the session when the position was missed. */
 void position_prepare(struct vcpu *vcpu);
-/* The counter's overflow NMI arrived. */
-void position_overflow(void);
+/* After every exit in replay, before anything else: undoes what position_prepare() did to the
+ * guest's state. */
+void position_on_exit(struct vcpu *vcpu, struct exit *exit);
 
 #endif

@@ -1,4 +1,5 @@
 #include "replay/session.h"
+#include "arch/msr_index.h"
 #include "core/guest_memory.h"
 #include "lib/crc32c.h"
 #include "lib/printk.h"
@@ -26,7 +27,8 @@ static struct {
     u32 out_crc;
     u64 events;
     u64 events_by_kind[EVENT_KINDS];
-    /* Record: position of the last DMA event; the next one of the same harvest does not repeat it. */
+    /* Record: position of the last DMA event; the next one of the same harvest does not repeat it.
+     */
     bool last_was_dma;
     u64 dma_exit, exits;
 } session;
@@ -131,12 +133,14 @@ static void count_event(u8 kind)
 }
 
 /* RF is no part of a position: the CPU sets it in the image that an exit saves inside a REP, and
- * whether a single-step exit does so too differs between CPUs. It is cleared at injection. */
-static struct log_regs position_regs(const struct vcpu *vcpu)
+ * whether a single-step exit does so too differs between CPUs. It is cleared at injection. The log
+ * has it in full registers nevertheless, because a breakpoint cannot find a position with RF set.
+ */
+static struct log_regs position_regs(const struct log_regs *from)
 {
-    struct log_regs regs = vcpu->regs;
+    struct log_regs regs = *from;
 
-    regs.rflags &= ~(u64)(1 << 16);
+    regs.rflags &= ~RFLAGS_RF;
     return regs;
 }
 
@@ -145,7 +149,7 @@ static int record(struct vcpu *vcpu, struct log_event *e)
     int error;
 
     e->branches = vcpu->branches;
-    e->regs = position_regs(vcpu);
+    e->regs = vcpu->regs;
     e->out_crc = session.out_crc;
     e->full = e->full || session.events % FULL_INTERVAL == 0;
     if (e->same_position)
@@ -168,9 +172,9 @@ static int record(struct vcpu *vcpu, struct log_event *e)
 
 static bool registers_match(const struct vcpu *vcpu, const struct log_event *e)
 {
-    struct log_regs regs = position_regs(vcpu);
+    struct log_regs regs = position_regs(&vcpu->regs), then = position_regs(&e->regs);
 
-    if (e->has_regs && memcmp(&regs, &e->regs, sizeof(regs)) != 0)
+    if (e->has_regs && memcmp(&regs, &then, sizeof(regs)) != 0)
         return false;
     return log_position_check(&regs, session.out_crc) == e->check;
 }
@@ -252,6 +256,7 @@ int session_record_dma(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, 
     struct log_event e = {
         .kind = LOG_EVENT_DMA,
         .async = true,
+        .full = true,
         .same_position = session.last_was_dma && session.dma_exit == session.exits,
         .payload.dma = {.stream = stream, .gpa = gpa},
         .data = data,
@@ -282,7 +287,7 @@ static void fill_final_state(const struct vcpu *vcpu, struct log_final_state *s)
     memset(s, 0, sizeof(*s));
     memcpy(s->gpr, vcpu->regs.gpr, sizeof(s->gpr));
     s->rip = vcpu->regs.rip;
-    s->rflags = position_regs(vcpu).rflags;
+    s->rflags = position_regs(&vcpu->regs).rflags;
     s->cr0 = sys.cr0;
     __asm__ volatile("mov %%cr2, %0" : "=r"(s->cr2));
     s->cr3 = sys.cr3;
@@ -387,13 +392,13 @@ bool session_apply_due(struct vcpu *vcpu)
         case LOG_EVENT_INTERRUPT:
             if (!hv_can_inject(vcpu))
                 return false;
-            vcpu->regs.rflags &= ~(u64)(1 << 16);
+            vcpu->regs.rflags &= ~RFLAGS_RF;
             hv_inject_interrupt(vcpu, e->payload.interrupt.vector);
             count_event(e->kind);
             read_next();
             return true;
         case LOG_EVENT_NMI:
-            vcpu->regs.rflags &= ~(u64)(1 << 16);
+            vcpu->regs.rflags &= ~RFLAGS_RF;
             hv_inject_nmi(vcpu);
             count_event(e->kind);
             read_next();
@@ -418,7 +423,7 @@ void session_diverged(struct vcpu *vcpu, const char *why, const struct log_event
         .expected = session.have_next ? &session.next : NULL,
         .actual_kind = actual != NULL ? actual->kind : 0,
         .actual = actual,
-        .regs = position_regs(vcpu),
+        .regs = position_regs(&vcpu->regs),
         .branches = vcpu->branches,
         .out_crc = session.out_crc,
     };
@@ -432,12 +437,9 @@ void session_diverged(struct vcpu *vcpu, const char *why, const struct log_event
 }
 
 static const char *const end_names[] = {
-    [LOG_END_REASON_POWER_OFF] = "shutdown",
-    [LOG_END_REASON_RESET] = "reset",
-    [LOG_END_REASON_TRIPLE_FAULT] = "triple-fault",
-    [LOG_END_REASON_HALT] = "halt",
-    [LOG_END_REASON_STOPPED] = "stopped",
-    [LOG_END_REASON_LOG_FULL] = "log-full",
+    [LOG_END_REASON_POWER_OFF] = "shutdown",        [LOG_END_REASON_RESET] = "reset",
+    [LOG_END_REASON_TRIPLE_FAULT] = "triple-fault", [LOG_END_REASON_HALT] = "halt",
+    [LOG_END_REASON_STOPPED] = "stopped",           [LOG_END_REASON_LOG_FULL] = "log-full",
     [LOG_END_REASON_MONITOR_ERROR] = "error",
 };
 

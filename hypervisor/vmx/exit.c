@@ -77,8 +77,14 @@ static void decode_random(struct exit *e)
     e->u.random.size = sizes[info >> 11 & 3];
 }
 
-#define UNHANDLED(text) {text, EXIT_UNHANDLED, NULL}
-#define UNDEFINED(text) {text, EXIT_UNDEFINED, NULL}
+#define UNHANDLED(text)                                                                            \
+    {                                                                                              \
+        text, EXIT_UNHANDLED, NULL                                                                 \
+    }
+#define UNDEFINED(text)                                                                            \
+    {                                                                                              \
+        text, EXIT_UNDEFINED, NULL                                                                 \
+    }
 
 static const struct reason reasons[REASON_COUNT] = {
     [REASON_EXCEPTION_NMI] = {"exception or NMI", EXIT_EXCEPTION, decode_exception},
@@ -110,7 +116,7 @@ static const struct reason reasons[REASON_COUNT] = {
     [REASON_VMXOFF] = UNDEFINED("VMXOFF"),
     [REASON_VMXON] = UNDEFINED("VMXON"),
     [REASON_CR_ACCESS] = {"control-register access", EXIT_UNHANDLED, decode_cr_access},
-    [REASON_DR_ACCESS] = UNHANDLED("MOV DR"),
+    [REASON_DR_ACCESS] = {"MOV DR", EXIT_DEBUG_REGISTER, NULL},
     [REASON_IO] = {"I/O instruction", EXIT_IO, decode_io},
     [REASON_RDMSR] = {"RDMSR", EXIT_RDMSR, NULL},
     [REASON_WRMSR] = {"WRMSR", EXIT_WRMSR, NULL},

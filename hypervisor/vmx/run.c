@@ -71,6 +71,11 @@ void hv_set_interrupt_window(bool on)
     set_control(&proc_controls, VMCS_PROC_CONTROLS, PROC_INTERRUPT_WINDOW, on);
 }
 
+void vmx_set_mov_dr_exiting(bool on)
+{
+    set_control(&proc_controls, VMCS_PROC_CONTROLS, PROC_MOV_DR, on);
+}
+
 void hv_set_interrupt_exiting(bool on)
 {
     set_control(&pin_controls, VMCS_PIN_CONTROLS, PIN_EXTERNAL_INTERRUPT, on);
@@ -116,8 +121,8 @@ static void save_interrupted_event(struct vcpu *vcpu)
         .error = (u32)vmread(VMCS_IDT_VECTORING_ERROR),
         .length = (u32)vmread(VMCS_EXIT_INSTRUCTION_LENGTH),
     };
-    vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
-            vmread(VMCS_GUEST_INTERRUPTIBILITY) & ~(INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
+    vmwrite(VMCS_GUEST_INTERRUPTIBILITY, vmread(VMCS_GUEST_INTERRUPTIBILITY) &
+                                             ~(INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
 }
 
 int hv_run(struct vcpu *vcpu, struct exit *exit)
@@ -145,7 +150,8 @@ int hv_run(struct vcpu *vcpu, struct exit *exit)
 bool hv_can_inject(const struct vcpu *vcpu)
 {
     return (vcpu->regs.rflags & RFLAGS_IF) && !vcpu->event.valid &&
-           !(vmread(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
+           !(vmread(VMCS_GUEST_INTERRUPTIBILITY) &
+             (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
 }
 
 static void inject(struct vcpu *vcpu, u32 type, u8 vector, bool has_error, u32 error)
@@ -172,8 +178,8 @@ void hv_inject_nmi(struct vcpu *vcpu)
 void hv_inject_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error)
 {
     /* In real mode exceptions push no error code (SDM vol. 3, section 26.2.1.3). */
-    inject(vcpu, TYPE_HARDWARE_EXCEPTION, vector,
-           has_error && (vmread(VMCS_GUEST_CR0) & CR0_PE), error);
+    inject(vcpu, TYPE_HARDWARE_EXCEPTION, vector, has_error && (vmread(VMCS_GUEST_CR0) & CR0_PE),
+           error);
 }
 
 void hv_complete_instruction(struct vcpu *vcpu, u64 next_rip)

@@ -20,8 +20,8 @@ static u8 msr_bitmap[PAGE_SIZE] __attribute__((aligned(4096)));
 
 /* State that belongs to the guest alone and is exact: no exit in any mode. */
 static const u32 guest_owned_msrs[] = {
-    MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_PAT,           MSR_EFER,
-    MSR_STAR,        MSR_LSTAR,        MSR_CSTAR,        MSR_FMASK,         MSR_FS_BASE,
+    MSR_SYSENTER_CS, MSR_SYSENTER_ESP,   MSR_SYSENTER_EIP, MSR_PAT,   MSR_EFER,
+    MSR_STAR,        MSR_LSTAR,          MSR_CSTAR,        MSR_FMASK, MSR_FS_BASE,
     MSR_GS_BASE,     MSR_KERNEL_GS_BASE, MSR_TSC_AUX,
 };
 
@@ -67,8 +67,8 @@ void vmx_setup_controls(u64 ept_root, bool trap_all)
     u64 proc = PROC_HLT | PROC_MWAIT | PROC_MONITOR | PROC_RDPMC | PROC_UNCONDITIONAL_IO |
                PROC_MSR_BITMAPS | PROC_SECONDARY;
     u64 proc2 = PROC2_EPT | PROC2_RDTSCP | PROC2_VPID | PROC2_UNRESTRICTED | PROC2_INVPCID;
-    u64 exit_ctl = EXIT_CTL_SAVE_DEBUG | EXIT_CTL_HOST_64 | EXIT_CTL_SAVE_PAT |
-                   EXIT_CTL_LOAD_PAT | EXIT_CTL_SAVE_EFER | EXIT_CTL_LOAD_EFER;
+    u64 exit_ctl = EXIT_CTL_SAVE_DEBUG | EXIT_CTL_HOST_64 | EXIT_CTL_SAVE_PAT | EXIT_CTL_LOAD_PAT |
+                   EXIT_CTL_SAVE_EFER | EXIT_CTL_LOAD_EFER;
 
     if (trap_all) {
         pin |= PIN_EXTERNAL_INTERRUPT;

@@ -110,6 +110,7 @@ enum vmcs_field {
 #define PROC_CR3_STORE        BIT(16)
 #define PROC_CR8_LOAD         BIT(19)
 #define PROC_CR8_STORE        BIT(20)
+#define PROC_MOV_DR           BIT(23)
 #define PROC_UNCONDITIONAL_IO BIT(24)
 #define PROC_IO_BITMAPS       BIT(25)
 #define PROC_MTF              BIT(27)
@@ -216,15 +217,15 @@ enum vmx_reason {
 
 #define REASON_ENTRY_FAILURE BIT(31)
 
-#define INTERRUPTION_VALID      BIT(31)
-#define INTERRUPTION_ERROR_CODE BIT(11)
-#define INTERRUPTION_TYPE(info) ((info) >> 8 & 7)
-#define TYPE_EXTERNAL           0
-#define TYPE_NMI                2
-#define TYPE_HARDWARE_EXCEPTION 3
-#define TYPE_SOFTWARE_INTERRUPT 4
+#define INTERRUPTION_VALID       BIT(31)
+#define INTERRUPTION_ERROR_CODE  BIT(11)
+#define INTERRUPTION_TYPE(info)  ((info) >> 8 & 7)
+#define TYPE_EXTERNAL            0
+#define TYPE_NMI                 2
+#define TYPE_HARDWARE_EXCEPTION  3
+#define TYPE_SOFTWARE_INTERRUPT  4
 #define TYPE_PRIVILEGED_SOFTWARE 5
-#define TYPE_SOFTWARE_EXCEPTION 6
+#define TYPE_SOFTWARE_EXCEPTION  6
 
 #define INTERRUPTIBILITY_STI    BIT(0)
 #define INTERRUPTIBILITY_MOV_SS BIT(1)

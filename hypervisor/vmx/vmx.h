@@ -13,6 +13,8 @@ u32 vmx_adjust(u32 true_msr, u32 msr, u64 wanted);
 void vmx_setup_controls(u64 ept_root, bool trap_all);
 void vmx_setup_guest(const struct start_state *start);
 
+void vmx_set_mov_dr_exiting(bool on);
+
 /* Turns the exit that just happened into `exit`; the table of all reasons is here. */
 void vmx_decode_exit(u32 reason, struct exit *exit);
 

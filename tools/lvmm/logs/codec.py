@@ -48,7 +48,8 @@ class Registers:
 
     def check(self, out_crc: int) -> int:
         """The position check, given the CRC-32C of all output so far."""
-        return crc32c(_CHECKED.pack(*self.gpr, self.rip, self.rflags, out_crc)) & 0xFFFF
+        rflags = self.rflags & ~layout.RFLAGS_UNCHECKED
+        return crc32c(_CHECKED.pack(*self.gpr, self.rip, rflags, out_crc)) & 0xFFFF
 
 
 @dataclass(slots=True)

@@ -38,6 +38,8 @@ EVENT_OVERHEAD_MAX = 0x100
 CHUNK_PAYLOAD_MAX = 0x20100
 # bytes of the console ring
 CONSOLE_SIZE_DEFAULT = 0x100000
+# RFLAGS bits that the check takes as 0: RF
+RFLAGS_UNCHECKED = 0x10000
 # bytes of a FIRMWARE_PAGE event
 FIRMWARE_PAGE_SIZE = 0x1000
 
