@@ -42,7 +42,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
             *("gcc", "-m32", "-O1", "-ffreestanding", "-fno-pic", "-fno-pie", "-no-pie"),
             *("-fno-stack-protector", "-mgeneral-regs-only", "-fcf-protection=none"),
             *("-fno-asynchronous-unwind-tables", "-Wall", "-Wextra", "-Werror", "-nostdlib"),
-            *("-Wl,-e,start,-Ttext-segment=0x100000,--build-id=none,-z,norelro,--no-warn-rwx-segments", "-static"),
+            *("-static", "-Wl,-e,start,-Ttext-segment=0x100000,--build-id=none,-z,norelro"),
             *(str(PROBE), "-o", str(tree / "boot" / "probe")),
         ],
         check=True,

@@ -128,9 +128,9 @@ def archive_entries(
     kept = []
     for uri, keyring in entries:
         tail = uri.rstrip("/").rsplit("/", 1)[-1].removesuffix(".list")
-        if tail in _DEFAULT_KEYRINGS and (uri, keyring) not in kept:
+        if tail in _DEFAULT_KEYRINGS:
             kept.append((uri, keyring or _DEFAULT_KEYRINGS[tail]))
-    return kept
+    return list(dict.fromkeys(kept))
 
 
 def _one_lines(text: str) -> list[tuple[str, str]]:
@@ -198,7 +198,8 @@ class SourceArchive:
             text=True,
             check=False,
         )
-        match = re.search(r"^'\S+' (\S+\.orig\.tar\.\w+) \d+ SHA256:([0-9a-f]{64})", done.stdout, re.M)
+        pattern = r"^'\S+' (\S+\.orig\.tar\.\w+) \d+ SHA256:([0-9a-f]{64})"
+        match = re.search(pattern, done.stdout, re.M)
         return (match[1], match[2]) if match else None
 
     def download_tarball(self, package: str, directory: Path) -> str:

@@ -164,7 +164,8 @@ def _check(board: Board, where: str) -> None:
     require(board.name == Path(where).stem, "name differs from the file's name")
     require(board.kind in ("bochs",), f"kind '{board.kind}' is not supported")
     require(0 < memory.guest_default_mib <= memory.guest_max_mib, "guest_default_mib out of range")
-    require(memory.monitor_mib > 0 and memory.log_mib > 0, "monitor_mib and log_mib must be positive")
+    require(memory.monitor_mib > 0, "monitor_mib must be positive")
+    require(memory.log_mib > 0, "log_mib must be positive")
     require(memory.monitor_base % (2 * _MIB) == 0, "monitor_base must be a multiple of 2 MiB")
     require(memory.log_base % (2 * _MIB) == 0, "log_base must be a multiple of 2 MiB")
     monitor_end = memory.monitor_base + memory.monitor_mib * _MIB

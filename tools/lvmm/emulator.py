@@ -1,9 +1,9 @@
 """An emulated board: one Bochs process with its serial lines, memory file and statistics.
 
-Everything of a run is kept in its directory: `bochsrc`, `bochs.log` (Bochs's own log), `console.log`
-(what the guest wrote to COM1), `ram.img` (offset N is physical address N; sparse) and `stats`. The
-memory file, the statistics and the console can be read while the machine runs and after it died,
-however it died.
+Everything of a run is kept in its directory: `bochsrc`, `bochs.log` (Bochs's own log),
+`console.log` (what the guest wrote to COM1), `ram.img` (offset N is physical address N; sparse) and
+`stats`. The memory file, the statistics and the console can be read while the machine runs and
+after it died, however it died.
 """
 
 import contextlib
@@ -87,7 +87,7 @@ def parse_stats(data: bytes) -> Stats:
     if magic != _STATS_MAGIC or version != _STATS_VERSION:
         raise MachineError("the emulator's statistics have another format")
     exits = {reason: count for reason, count in enumerate(numbers[7:]) if count}
-    return Stats(*numbers[:7], exits=exits)
+    return Stats(*numbers[:7], exits)
 
 
 class Emulator:

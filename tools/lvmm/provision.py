@@ -229,8 +229,8 @@ def _bochs_source() -> Path:
             if hashlib.sha256(tarball.read_bytes()).hexdigest() != checksum:
                 raise EnvironmentProblem(f"{name} has not the checksum that the archive gives")
             return tarball.rename(cache_dir() / name)
-    reasons = "; ".join(dict.fromkeys(problems)) or "no archive in apt's configuration"
-    raise EnvironmentProblem(f"cannot get the source of Bochs {_BOCHS_MAJOR} through apt: {reasons}")
+    why = "; ".join(dict.fromkeys(problems)) or "no archive in apt's configuration"
+    raise EnvironmentProblem(f"cannot get the source of Bochs {_BOCHS_MAJOR} through apt: {why}")
 
 
 def _source_candidates() -> list[tuple[str, str, str]]:
