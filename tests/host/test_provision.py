@@ -150,9 +150,7 @@ def test_two_runs_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len(set(programs)) == 1 and programs[0].exists()
 
 
-def test_module_change_makes_another_build(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_module_change_makes_another_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "pmu.cc", "1")
     monkeypatch.setattr(provision, "_MODULE", tmp_path)
     first = provision._bochs_key()
