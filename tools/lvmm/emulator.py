@@ -86,8 +86,9 @@ def parse_stats(data: bytes) -> Stats:
     magic, version, _size, *numbers = _STATS.unpack_from(data)
     if magic != _STATS_MAGIC or version != _STATS_VERSION:
         raise MachineError("the emulator's statistics have another format")
-    exits = {reason: count for reason, count in enumerate(numbers[7:]) if count}
-    return Stats(*numbers[:7], exits)
+    instructions, guest, branches, overflows, nmis, resets, ticks, *counts = numbers
+    exits = {reason: count for reason, count in enumerate(counts) if count}
+    return Stats(instructions, guest, branches, overflows, nmis, resets, ticks, exits)
 
 
 class Emulator:
