@@ -1,0 +1,293 @@
+"""The command line: arguments in, one clear line per error, documented exit codes out."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lvmm import __version__, session
+from lvmm.board import Board, load_board
+from lvmm.divergence_text import render_divergence
+from lvmm.errors import LvmmError, UsageError
+from lvmm.guest import Guest, check_guest
+from lvmm.machine_run import StopRequest
+from lvmm.recording_dir import Manifest, read_manifest
+
+DEFAULT_BOARD = "bochs-vtx"
+
+EXIT_CODES = """\
+exit codes:
+  0  done; of replay: everything matched
+  1  environment: a missing tool, no permission, a full disk, a port in use
+  2  bad input: an unknown board, a file that is no kernel, too little memory
+  3  of replay: the replay left the recording, or ended differently
+  4  the recording is incomplete or damaged
+  5  the recording was made by another version
+  6  the emulator or the monitor failed
+  7  a deadline passed
+  130  interrupted
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except LvmmError as error:
+        return _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            return _fail(f"disk full: {error.filename or 'writing failed'}", 1)
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"lvmm: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _say(message: str) -> None:
+    print(f"lvmm: {message}", file=sys.stderr, flush=True)
+
+
+def _show_console(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _settings(options: argparse.Namespace, *, quiet: bool) -> session.RunSettings:
+    return session.RunSettings(
+        net_port=getattr(options, "net_port", None),
+        seed=options.seed,
+        timeout_s=options.timeout,
+        as_disk=getattr(options, "disk", False),
+        console=None if quiet else _show_console,
+        menu_timeout_s=getattr(options, "menu_timeout", 0),
+    )
+
+
+def _guest(options: argparse.Namespace, board: Board) -> Guest:
+    memory = options.memory if options.memory is not None else board.memory.guest_default_mib
+    if options.linux is not None:
+        if options.module:
+            raise UsageError("--module is for --multiboot; a Linux kernel takes --initrd")
+        extra = (options.initrd,) if options.initrd else ()
+        guest = Guest("linux", options.linux, options.append, memory, extra)
+    else:
+        if options.initrd:
+            raise UsageError("--initrd is for --linux; a multiboot guest takes --module")
+        guest = Guest("multiboot", options.multiboot, options.append, memory, tuple(options.module))
+    check_guest(guest, board)
+    return guest
+
+
+def _record(options: argparse.Namespace) -> int:
+    board = load_board(options.board)
+    guest = _guest(options, board)
+    output = options.output or session.default_directory()
+    stop = StopRequest()
+    with stop.from_ctrl_c():
+        manifest = session.record(
+            board, guest, _settings(options, quiet=options.json), output, stop
+        )
+    if options.json:
+        print(json.dumps({"directory": str(output), **dataclasses.asdict(manifest)}, indent=2))
+    else:
+        _say(_recorded_line(manifest))
+        _say(f"recording in {output}; replay it with: ./lvmm replay {output}")
+    return 0
+
+
+def _recorded_line(manifest: Manifest) -> str:
+    return (
+        f"the guest ended ({manifest.end_reason}) after {manifest.branches} branches; "
+        f"{manifest.events_total} events, log {manifest.log.size} bytes, {manifest.wall_s:.1f} s"
+    )
+
+
+def _replay(options: argparse.Namespace) -> int:
+    manifest = read_manifest(options.directory)
+    board = load_board(manifest.board)
+    verdict = session.replay(board, options.directory, _settings(options, quiet=options.json))
+    if options.json:
+        print(json.dumps({**dataclasses.asdict(verdict), "identical": verdict.identical}, indent=2))
+    else:
+        print(verdict_table(verdict))
+        if verdict.divergence is not None:
+            print(render_divergence(verdict.divergence, options.directory))
+    return 0 if verdict.identical else 3
+
+
+def verdict_table(verdict: session.ReplayVerdict) -> str:
+    """What a replay showed, for people."""
+
+    def yes(same: bool) -> str:
+        return "identical" if same else "DIFFERENT"
+
+    console = yes(verdict.console_identical)
+    if verdict.console_differs_at is not None:
+        console += f" from byte {verdict.console_differs_at}"
+    memory = yes(verdict.memory_identical)
+    if verdict.differing_pages:
+        memory += ", first pages: " + " ".join(f"{page:#x}" for page in verdict.differing_pages)
+    rows = [
+        ("events matched", f"{verdict.events_matched} of {verdict.events_total}"),
+        ("console", console),
+        ("registers", yes(verdict.registers_identical)),
+        ("memory", memory),
+        ("end", f"{verdict.end_reason} (recorded: {verdict.recorded_end_reason})"),
+        ("seed", str(verdict.seed)),
+        ("time", f"{verdict.wall_s:.1f} s"),
+        ("verdict", "the replay is identical" if verdict.identical else "THE REPLAY DIFFERS"),
+    ]
+    return "\n".join(f"{name:<15} {value}" for name, value in rows)
+
+
+def _live(options: argparse.Namespace) -> int:
+    board = load_board(options.board)
+    guest = _guest(options, board)
+    stop = StopRequest()
+    with stop.from_ctrl_c():
+        result = session.live(board, guest, _settings(options, quiet=options.json), stop)
+    report = result.report
+    if options.json:
+        facts = {"end_reason": report.reason, "wall_s": result.wall_s, "exits": report.exits}
+        print(json.dumps(facts, indent=2))
+    else:
+        _say(f"the guest ended ({report.reason}) after {result.wall_s:.1f} s")
+    return 0
+
+
+def _build(options: argparse.Namespace) -> int:
+    board = load_board(options.board)
+    guest = _guest(options, board)
+    session.monitor_image(
+        board, guest, options.mode, options.output, menu_timeout_s=options.menu_timeout
+    )
+    _say(f"{options.output}: boots as a CD, and as a disk when written to one")
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from lvmm import demo
+
+    return demo.run(load_board(options.board), options.output)
+
+
+def _test(options: argparse.Namespace) -> int:
+    from lvmm.guest_build import ROOT
+
+    folders = ["tests/host"] if options.host else ["tests"]
+    paths = [] if any(Path(word).exists() for word in options.pytest) else folders
+    command = [sys.executable, "-m", "pytest", "--durations=15", *paths, *options.pytest]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError("a positive number is needed")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 1024 <= value <= 65534:
+        raise argparse.ArgumentTypeError("a UDP port from 1024 to 65534 is needed")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 1 << 32:
+        raise argparse.ArgumentTypeError("a number from 0 to 4294967295 is needed")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lvmm",
+        description="Record a whole machine and replay it exactly.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"lvmm {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    on_board = argparse.ArgumentParser(add_help=False)
+    on_board.add_argument("--board", default=DEFAULT_BOARD, help="a board of boards/ (%(default)s)")
+
+    guest = argparse.ArgumentParser(add_help=False)
+    kernel = guest.add_mutually_exclusive_group(required=True)
+    kernel.add_argument("--linux", type=Path, metavar="BZIMAGE", help="a Linux kernel")
+    kernel.add_argument("--multiboot", type=Path, metavar="ELF", help="a multiboot kernel")
+    guest.add_argument("--initrd", type=Path, metavar="FILE", help="of the Linux kernel")
+    guest.add_argument(
+        "--module", type=Path, metavar="FILE", action="append", default=[], help="of the ELF file"
+    )
+    guest.add_argument("--append", default="", metavar="STR", help="the guest's command line")
+    guest.add_argument("--memory", type=_positive, metavar="MIB", help="the guest's memory")
+    guest.add_argument(
+        "--menu-timeout", type=int, default=0, metavar="S", help="how long GRUB's menu waits (0)"
+    )
+
+    run = argparse.ArgumentParser(add_help=False)
+    run.add_argument("--seed", type=_seed, metavar="N", help="of the counter's skid (random)")
+    run.add_argument("--timeout", type=float, default=3600.0, metavar="S", help="(%(default)s s)")
+    run.add_argument("--json", action="store_true", help="results as JSON on stdout")
+
+    network = argparse.ArgumentParser(add_help=False)
+    network.add_argument(
+        "--net-port",
+        type=_port,
+        metavar="UDP_PORT",
+        help="loopback port for frames to the guest's card; it sends to the next one",
+    )
+    network.add_argument("--disk", action="store_true", help="boot the image as a disk, not a CD")
+
+    record = commands.add_parser(
+        "record", parents=[on_board, guest, run, network], help="run a guest and record it"
+    )
+    record.add_argument("-o", "--output", type=Path, metavar="DIR")
+    record.set_defaults(run=_record)
+
+    replay = commands.add_parser("replay", parents=[run], help="replay a recording and compare")
+    replay.add_argument("directory", type=Path, metavar="DIR")
+    replay.set_defaults(run=_replay)
+
+    live = commands.add_parser(
+        "live", parents=[on_board, guest, run, network], help="run a guest without a log"
+    )
+    live.set_defaults(run=_live)
+
+    build = commands.add_parser(
+        "build", parents=[on_board, guest], help="make the boot image alone"
+    )
+    build.add_argument("-o", "--output", type=Path, required=True, metavar="IMAGE")
+    build.add_argument("--mode", choices=("record", "live"), default="record")
+    build.set_defaults(run=_build)
+
+    demo = commands.add_parser("demo", parents=[on_board], help="record and replay a real Linux")
+    demo.add_argument("-o", "--output", type=Path, default=None, metavar="DIR")
+    demo.set_defaults(run=_demo)
+
+    test = commands.add_parser("test", help="run the tests")
+    test.add_argument("--host", action="store_true", help="only those without a machine")
+    test.add_argument("pytest", nargs="*", help="arguments for pytest (after --)")
+    test.set_defaults(run=_test)
+    return parser

@@ -1,0 +1,144 @@
+"""The guest as the user gives it: a Linux kernel or a multiboot ELF file, checked before use."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lvmm.board import Board
+from lvmm.errors import UsageError
+from lvmm.image import BootFile
+
+LINUX_MIN_MIB = 64
+GUEST_MIN_MIB = 2
+
+Kind = Literal["linux", "multiboot"]
+
+# Linux boot protocol (Documentation/x86/boot.rst): offsets in the first sector.
+_BOOT_SIGNATURE = (0x1FE, b"\x55\xaa")
+_HEADER_MAGIC = (0x202, b"HdrS")
+_PROTOCOL_VERSION = 0x206
+_XLOADFLAGS = 0x236
+_KERNEL_INIT_SIZE = 0x260
+_OLDEST_PROTOCOL = 0x20C
+_XLF_KERNEL_64 = 1
+
+_MULTIBOOT1_MAGIC = struct.pack("<I", 0x1BADB002)
+_MULTIBOOT1_SEARCH = 8192
+_ELF32_HEADER = struct.Struct("<16sHHIIIIIHHHHHH")
+_ELF32_PROGRAM_HEADER = struct.Struct("<IIIIIIII")
+_PT_LOAD = 1
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A guest: its files, its command line and its memory.
+
+    `extra` holds the initrd of a Linux kernel, or the modules of a multiboot guest.
+    """
+
+    kind: Kind
+    kernel: Path
+    cmdline: str
+    memory_mib: int
+    extra: tuple[Path, ...] = ()
+
+    def boot_files(self) -> tuple[BootFile, ...]:
+        """The guest's files for the boot image; the first word of each text is its role."""
+        role = self.kind
+        files = [BootFile(self.kernel_name, self.kernel, f"{role} {self.cmdline}".strip())]
+        for index, path in enumerate(self.extra):
+            if self.kind == "linux":
+                files.append(BootFile("initrd", path, "initrd"))
+            else:
+                files.append(BootFile(f"m{index}", path, f"module {path.name}"))
+        return tuple(files)
+
+    @property
+    def kernel_name(self) -> str:
+        """Name of the kernel's file in images and recordings."""
+        return "linux" if self.kind == "linux" else "guest.elf"
+
+
+def check_guest(guest: Guest, board: Board) -> None:
+    """Raises UsageError, with what is wrong, for a guest that cannot be started on the board."""
+    for path in (guest.kernel, *guest.extra):
+        if not path.exists():
+            raise UsageError(f"no such file: {path}")
+        if not path.is_file():
+            raise UsageError(f"not a file: {path}")
+    if "\n" in guest.cmdline or "\0" in guest.cmdline:
+        raise UsageError("the guest's command line must be one line")
+    limit = board.memory.guest_max_mib
+    if guest.memory_mib > limit:
+        raise UsageError(
+            f"--memory {guest.memory_mib}: the board {board.name} has at most {limit} MiB "
+            "for a guest"
+        )
+    if guest.kind == "linux":
+        _check_linux(guest)
+    else:
+        _check_multiboot(guest)
+
+
+def _check_linux(guest: Guest) -> None:
+    if guest.memory_mib < LINUX_MIN_MIB:
+        raise UsageError(
+            f"--memory {guest.memory_mib}: too little memory; "
+            f"Linux needs {LINUX_MIN_MIB} MiB or more"
+        )
+    with guest.kernel.open("rb") as file:
+        head = file.read(1024)
+    for offset, magic in (_BOOT_SIGNATURE, _HEADER_MAGIC):
+        if head[offset : offset + len(magic)] != magic:
+            raise UsageError(f"{guest.kernel} is not a Linux kernel (no bzImage boot sector)")
+    (version,) = struct.unpack_from("<H", head, _PROTOCOL_VERSION)
+    (flags,) = struct.unpack_from("<H", head, _XLOADFLAGS)
+    if version < _OLDEST_PROTOCOL or not flags & _XLF_KERNEL_64:
+        raise UsageError(f"{guest.kernel} is not a 64-bit Linux kernel of version 3.8 or later")
+    (init_size,) = struct.unpack_from("<I", head, _KERNEL_INIT_SIZE)
+    needed = init_size + sum(path.stat().st_size for path in guest.extra)
+    if needed > guest.memory_mib << 20:
+        raise UsageError(
+            f"--memory {guest.memory_mib}: too little memory; the kernel and its initrd alone "
+            f"need {-(-needed >> 20)} MiB"
+        )
+
+
+def _check_multiboot(guest: Guest) -> None:
+    if guest.memory_mib < GUEST_MIN_MIB:
+        raise UsageError(
+            f"--memory {guest.memory_mib}: too little memory; "
+            f"a guest needs {GUEST_MIN_MIB} MiB or more"
+        )
+    data = guest.kernel.read_bytes()
+    if data[:6] != b"\x7fELF\x01\x01" or len(data) < _ELF32_HEADER.size:
+        raise UsageError(f"{guest.kernel} is not a 32-bit ELF file")
+    if not any(
+        data[offset : offset + 4] == _MULTIBOOT1_MAGIC
+        for offset in range(0, min(_MULTIBOOT1_SEARCH, len(data)), 4)
+    ):
+        raise UsageError(f"{guest.kernel} has no multiboot header")
+    _, _, _, _, _, table, _, _, _, entry_size, count, *_ = _ELF32_HEADER.unpack_from(data)
+    end = 0
+    for index in range(count):
+        offset = table + index * entry_size
+        if offset + _ELF32_PROGRAM_HEADER.size > len(data):
+            raise UsageError(f"{guest.kernel} is damaged: its program headers are cut off")
+        kind, at, _, address, file_size, memory_size, *_ = _ELF32_PROGRAM_HEADER.unpack_from(
+            data, offset
+        )
+        if kind != _PT_LOAD:
+            continue
+        if at + file_size > len(data):
+            raise UsageError(f"{guest.kernel} is damaged: a segment is cut off")
+        end = max(end, address + memory_size)
+    if end == 0:
+        raise UsageError(f"{guest.kernel} has nothing to load")
+    end += sum(path.stat().st_size for path in guest.extra)
+    if end > guest.memory_mib << 20:
+        raise UsageError(
+            f"--memory {guest.memory_mib}: too little memory; the guest needs {-(-end >> 20)} MiB"
+        )

@@ -1,0 +1,135 @@
+"""Compiles the guests that come with lvmm: the Linux workload and the tiny multiboot guests.
+
+Results go to build/guests/ and are made again only when a source is newer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lvmm import initramfs, provision
+from lvmm.apt import ensure_packages
+from lvmm.board import Board
+from lvmm.errors import EnvironmentProblem
+from lvmm.guest import Guest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ROOT / "tests" / "guests"
+OUTPUT = ROOT / "build" / "guests"
+
+_BUSYBOX = Path("/bin/busybox")
+_MODULES = ("e1000",)
+
+# Kept quiet: each character on the emulated serial line costs the time of thousands of
+# instructions. panic=-1 makes a crash reboot at once, which ends the recording.
+LINUX_CMDLINE = "console=ttyS0,115200 quiet loglevel=3 panic=-1"
+
+_WORKLOAD_FLAGS = ("-static", "-O2", "-std=gnu11", "-Wall", "-Wextra", "-s")
+_TINY_FLAGS = (
+    "-m32",
+    "-march=i686",
+    "-std=c11",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-ffreestanding",
+    "-fno-pic",
+    "-no-pie",
+    "-fno-stack-protector",
+    "-fno-asynchronous-unwind-tables",
+    "-fcf-protection=none",
+    "-mgeneral-regs-only",
+    "-nostdlib",
+    "-static",
+    "-Wl,--build-id=none",
+    "-Wl,-T,link.ld",
+)
+
+
+@contextmanager
+def build_lock() -> Iterator[None]:
+    """Held while something in build/ is made: parallel tests wait for each other."""
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    with (OUTPUT / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def tiny_names() -> list[str]:
+    """Names of the tiny guests."""
+    return sorted(path.stem for path in (SOURCES / "tiny").glob("*.c") if path.stem != "runtime")
+
+
+def tiny_guest(name: str) -> Path:
+    """The multiboot ELF file of a tiny guest, compiled when needed."""
+    folder = SOURCES / "tiny"
+    output = OUTPUT / "tiny" / f"{name}.elf"
+    sources = [folder / "start.S", folder / "runtime.c", folder / f"{name}.c"]
+    with build_lock():
+        if _outdated(output, [*sources, folder / "runtime.h", folder / "link.ld"]):
+            _compile([*_TINY_FLAGS, *(path.name for path in sources)], folder, output)
+    return output
+
+
+def workload_initrd(kernel: provision.Kernel) -> Path:
+    """The initramfs with the workload, for the kernel's own e1000 driver."""
+    folder = SOURCES / "linux"
+    workload = OUTPUT / "linux" / "workload"
+    output = OUTPUT / "linux" / f"initrd-{kernel.release}"
+    sources = [folder / "workload.c", folder / "sha256.c"]
+    if not _BUSYBOX.exists():
+        ensure_packages(provision.GUEST_PACKAGES)
+    with build_lock():
+        if _outdated(workload, [*sources, folder / "sha256.h"]):
+            _compile([*_WORKLOAD_FLAGS, *(path.name for path in sources)], folder, workload)
+        own = [workload, folder / "init", _BUSYBOX, Path(initramfs.__file__)]
+        if _outdated(output, own):
+            data = initramfs.workload_initramfs(
+                kernel.modules, _BUSYBOX, folder / "init", workload, _MODULES
+            )
+            fresh = output.with_suffix(".new")
+            fresh.write_bytes(data)
+            fresh.replace(output)
+    return output
+
+
+def linux_guest(board: Board, settings: str = "", memory_mib: int | None = None) -> Guest:
+    """Debian's kernel with the workload; `settings` are words for its command line."""
+    kernel = provision.kernel_package()
+    return Guest(
+        kind="linux",
+        kernel=kernel.vmlinuz,
+        cmdline=f"{LINUX_CMDLINE} {settings}".strip(),
+        memory_mib=memory_mib or board.memory.guest_default_mib,
+        extra=(workload_initrd(kernel),),
+    )
+
+
+def _outdated(output: Path, sources: Iterable[Path]) -> bool:
+    if not output.exists():
+        return True
+    made = output.stat().st_mtime
+    return any(path.stat().st_mtime > made for path in sources)
+
+
+def _compile(arguments: list[str], folder: Path, output: Path) -> None:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    fresh = output.with_suffix(".new")
+    result = subprocess.run(
+        ["gcc", *arguments, "-o", str(fresh)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode != 0:
+        errors = [line for line in result.stderr.splitlines() if "error" in line]
+        raise EnvironmentProblem(
+            f"cannot compile {output.name}: {(errors or ['no message from gcc'])[0]}"
+        )
+    fresh.replace(output)

@@ -1,0 +1,207 @@
+"""One run of an emulated machine with the monitor: start, watch both serial lines, end.
+
+The guest's console is passed through while the machine runs; the run ends when the monitor says
+that the guest has ended, when the emulator ends, at the deadline, or at Ctrl-C (the monitor is
+then asked to stop the guest, so that a recording is sealed).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from lvmm.board import Board
+from lvmm.console_ring import ConsoleRing, log_bytes
+from lvmm.emulator import Emulator, Ending, Stats
+from lvmm.errors import LvmmError, MachineError
+from lvmm.monitor_line import MonitorLine, MonitorReport
+
+POLL_S = 0.05
+STOP_GRACE_S = 60.0
+SETTLE_S = 0.2
+
+ConsoleSink = Callable[[bytes], None]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run; times are in seconds.
+
+    `marks` are texts whose first appearance on the guest's console is noted. `ring_console` takes
+    the console from the monitor's ring (replay) and not from the serial line. Without `monitored`
+    the guest runs on the bare emulator.
+    """
+
+    net_port: int | None = None
+    seed: int = 0
+    start_time: int | None = None
+    as_disk: bool = False
+    deadline_s: float = 1800.0
+    ring_console: bool = False
+    monitored: bool = True
+    console: ConsoleSink | None = None
+    marks: tuple[str, ...] = ()
+    end_mark: str | None = None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """State of the machine when a text appeared on the console; `wall_s` since power-on."""
+
+    wall_s: float
+    instructions: int
+    log_bytes: int
+
+
+@dataclass
+class RunResult:
+    """How a run went. `error` is set when the machine failed or the deadline passed."""
+
+    report: MonitorReport
+    wall_s: float = 0.0
+    stats: Stats | None = None
+    ending: Ending | None = None
+    error: LvmmError | None = None
+    timed_out: bool = False
+    interrupted: bool = False
+    marks: dict[str, Mark] = field(default_factory=dict)
+    console: bytes = b""
+
+
+class StopRequest:
+    """Set by Ctrl-C (once: stop in order; twice: at once) or by another thread."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.at_once = False
+
+    def request(self) -> None:
+        if self._event.is_set():
+            self.at_once = True
+        self._event.set()
+
+    @property
+    def requested(self) -> bool:
+        return self._event.is_set()
+
+    @contextmanager
+    def from_ctrl_c(self) -> Iterator[None]:
+        """While active, SIGINT and SIGTERM make a request and do nothing else."""
+
+        def handle(_signal: int, _frame: FrameType | None) -> None:
+            self.request()
+
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, handle) for number in signals]
+        try:
+            yield
+        finally:
+            for number, handler in zip(signals, before, strict=True):
+                signal.signal(number, handler)
+
+
+class _Watcher:
+    """The loop over one run."""
+
+    def __init__(self, emulator: Emulator, board: Board, options: RunOptions) -> None:
+        self.emulator = emulator
+        self.options = options
+        self.start = time.monotonic()
+        self.line = MonitorLine(emulator.monitor, emulator.run_dir / "monitor.log")
+        self.result = RunResult(self.line.report)
+        self._ring = ConsoleRing(emulator.ram_path, board.memory.log_base)
+        self._board = board
+        self._console_at = 0
+        self._console = bytearray()
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self.start
+
+    def pass_console(self) -> None:
+        if self.options.ring_console:
+            fresh = self._ring.read_new()
+        else:
+            with self.emulator.console_path.open("rb") as file:
+                fresh = os.pread(file.fileno(), 1 << 20, self._console_at)
+            self._console_at += len(fresh)
+        if not fresh:
+            return
+        self._console += fresh
+        if self.options.console:
+            self.options.console(fresh)
+        for text in self.options.marks:
+            if text not in self.result.marks and text.encode() in self._console:
+                self.result.marks[text] = Mark(
+                    wall_s=self.elapsed(),
+                    instructions=self.emulator.stats().instructions,
+                    log_bytes=log_bytes(self.emulator.ram_path, self._board.memory.log_base),
+                )
+
+    def ended(self) -> bool:
+        if self.result.report.halted:
+            return True
+        mark = self.options.end_mark
+        if mark and mark.encode() in self._console:
+            return True
+        self.result.ending = self.emulator.poll()
+        return self.result.ending is not None
+
+    def finish(self) -> RunResult:
+        """Takes the last output and the counters, then pulls the plug."""
+        result = self.result
+        result.wall_s = self.elapsed()
+        settle_until = time.monotonic() + SETTLE_S
+        while time.monotonic() < settle_until and self.line.poll(0.05):
+            pass
+        self.pass_console()
+        result.ending = self.emulator.poll()
+        try:
+            result.stats = self.emulator.stats()
+        except MachineError:
+            result.stats = None
+        failed = result.ending is not None and result.report.halted is None
+        if failed and (self.options.monitored or result.ending == Ending.FAILED):
+            result.error = self.emulator.failure()
+        self.line.close()
+        self.emulator.terminate()
+        self.pass_console()
+        result.console = bytes(self._console)
+        return result
+
+
+def run_machine(
+    board: Board, image: Path, run_dir: Path, options: RunOptions, stop: StopRequest | None = None
+) -> RunResult:
+    """Runs the image to the end of the guest. Raises LvmmError only when it cannot be started."""
+    emulator = Emulator(
+        board,
+        iso=None if options.as_disk else image,
+        disk=image if options.as_disk else None,
+        run_dir=run_dir,
+        net_port=options.net_port,
+        seed=options.seed,
+        start_time=options.start_time,
+    )
+    with emulator:
+        watcher = _Watcher(emulator, board, options)
+        stop_deadline: float | None = None
+        while not watcher.ended():
+            watcher.line.poll(POLL_S)
+            watcher.pass_console()
+            result = watcher.result
+            if stop_deadline is None:
+                result.interrupted = stop is not None and stop.requested
+                result.timed_out = watcher.elapsed() > options.deadline_s
+                if result.interrupted or result.timed_out:
+                    watcher.line.ask_to_stop()
+                    stop_deadline = time.monotonic() + STOP_GRACE_S
+            elif time.monotonic() > stop_deadline or (stop is not None and stop.at_once):
+                break
+        return watcher.finish()

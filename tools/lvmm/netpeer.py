@@ -1,0 +1,248 @@
+"""The host's end of the emulated cable: sends the demo's datagrams to the guest and checks it.
+
+Bochs's "socket" packet mover takes each UDP datagram on loopback port N as one Ethernet frame for
+the guest's card and sends the guest's frames to port N+1. The peer builds and parses the frames
+itself (Ethernet II; ARP, RFC 826; IPv4, RFC 791; UDP, RFC 768).
+
+The peer never has more than `WINDOW` datagrams under way that the guest has not acknowledged, so
+neither the card's receive ring nor the host socket's buffer can overflow: what is lost is a bug.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import select
+import socket
+import struct
+import threading
+import time
+from dataclasses import dataclass, field
+
+GUEST_ADDRESS = "192.168.77.2"
+PEER_ADDRESS = "192.168.77.1"
+PEER_MAC = bytes.fromhex("5254004c5601")
+GUEST_PORT = 7001
+PEER_PORT = 7000
+
+WINDOW = 64
+MIN_PAYLOAD = 64
+MAX_PAYLOAD = 1472
+MIN_FRAME = 60  # without the frame check sequence, which the card adds itself
+
+ETHERTYPE_IPV4 = 0x0800
+ETHERTYPE_ARP = 0x0806
+IP_PROTOCOL_UDP = 17
+BROADCAST = b"\xff" * 6
+
+_ETHERNET = struct.Struct("!6s6sH")
+_ARP = struct.Struct("!HHBBH6s4s6s4s")
+_IPV4 = struct.Struct("!BBHHHBBH4s4s")
+_UDP = struct.Struct("!HHHH")
+_MESSAGE = struct.Struct("!4sI")
+
+
+def internet_checksum(data: bytes) -> int:
+    """The ones' complement sum of RFC 1071."""
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def udp_frame(
+    source: tuple[bytes, str, int],
+    destination: tuple[bytes, str, int],
+    payload: bytes,
+    identification: int = 0,
+) -> bytes:
+    """An Ethernet frame with one UDP datagram; the ends are (MAC, IPv4 address, UDP port)."""
+    source_ip = socket.inet_aton(source[1])
+    destination_ip = socket.inet_aton(destination[1])
+    length = _UDP.size + len(payload)
+    pseudo = struct.pack("!4s4sBBH", source_ip, destination_ip, 0, IP_PROTOCOL_UDP, length)
+    bare = _UDP.pack(source[2], destination[2], length, 0) + payload
+    checksum = internet_checksum(pseudo + bare) or 0xFFFF
+    udp = _UDP.pack(source[2], destination[2], length, checksum) + payload
+    total = _IPV4.size + length
+    head = (0x45, 0, total, identification & 0xFFFF, 0x4000, 64, IP_PROTOCOL_UDP)
+    ip = _IPV4.pack(*head, 0, source_ip, destination_ip)
+    ip = _IPV4.pack(*head, internet_checksum(ip), source_ip, destination_ip)
+    frame = _ETHERNET.pack(destination[0], source[0], ETHERTYPE_IPV4) + ip + udp
+    return frame.ljust(MIN_FRAME, b"\0")
+
+
+def parse_udp(frame: bytes) -> tuple[int, int, bytes] | None:
+    """(source port, destination port, payload) of a frame, or None if it holds no whole UDP."""
+    if len(frame) < _ETHERNET.size + _IPV4.size:
+        return None
+    if _ETHERNET.unpack_from(frame)[2] != ETHERTYPE_IPV4:
+        return None
+    packet = frame[_ETHERNET.size :]
+    header_length = (packet[0] & 15) * 4
+    if packet[0] >> 4 != 4 or packet[9] != IP_PROTOCOL_UDP or header_length < _IPV4.size:
+        return None
+    if len(packet) < header_length + _UDP.size:
+        return None
+    source, destination, length, _ = _UDP.unpack_from(packet, header_length)
+    if length < _UDP.size or header_length + length > len(packet):
+        return None
+    return source, destination, packet[header_length + _UDP.size : header_length + length]
+
+
+def arp_reply(frame: bytes) -> bytes | None:
+    """The answer to an ARP request for the peer's address; None for any other frame."""
+    if len(frame) < _ETHERNET.size + _ARP.size:
+        return None
+    _, source, ethertype = _ETHERNET.unpack_from(frame)
+    if ethertype != ETHERTYPE_ARP:
+        return None
+    fields = _ARP.unpack_from(frame, _ETHERNET.size)
+    hardware, protocol, _, _, operation, sender_mac, sender_ip, _, target_ip = fields
+    if (hardware, protocol, operation) != (1, ETHERTYPE_IPV4, 1):
+        return None
+    if target_ip != socket.inet_aton(PEER_ADDRESS):
+        return None
+    answer = _ARP.pack(1, ETHERTYPE_IPV4, 6, 4, 2, PEER_MAC, target_ip, sender_mac, sender_ip)
+    return (_ETHERNET.pack(source, PEER_MAC, ETHERTYPE_ARP) + answer).ljust(MIN_FRAME, b"\0")
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What to send. `size` None means mixed sizes; pauses are in seconds of host time."""
+
+    seed: int = 0
+    size: int | None = None
+    pauses: bool = True
+
+
+@dataclass
+class PeerResult:
+    """What was sent; `digest` is the SHA-256 over all payloads in order, in hexadecimal."""
+
+    requested: int = 0
+    sent: int = 0
+    acknowledged: int = 0
+    payload_bytes: int = 0
+    frame_bytes: int = 0
+    digest: str = ""
+    first_send_s: float = 0.0
+    last_ack_s: float = 0.0
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        return self.requested > 0 and self.acknowledged == self.requested
+
+
+class NetPeer:
+    """Runs the peer in a thread: start(), later stop() for the result.
+
+    `port` is the UDP port of the emulator's packet mover. Raises OSError from the constructor when
+    port + 1 is taken.
+    """
+
+    def __init__(self, port: int, traffic: Traffic) -> None:
+        self._emulator = ("127.0.0.1", port)
+        self._traffic = traffic
+        self._random = random.Random(traffic.seed)
+        self._hash = hashlib.sha256()
+        self._guest_mac: bytes | None = None
+        self._burst_left = 0
+        self._not_before = 0.0
+        self._stop = threading.Event()
+        self.result = PeerResult()
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self._socket.bind(("127.0.0.1", port + 1))
+        except OSError:
+            self._socket.close()
+            raise
+        self._socket.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name="netpeer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> PeerResult:
+        """Ends the thread and returns what was sent so far."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._socket.close()
+        self.result.digest = self._hash.hexdigest()
+        return self.result
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            wait = 0.2
+            if self._may_send():
+                wait = max(0.0, min(wait, self._not_before - time.monotonic()))
+            readable, _, _ = select.select([self._socket], [], [], wait)
+            if readable:
+                self._receive()
+            if self._may_send() and time.monotonic() >= self._not_before:
+                self._send_next()
+
+    def _may_send(self) -> bool:
+        result = self.result
+        return result.sent < result.requested and result.sent - result.acknowledged < WINDOW
+
+    def _receive(self) -> None:
+        try:
+            frame = self._socket.recv(4096)
+        except BlockingIOError:
+            return
+        answer = arp_reply(frame)
+        if answer is not None:
+            self._transmit(answer)
+            return
+        parsed = parse_udp(frame)
+        if parsed is None or parsed[1] != PEER_PORT or len(parsed[2]) != _MESSAGE.size:
+            return
+        tag, value = _MESSAGE.unpack(parsed[2])
+        if tag == b"RDY!" and self.result.requested == 0:
+            self._guest_mac = frame[6:12]
+            self.result.requested = value
+        elif tag == b"ACK!":
+            if not self.result.acknowledged <= value <= self.result.sent:
+                self.result.errors.append(f"acknowledged {value} of {self.result.sent} sent")
+            self.result.acknowledged = value
+            self.result.last_ack_s = time.monotonic()
+
+    def _send_next(self) -> None:
+        result = self.result
+        size = self._traffic.size or self._random.randint(MIN_PAYLOAD, MAX_PAYLOAD)
+        payload = struct.pack("!I", result.sent) + self._random.randbytes(size - 4)
+        assert self._guest_mac is not None
+        frame = udp_frame(
+            (PEER_MAC, PEER_ADDRESS, PEER_PORT),
+            (self._guest_mac, GUEST_ADDRESS, GUEST_PORT),
+            payload,
+            identification=result.sent,
+        )
+        if result.sent == 0:
+            result.first_send_s = time.monotonic()
+        self._transmit(frame)
+        self._hash.update(payload)
+        result.sent += 1
+        result.payload_bytes += size
+        result.frame_bytes += len(frame)
+        if self._traffic.pauses:
+            self._schedule_pause()
+
+    def _schedule_pause(self) -> None:
+        """Datagrams come in bursts of 1 to 48, with up to 30 ms of pause between bursts."""
+        if self._burst_left == 0:
+            self._burst_left = self._random.randint(1, 48)
+            self._not_before = time.monotonic() + self._random.uniform(0.0, 0.03)
+        self._burst_left -= 1
+
+    def _transmit(self, frame: bytes) -> None:
+        try:
+            self._socket.sendto(frame, self._emulator)
+        except OSError as error:
+            self.result.errors.append(f"cannot send to the emulator: {error}")
+            self._stop.set()

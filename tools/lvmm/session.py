@@ -1,0 +1,422 @@
+"""Record, replay and live runs on a board: build the image, run the machine, judge the result."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lvmm import __version__, recording_dir
+from lvmm.board import Board
+from lvmm.errors import (
+    EnvironmentProblem,
+    LvmmError,
+    MachineError,
+    MachineTimeout,
+    RecordingError,
+)
+from lvmm.guest import Guest, check_guest
+from lvmm.image import BootFile, BootImage, build_image
+from lvmm.logs import Recording
+from lvmm.logs.commands import event_json
+from lvmm.logs.layout import RegionState
+from lvmm.logs.region import find_regions
+from lvmm.logs.source import Source
+from lvmm.machine_run import ConsoleSink, RunOptions, RunResult, StopRequest, run_machine
+from lvmm.memory_digest import MemoryDigest, digest_memory, ram_ranges
+from lvmm.monitor_build import monitor_elf
+from lvmm.recording_dir import Manifest
+
+# The text with which the demo's guest says that it has reached init.
+BOOT_MARK = "lvmm: init"
+
+# Besides the images: what a run writes into its directory at most, without the memory file.
+_RUN_OVERHEAD_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What the user chooses for a run."""
+
+    net_port: int | None = None
+    seed: int | None = None
+    timeout_s: float = 3600.0
+    as_disk: bool = False
+    console: ConsoleSink | None = None
+    menu_timeout_s: int = 0
+
+
+@dataclass
+class ReplayVerdict:
+    """What a replay showed. `differing_pages` are addresses of the first few."""
+
+    seed: int
+    wall_s: float
+    end_reason: str
+    recorded_end_reason: str
+    events_total: int
+    events_matched: int
+    console_identical: bool
+    registers_identical: bool
+    memory_identical: bool
+    memory_sha256: str
+    instructions: int
+    differing_pages: list[int] = field(default_factory=list)
+    console_differs_at: int | None = None
+    divergence: dict[str, Any] | None = None
+    events: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def identical(self) -> bool:
+        return (
+            self.divergence is None
+            and self.events_matched == self.events_total
+            and self.console_identical
+            and self.registers_identical
+            and self.memory_identical
+        )
+
+
+def new_seed() -> int:
+    return random.SystemRandom().randrange(1, 1 << 31)
+
+
+def default_directory() -> Path:
+    """recordings/<date-time> in the current directory."""
+    return Path("recordings") / time.strftime("%Y-%m-%d-%H%M%S")
+
+
+def monitor_image(
+    board: Board,
+    guest: Guest,
+    mode: str,
+    output: Path,
+    log: Path | None = None,
+    menu_timeout_s: int = 0,
+) -> Path:
+    """Builds the boot image for a run of the guest under the monitor; returns the monitor used."""
+    monitor = monitor_elf(board.name)
+    files = list(guest.boot_files())
+    if log is not None:
+        files.append(BootFile("log.lvmm", log, "log"))
+    settings = {"mode": mode, "memory": str(guest.memory_mib)}
+    build_image(BootImage(monitor, settings, tuple(files), menu_timeout_s), output)
+    return monitor
+
+
+def check_space(directory: Path, guest: Guest, board: Board) -> None:
+    """Raises EnvironmentProblem when the disk cannot take a run with this guest."""
+    files = sum(path.stat().st_size for path in (guest.kernel, *guest.extra))
+    memory = (guest.memory_mib << 20) + board.memory.log_bytes
+    needed = memory + 4 * files + _RUN_OVERHEAD_BYTES
+    existing = directory
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise EnvironmentProblem(
+            f"disk full: {existing} has {free >> 20} MiB free, this run may need {needed >> 20} MiB"
+        )
+
+
+def raise_run_error(result: RunResult) -> None:
+    """Raises what went wrong with the machine, the monitor or the deadline, if anything."""
+    if result.error is not None:
+        raise result.error
+    report = result.report
+    if report.halted is None:
+        if result.timed_out:
+            raise MachineTimeout("the deadline passed and the monitor did not answer")
+        raise MachineError("the monitor did not answer the request to stop")
+    if report.reason == "error":
+        text = "; ".join(report.errors) or report.last_text() or "no message"
+        raise MachineError(f"the monitor gave up: {text}")
+
+
+def live(
+    board: Board, guest: Guest, settings: RunSettings, stop: StopRequest | None = None
+) -> RunResult:
+    """Runs the guest under the monitor, without a log."""
+    return _temporary_run(board, guest, settings, "live", stop)
+
+
+def run_native(board: Board, guest: Guest, options: RunOptions) -> RunResult:
+    """Runs a Linux guest on the bare emulator: what recording is compared with."""
+    check_guest(guest, board)
+    kernel, *initrd = guest.boot_files()
+    command_line = f"{guest.cmdline} mem={guest.memory_mib}M"
+    files = (dataclasses.replace(kernel, text=command_line), *initrd)
+    with tempfile.TemporaryDirectory(prefix="lvmm-native-") as scratch:
+        image = Path(scratch) / "boot.iso"
+        build_image(BootImage(None, {}, files), image)
+        return run_machine(
+            board, image, Path(scratch) / "run", dataclasses.replace(options, monitored=False)
+        )
+
+
+def _temporary_run(
+    board: Board, guest: Guest, settings: RunSettings, mode: str, stop: StopRequest | None
+) -> RunResult:
+    check_guest(guest, board)
+    with tempfile.TemporaryDirectory(prefix=f"lvmm-{mode}-") as scratch:
+        check_space(Path(scratch), guest, board)
+        image = Path(scratch) / "boot.iso"
+        monitor_image(board, guest, mode, image, menu_timeout_s=settings.menu_timeout_s)
+        result = run_machine(board, image, Path(scratch) / "run", _options(settings), stop)
+        raise_run_error(result)
+        return result
+
+
+def _options(settings: RunSettings, **changes: Any) -> RunOptions:
+    options = RunOptions(
+        net_port=settings.net_port,
+        seed=settings.seed if settings.seed is not None else new_seed(),
+        as_disk=settings.as_disk,
+        deadline_s=settings.timeout_s,
+        console=settings.console,
+    )
+    return dataclasses.replace(options, **changes)
+
+
+def record(
+    board: Board,
+    guest: Guest,
+    settings: RunSettings,
+    output: Path,
+    stop: StopRequest | None = None,
+    before_extraction: Callable[[Path], None] | None = None,
+) -> Manifest:
+    """Records a run of the guest into the directory `output`.
+
+    At the deadline or on a stop request the recording up to there is sealed and complete. When the
+    machine fails, what its memory holds is saved in `output`.partial, and the error raised.
+    `before_extraction` is called with the memory file when the machine has ended.
+    """
+    check_guest(guest, board)
+    check_space(output.parent, guest, board)
+    partial = recording_dir.create_partial(output)
+    options = _options(settings, marks=(BOOT_MARK,))
+    run_dir = partial / recording_dir.RUN
+    image = run_dir / "boot.iso"
+    try:
+        stored = _store_guest(guest, partial)
+        monitor = monitor_image(
+            board, stored, "record", image, menu_timeout_s=settings.menu_timeout_s
+        )
+        result = run_machine(board, image, run_dir, options, stop)
+    except BaseException:
+        recording_dir.remove(partial)
+        raise
+    ram = run_dir / "ram.img"
+    if before_extraction is not None and result.error is None:
+        before_extraction(ram)
+    _extract(ram, partial, result)
+    image.unlink()
+    try:
+        raise_run_error(result)
+    except LvmmError as error:
+        raise _with_salvage(error, partial) from None
+    manifest = _manifest(board, stored, partial, result, options, monitor)
+    recording_dir.write_manifest(partial, manifest)
+    for name in ("ram.img", "stats", "bochs.out", "console.log"):
+        (run_dir / name).unlink(missing_ok=True)
+    recording_dir.complete(partial, output)
+    return manifest
+
+
+def _with_salvage(error: LvmmError, partial: Path) -> LvmmError:
+    saved = (partial / recording_dir.LOG).exists()
+    what = f"the log up to there is in {partial}" if saved else f"no log in {partial}"
+    return type(error)(f"{error} ({what})")
+
+
+def _store_guest(guest: Guest, partial: Path) -> Guest:
+    """Copies the guest's files into the recording; returns the guest made of the copies."""
+    folder = partial / recording_dir.GUEST
+    kernel = folder / guest.kernel_name
+    recording_dir.copy_file(guest.kernel, kernel)
+    extra = []
+    for index, path in enumerate(guest.extra):
+        target = folder / ("initrd" if guest.kind == "linux" else f"m{index}-{path.name}")
+        recording_dir.copy_file(path, target)
+        extra.append(target)
+    return dataclasses.replace(guest, kernel=kernel, extra=tuple(extra))
+
+
+def _extract(ram: Path, partial: Path, result: RunResult) -> None:
+    """Saves log and console out of the memory file, as far as they are there."""
+    console = result.console
+    try:
+        with Recording.open(ram) as recording:
+            recording.save(partial / recording_dir.LOG)
+            region = recording.region
+            if region is not None and recording.console is not None and not region.console_lost:
+                console = recording.console
+    except LvmmError as error:
+        if result.error is None and result.report.reason != "error":
+            raise
+        print(f"lvmm: no log could be saved: {error}", file=sys.stderr)
+    (partial / recording_dir.CONSOLE).write_bytes(console)
+
+
+def _manifest(
+    board: Board,
+    guest: Guest,
+    partial: Path,
+    result: RunResult,
+    options: RunOptions,
+    monitor: Path,
+) -> Manifest:
+    size = guest.memory_mib << 20
+    ram = partial / recording_dir.RUN / "ram.img"
+    with Recording.open(partial / recording_dir.LOG) as recording:
+        end = recording.end()
+        if recording.header is None or end is None:
+            raise RecordingError(f"{partial}: the log has no end; it was cut short")
+        registers = event_json(end)
+        memory = digest_memory(ram, size, ram_ranges(recording.header, size))
+        events_total = recording.event_count
+    (partial / recording_dir.PAGES).write_bytes(memory.pages)
+    halted = result.report.halted or {}
+    copy = partial / recording_dir.RUN / "lvmm.elf"
+    recording_dir.copy_file(monitor, copy)
+    monitor_entry = recording_dir.describe_file(partial, f"{recording_dir.RUN}/lvmm.elf")
+    copy.unlink()
+
+    def entry(path: Path) -> recording_dir.FileEntry:
+        return recording_dir.describe_file(partial, str(path.relative_to(partial)))
+
+    mark = result.marks.get(BOOT_MARK)
+    return Manifest(
+        board=board.name,
+        kind=guest.kind,
+        cmdline=guest.cmdline,
+        memory_mib=guest.memory_mib,
+        kernel=entry(guest.kernel),
+        extra=tuple(entry(path) for path in guest.extra),
+        log=entry(partial / recording_dir.LOG),
+        console=entry(partial / recording_dir.CONSOLE),
+        pages=entry(partial / recording_dir.PAGES),
+        memory_sha256=memory.sha256,
+        end_reason=str(result.report.reason),
+        branches=int(halted.get("branches", 0)),
+        rip=int(halted.get("rip", 0)),
+        events_total=events_total,
+        events=result.report.events,
+        exits=result.report.exits,
+        seed=options.seed,
+        wall_s=round(result.wall_s, 3),
+        instructions=result.stats.instructions if result.stats else 0,
+        registers={
+            name: value for name, value in registers.get("state", {}).items() if name != "segments"
+        },
+        tool_version=__version__,
+        monitor_sha256=monitor_entry.sha256,
+        extras={"boot": dataclasses.asdict(mark)} if mark else {},
+    )
+
+
+def replay(
+    board: Board,
+    directory: Path,
+    settings: RunSettings,
+    keep_run: Path | None = None,
+) -> ReplayVerdict:
+    """Replays a recording on a fresh machine without a network, and compares everything.
+
+    A divergence is part of the verdict, not an exception. `keep_run` names a directory for the
+    machine's own logs.
+    """
+    manifest = recording_dir.read_manifest(directory)
+    recording_dir.verify_files(directory, manifest)
+    guest = recording_dir.recorded_guest(directory, manifest)
+    with tempfile.TemporaryDirectory(prefix="lvmm-replay-") as scratch:
+        check_space(Path(scratch), guest, board)
+        image = Path(scratch) / "boot.iso"
+        run_dir = keep_run or Path(scratch) / "run"
+        monitor_image(board, guest, "replay", image, log=directory / recording_dir.LOG)
+        options = _options(
+            settings,
+            net_port=None,
+            start_time=int(time.time()) + random.SystemRandom().randrange(1, 1 << 26),
+            ring_console=True,
+        )
+        result = run_machine(board, image, run_dir, options)
+        if result.report.divergence is None:
+            raise_run_error(result)
+        ram = run_dir / "ram.img"
+        try:
+            return _judge(board, directory, manifest, ram, result, options.seed)
+        finally:
+            if keep_run is not None:
+                ram.unlink(missing_ok=True)
+
+
+def _judge(
+    board: Board,
+    directory: Path,
+    manifest: Manifest,
+    ram: Path,
+    result: RunResult,
+    seed: int,
+) -> ReplayVerdict:
+    size = manifest.memory_mib << 20
+    report = result.report
+    halted = report.halted or {}
+    with Recording.open(directory) as recording:
+        if recording.header is None:
+            raise RecordingError(f"{directory}: the log has lost its header")
+        memory = digest_memory(ram, size, ram_ranges(recording.header, size))
+    state, console = _replayed_console(ram, board)
+    recorded_console = (directory / recording_dir.CONSOLE).read_bytes()
+    recorded_pages = (directory / recording_dir.PAGES).read_bytes()
+    recorded = MemoryDigest(manifest.memory_sha256, recorded_pages)
+    memory_identical = memory.sha256 == recorded.sha256
+    return ReplayVerdict(
+        seed=seed,
+        wall_s=round(result.wall_s, 3),
+        end_reason=str(report.reason),
+        recorded_end_reason=manifest.end_reason,
+        events_total=manifest.events_total,
+        events_matched=int(halted.get("events", 0)),
+        console_identical=console == recorded_console,
+        # The monitor compares all registers with those in the END event before it says so.
+        registers_identical=state == RegionState.REPLAYED
+        and halted.get("branches") == manifest.branches
+        and halted.get("rip") == manifest.rip,
+        memory_identical=memory_identical,
+        memory_sha256=memory.sha256,
+        instructions=result.stats.instructions if result.stats else 0,
+        differing_pages=[] if memory_identical else memory.first_differences(recorded.pages),
+        console_differs_at=_first_difference(console, recorded_console),
+        divergence=report.divergence,
+        events=report.events,
+    )
+
+
+def _replayed_console(ram: Path, board: Board) -> tuple[int, bytes]:
+    """State of the log region after a replay, and the console output in it."""
+    source = Source(str(ram))
+    try:
+        for region in find_regions(source):
+            if region.base == board.memory.log_base:
+                return region.header.state, region.console()
+    finally:
+        source.close()
+    raise MachineError("the replaying monitor left no log region")
+
+
+def _first_difference(one: bytes, other: bytes) -> int | None:
+    if one == other:
+        return None
+    for index, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return index
+    return min(len(one), len(other))
