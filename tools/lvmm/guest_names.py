@@ -1,0 +1,111 @@
+"""Names for the addresses of a guest's code: symbol and offset, module, or where else it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lvmm.guest_view import AddressSpace, Physical
+from lvmm.linux_modules import Module, find_module, in_module_space
+from lvmm.symbols import (
+    SymbolsUnavailable,
+    SymbolTable,
+    elf_symbols,
+    find_kernel,
+    kernel_symbols,
+)
+
+_USER_END = 1 << 47
+
+
+class GuestNames:
+    """Names of addresses; `note` says in one line why there are none, or is empty.
+
+    `kernel_offset` is the KASLR offset of a Linux kernel in bytes, None when it was not found.
+    """
+
+    def __init__(
+        self,
+        table: SymbolTable | None,
+        note: str = "",
+        kernel: tuple[AddressSpace, int] | None = None,
+    ) -> None:
+        """Use for_multiboot(), for_linux() or unknown()."""
+        self.note = note
+        self._table = table
+        self._space = kernel[0] if kernel is not None else None
+        self.kernel_offset = kernel[1] if kernel is not None else None
+        self._modules: list[Module] = []
+
+    @classmethod
+    def unknown(cls, note: str) -> GuestNames:
+        """No names at all."""
+        return cls(None, note)
+
+    @classmethod
+    def for_multiboot(cls, elf: Path) -> GuestNames:
+        """The names of an ELF file that runs where it was linked."""
+        try:
+            return cls(elf_symbols(elf))
+        except SymbolsUnavailable as reason:
+            return cls.unknown(str(reason))
+
+    @classmethod
+    def for_linux(cls, image: Path, memory: Physical | None, cr3: int) -> GuestNames:
+        """The names of a Linux kernel that runs in `memory`."""
+        if memory is None:
+            return cls.unknown(
+                "no symbols: without the replay's memory the kernel's place (KASLR) is unknown"
+            )
+        try:
+            table = kernel_symbols(image)
+        except SymbolsUnavailable as reason:
+            return cls.unknown(str(reason))
+        kernel = find_kernel(memory, cr3, table)
+        if kernel is None:
+            return cls.unknown("no symbols: the kernel is not mapped (yet), as early in the boot")
+        return cls(table, "", kernel)
+
+    def describe(self, address: int) -> str | None:
+        """`symbol+0x1f`, with ` [module]` in a module; else where it is; None without symbols."""
+        if self._table is None:
+            return None
+        symbol = self._table.lookup(address - (self.kernel_offset or 0))
+        if symbol is not None:
+            return f"{symbol[0]}+{address - (self.kernel_offset or 0) - symbol[1]:#x}"
+        if self._space is None:
+            return "outside the guest's image"
+        if address < _USER_END:
+            return "user space, or code before the kernel's own mapping"
+        if not in_module_space(address):
+            return "outside the kernel's image"
+        module = self._module(address)
+        if module is None:
+            return "in a module or unmapped"
+        symbol = module.symbols.lookup(address) if module.symbols else None
+        if symbol is None:
+            return f"{address - module.base:#x} [{module.name}]"
+        return f"{symbol[0]}+{address - symbol[1]:#x} [{module.name}]"
+
+    def start(self, address: int) -> int | None:
+        """Where the symbol that has the address begins."""
+        if self._table is None:
+            return None
+        offset = self.kernel_offset or 0
+        symbol = self._table.lookup(address - offset)
+        if symbol is not None:
+            return symbol[1] + offset
+        module = self._module(address) if in_module_space(address) else None
+        symbol = module.symbols.lookup(address) if module and module.symbols else None
+        return symbol[1] if symbol else None
+
+    def _module(self, address: int) -> Module | None:
+        for known in self._modules:
+            if known.base <= address < known.base + known.size:
+                return known
+        head = self._table.named.get("modules") if self._table is not None else None
+        if self._space is None or head is None:
+            return None
+        module = find_module(self._space, head + (self.kernel_offset or 0), address)
+        if module is not None:
+            self._modules.append(module)
+        return module
