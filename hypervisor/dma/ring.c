@@ -95,7 +95,8 @@ static void point_to_shadow_buffer(struct dma_ring *ring, u32 index, u8 *descrip
 }
 
 /* The device reads a transmit buffer where it is, so it must be guest RAM: the monitor's memory is
- * not to be sent. Both ends are enough, the monitor being larger than any one buffer. */
+ * not to be sent. Both ends are enough, the monitor being larger than any one buffer. Of others
+ * the device sends nothing: their length becomes 0. */
 static void check_transmit_buffer(struct dma_device *device, struct dma_ring *ring, u8 *descriptor)
 {
     const struct dma_ring_profile *profile = ring->profile;
@@ -115,7 +116,6 @@ static void check_transmit_buffer(struct dma_device *device, struct dma_ring *ri
             (read_guest(device, address, &probe, 1) < 0 || !guest_range_is_sane(address, length) ||
              read_guest(device, address + length - 1, &probe, 1) < 0)) {
             put_field(descriptor, word_field, word & ~form->length_mask);
-            put_field(descriptor, profile->address, ring->descriptors_phys);
         }
         return;
     }

@@ -121,6 +121,7 @@ class Counters(NamedTuple):
     direct_digest: int
     recorded_frames: int
     recorded_digest: int
+    recorded_bytes: int
     doorbells: int
     completed: int
     rx_packets: int
@@ -132,7 +133,7 @@ class Counters(NamedTuple):
 
 _REQUEST = struct.Struct("<BBHIQI")
 _REPLY = struct.Struct("<qQQI")
-_COUNTERS = struct.Struct("<15Q")
+_COUNTERS = struct.Struct("<16Q")
 _RECORD = struct.Struct("<IIQ")
 
 

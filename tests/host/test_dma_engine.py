@@ -225,9 +225,9 @@ def test_many_set_ups_use_no_more_memory(machine: Machine) -> None:
 
 
 def test_tail_before_length_and_base(machine: Machine) -> None:
-    """Some drivers write RDH, RDT, RDLEN, RDBAL in this order."""
-    assert machine.start().status == 0
-    driver = E1000Driver(machine)
+    """Some drivers write RDH, RDT, RDLEN, RDBAL in this order, after a mere reset."""
+    driver = started(machine)
+    machine.write(CTRL, CTRL_RST)
     for i in range(16):
         machine.store(driver.rx_ring + 16 * i, struct.pack("<QQ", 0x20000 + 2048 * i, 0))
     machine.write(RDH, 0)
@@ -264,6 +264,59 @@ def test_head_retires_descriptors_that_report_nothing(machine: Machine) -> None:
     machine.assert_same()
     counters = machine.counters()
     assert (counters.recorded_frames, counters.completed) == (40, 40)
+
+
+def fill_tx_ring(machine: Machine, driver: E1000Driver, reporting: set[int]) -> None:
+    """Let every descriptor be a packet; those whose indices are in `reporting` have RS set."""
+    for i in range(driver.tx_count):
+        lower = TX_EOP | 64 | (TX_RS if i in reporting else 0)
+        machine.store(driver.tx_ring + 16 * i, struct.pack("<QII", driver.tx_buffers, lower, 0))
+
+
+@pytest.mark.parametrize("reporting", [set(), {4}, set(range(8))])
+def test_descriptors_reused_without_a_harvest(machine: Machine, reporting: set[int]) -> None:
+    """A driver that knows by other means that the NIC is done with its descriptors."""
+    driver = started(machine, tx_count=8)
+    fill_tx_ring(machine, driver, reporting)
+    machine.write(TDT, 5)
+    machine.transmit(defer=len(reporting) == 1)
+    machine.write(TDT, 1)
+    machine.transmit()
+    machine.harvest()
+    machine.assert_same()
+    assert machine.counters().recorded_frames == 9
+
+
+def test_frame_in_flight_while_disabled(machine: Machine) -> None:
+    driver = started(machine)
+    machine.frame(frame_of(99))
+    machine.write(RCTL, 0)
+    machine.write(RCTL, RCTL_EN)
+    machine.frame(frame_of(98))
+    machine.harvest()
+    driver.poll()
+    assert driver.received == [frame_of(99), frame_of(98)]
+    machine.assert_same()
+
+
+def test_descriptors_filled_between_tail_and_enable(machine: Machine) -> None:
+    driver = started(machine)
+    machine.write(RCTL, 0)
+    for i in range(16):
+        machine.store(driver.rx_ring + 16 * i, struct.pack("<Q", 0x40000 + 2048 * i))
+    machine.write(RCTL, RCTL_EN)
+    machine.frame(frame_of(321))
+    machine.harvest()
+    machine.assert_same()
+    assert machine.load(0x40000, 321) == frame_of(321)
+
+
+def test_enabled_after_a_reset_that_left_the_registers(machine: Machine) -> None:
+    started(machine, reset_keeps=True)
+    machine.write(CTRL, CTRL_RST)
+    machine.write(RDLEN, 256)
+    machine.write(RCTL, RCTL_EN)
+    assert [machine.read(register)[1] for register in (RDLEN, RDH, RDT)] == [256, 0, 0]
 
 
 def test_buffer_size_changes_between_set_ups(machine: Machine) -> None:
@@ -420,6 +473,13 @@ def test_ring_longer_than_the_profile_allows(machine: Machine) -> None:
     machine.assert_replay_matches()
 
 
+def test_transmit_ring_longer_than_the_profile_allows(machine: Machine) -> None:
+    assert machine.start().status == 0
+    assert machine.write(TDLEN, 16 * 4104).b == 0
+    machine.write(TCTL, TCTL_EN)
+    assert machine.write(TDT, 4100).a == 0
+
+
 def test_buffers_larger_than_the_shadow(machine: Machine) -> None:
     started(machine, rx_count=256, buffer_size=16384, rx_spacing=16)
     assert "too large" in machine.error()
@@ -437,6 +497,27 @@ def test_tail_beyond_the_ring(machine: Machine) -> None:
     machine.frame(frame_of(100))
     machine.harvest()
     assert driver.poll() == 1
+
+
+@pytest.mark.parametrize("register", [RDH, RDT])
+def test_index_beyond_the_ring_when_enabled(machine: Machine, register: int) -> None:
+    started(machine)
+    machine.write(RCTL, 0)
+    machine.write(register, 16)
+    machine.write(RCTL, RCTL_EN)
+    assert [machine.read(index)[1] for index in (RDH, RDT)] == [0, 0]
+    assert not machine.outstanding()
+
+
+def test_ring_shrunk_below_its_head(machine: Machine) -> None:
+    driver = started(machine)
+    for _ in range(12):
+        driver.send([b"x" * 60])
+        machine.transmit()
+        machine.harvest()
+        driver.clean()
+    assert machine.write(TDLEN, 128).a == 0
+    assert machine.write(TDLEN, 512).a == 1
 
 
 def test_tail_moved_back(machine: Machine) -> None:
@@ -505,7 +586,9 @@ def test_transmit_from_outside_memory_sends_nothing(machine: Machine) -> None:
     machine.transmit()
     assert machine.harvest() == len(secrets)
     machine.assert_replay_matches()
-    assert machine.counters().guest_faults == len(secrets)
+    counters = machine.counters()
+    assert (counters.recorded_frames, counters.recorded_bytes) == (len(secrets), 0)
+    assert counters.guest_faults == len(secrets)
 
 
 def test_device_reports_too_long_a_length(machine: Machine) -> None:

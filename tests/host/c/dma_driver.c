@@ -28,7 +28,7 @@ struct counters {
     u64 stray_reads;
     u64 emitted_bytes;
     u64 direct_frames, direct_digest; /* transmitted */
-    u64 recorded_frames, recorded_digest;
+    u64 recorded_frames, recorded_digest, recorded_bytes;
     struct dma_stats engine;
 };
 
@@ -346,6 +346,7 @@ static void serve(const struct request *request, struct reply *reply)
         counters.direct_digest = direct_nic.digest;
         counters.recorded_frames = recorded_nic.frames;
         counters.recorded_digest = recorded_nic.digest;
+        counters.recorded_bytes = recorded_nic.bytes;
         answer(&counters, sizeof(counters), reply);
         break;
     case 'l':

@@ -196,6 +196,7 @@ static void transmit_data(struct nic *nic, u64 address, u32 len)
         nic->digest = (nic->digest ^ byte) * 0x100000001b3ULL;
     }
     nic->frame_length += len;
+    nic->bytes += len;
 }
 
 static void transmit_one(struct nic *nic)

@@ -31,7 +31,7 @@ struct nic {
 
     /* The transmitted frames. */
     u32 frames, frame_length;
-    u64 digest;
+    u64 bytes, digest;
 
     /* Write-backs of transmit descriptors that the device holds back. */
     u32 pending_count;

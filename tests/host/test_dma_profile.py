@@ -1,0 +1,134 @@
+"""Tests of tools/lvmm/profile_compiler.py: what it accepts, and what it says about the rest."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cbuild import ROOT
+from dma_machine import TOY_PROFILE
+
+from lvmm.profile_compiler import ProfileError, compile_files, compile_profile, main
+
+pytestmark = pytest.mark.host
+
+COMPILER = ROOT / "tools" / "lvmm" / "profile_compiler.py"
+PROFILES = sorted((ROOT / "boards" / "profiles").glob("*.toml"))
+
+
+def e1000() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "boards/profiles/e1000.toml").read_text())
+
+
+def change(values: dict[str, Any], path: str, value: object) -> None:
+    """Set the key at a dotted path; a number is an index of a list, None removes the key."""
+    *parents, last = path.split(".")
+    node: Any = values
+    for key in parents:
+        node = node[int(key)] if key.isdigit() else node[key]
+    if value is None:
+        del node[last]
+    else:
+        node[int(last) if last.isdigit() else last] = value
+
+
+def test_the_project_s_profiles_compile_without_warnings(tmp_path: Path) -> None:
+    output = tmp_path / "new" / "dma_profiles.c"
+    command = [sys.executable, str(COMPILER), *map(str, PROFILES), "-o", str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fsyntax-only"]
+    subprocess.run(
+        ["gcc", *flags, "-I", str(ROOT / "hypervisor"), str(output)], check=True, timeout=60
+    )
+
+
+def test_profiles_are_sorted_by_name(tmp_path: Path) -> None:
+    toy = tmp_path / "toy.toml"
+    toy.write_text(TOY_PROFILE)
+    text = compile_files([toy, *PROFILES])
+    names = re.findall(r'^        \.name = "(\w+)",$', text.split("dma_profiles[]")[1], re.M)
+    assert names == sorted(names)
+    assert {"toy", "e1000"} <= set(names)
+    assert compile_files([*PROFILES, toy]) == text
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("vendor", None, "vendor: missing"),
+        ("vendor", 0x18086, "vendor: 0x18086 is outside 0x0 to 0xffff"),
+        ("vendor", "0x8086", "vendor: not an integer"),
+        ("vendor", True, "vendor: not an integer"),
+        ("name", "e 1000", "name: not a string of the form"),
+        ("devices", [], "devices: not a list of integers"),
+        ("devices", [0x100E, "x"], "devices[1]: not an integer"),
+        ("register_size", 0x18000, "register_size: 0x18000 is not a power of two"),
+        ("reset", 4, "reset: not a table"),
+        ("reset.mask", 0, "reset.mask: 0x0 is outside"),
+        ("reset.bit", 26, "reset.bit: unknown key"),
+        ("colour", "blue", "colour: unknown key"),
+        ("aliases.0.alias", 2, "aliases[0].alias: 0x2 is not a multiple of 4"),
+        ("io_window.data", None, "io_window.data: missing"),
+        ("ring", [], "ring: not a list of tables"),
+        ("ring", 1, "ring: not a list of tables"),
+        ("ring", [1], "ring: not a list of tables"),
+        ("ring.1.name", "rx", "ring[1].name: two rings are called rx"),
+        ("ring.0.direction", "both", "ring[0].direction: not a string of the form rx|tx"),
+        ("ring.0.head", 0x20000, "ring[0].head: 0x20000 is outside"),
+        ("ring.0.head", 0x2800, "ring[0].head: 0x2800 is already the base_lo of ring rx"),
+        ("ring.1.tail", 0x2818, "ring[1].tail: 0x2818 is already the tail of ring rx"),
+        ("ring.0.base_align", 24, "ring[0].base_align: 0x18 is not a power of two"),
+        ("ring.0.descriptor_size", 65, "ring[0].descriptor_size: 0x41 is outside 0x1 to 0x40"),
+        ("ring.0.address.width", 3, "ring[0].address.width: 3 is none of 4, 8"),
+        ("ring.0.address.offset", 10, "ring[0].address.width: ends after the descriptor's 16"),
+        ("ring.0.done.offset", 16, "ring[0].done.offset: 0x10 is outside 0x0 to 0xf"),
+        ("ring.0.done.offset", 4, "ring[0].done: is not in the bytes of write_back"),
+        ("ring.0.null_address_is_skipped", 1, "ring[0].null_address_is_skipped: not true or"),
+        ("ring.0.forms", [], "ring[0].forms: unknown key"),
+        ("ring.0.buffer_size.mask", 0x3FF, "ring[0].buffer_size.mask: more than 8 bits"),
+        ("ring.0.buffer_size.mask", 0x0203_0001, "buffer_size.sizes: no size for the value 0x1"),
+        ("ring.0.buffer_size.sizes.1.value", 0, "sizes[1].value: 0x0 is given twice"),
+        ("ring.0.buffer_size.sizes.1.bytes", 0, "sizes[1].bytes: 0x0 is outside"),
+        ("ring.1.forms", None, "ring[1].forms: missing"),
+        ("ring.1.forms.0.value", 1, "ring[1].forms[0].value: 0x1 has bits outside the mask"),
+    ],
+)
+def test_wrong_profiles_are_refused(path: str, value: object, message: str) -> None:
+    values = e1000()
+    change(values, path, value)
+    with pytest.raises(ProfileError) as caught:
+        compile_profile("some.toml", values)
+    assert str(caught.value).startswith("some.toml: ")
+    assert message in str(caught.value)
+
+
+def test_command_line_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = str(PROFILES[0])
+    output = str(tmp_path / "out.c")
+
+    def fails_with(*arguments: str) -> str:
+        assert main(list(arguments)) == 1
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+        return captured.err
+
+    missing = str(tmp_path / "missing.toml")
+    assert f"{missing}: No such file" in fails_with(missing, "-o", output)
+    broken = tmp_path / "broken.toml"
+    broken.write_text("name = ")
+    assert "broken.toml: not TOML" in fails_with(str(broken), "-o", output)
+    broken.write_bytes(b"name = '\xff'")
+    assert "broken.toml: not TOML" in fails_with(str(broken), "-o", output)
+    assert "name: another profile is called" in fails_with(good, good, "-o", output)
+    assert f"{tmp_path}: Is a directory" in fails_with(good, "-o", str(tmp_path))
+    assert not Path(output).exists()
+    with pytest.raises(SystemExit) as usage:
+        main([good])
+    assert usage.value.code == 2
