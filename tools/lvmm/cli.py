@@ -184,9 +184,9 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from lvmm import demo
+    from lvmm.demo import run
 
-    return demo.run(load_board(options.board), options.output)
+    return run(load_board(options.board), options.output)
 
 
 def _test(options: argparse.Namespace) -> int:

@@ -19,6 +19,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from lvmm.errors import EnvironmentProblem
+
 GUEST_ADDRESS = "192.168.77.2"
 PEER_ADDRESS = "192.168.77.1"
 PEER_MAC = bytes.fromhex("5254004c5601")
@@ -42,11 +44,27 @@ _UDP = struct.Struct("!HHHH")
 _MESSAGE = struct.Struct("!4sI")
 
 
+def free_port() -> int:
+    """A UDP port that is free, and the next one too. Raises EnvironmentProblem."""
+    for port in random.SystemRandom().sample(range(20000, 60000, 2), 100):
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as second,
+        ):
+            try:
+                first.bind(("", port))
+                second.bind(("", port + 1))
+            except OSError:
+                continue
+            return port
+    raise EnvironmentProblem("no free UDP ports for the network card")
+
+
 def internet_checksum(data: bytes) -> int:
     """The ones' complement sum of RFC 1071."""
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -72,7 +72,8 @@ class Manifest:
     registers: dict[str, Any]
     tool_version: str
     monitor_sha256: str
-    extras: dict[str, Any] = field(default_factory=dict)
+    kernel_name: str
+    marks: dict[str, Any] = field(default_factory=dict)
     version: int = MANIFEST_VERSION
 
 

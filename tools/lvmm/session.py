@@ -51,6 +51,12 @@ class RunSettings:
     as_disk: bool = False
     console: ConsoleSink | None = None
     menu_timeout_s: int = 0
+    marks: tuple[str, ...] = ()
+
+
+def with_network(settings: RunSettings, port: int, marks: tuple[str, ...]) -> RunSettings:
+    """The same settings with a network, noting the state at these texts on the console."""
+    return dataclasses.replace(settings, net_port=port, marks=marks)
 
 
 @dataclass
@@ -202,7 +208,7 @@ def record(
     check_guest(guest, board)
     check_space(output.parent, guest, board)
     partial = recording_dir.create_partial(output)
-    options = _options(settings, marks=(BOOT_MARK,))
+    options = _options(settings, marks=(BOOT_MARK, *settings.marks))
     run_dir = partial / recording_dir.RUN
     image = run_dir / "boot.iso"
     try:
@@ -223,7 +229,7 @@ def record(
         raise_run_error(result)
     except LvmmError as error:
         raise _with_salvage(error, partial) from None
-    manifest = _manifest(board, stored, partial, result, options, monitor)
+    manifest = _manifest(board, guest, stored, partial, result, options, monitor)
     recording_dir.write_manifest(partial, manifest)
     for name in ("ram.img", "stats", "bochs.out", "console.log"):
         (run_dir / name).unlink(missing_ok=True)
@@ -268,12 +274,14 @@ def _extract(ram: Path, partial: Path, result: RunResult) -> None:
 
 def _manifest(
     board: Board,
+    source: Guest,
     guest: Guest,
     partial: Path,
     result: RunResult,
     options: RunOptions,
     monitor: Path,
 ) -> Manifest:
+    """Describes the recording; `source` is the guest as given, `guest` made of the copies."""
     size = guest.memory_mib << 20
     ram = partial / recording_dir.RUN / "ram.img"
     with Recording.open(partial / recording_dir.LOG) as recording:
@@ -293,7 +301,6 @@ def _manifest(
     def entry(path: Path) -> recording_dir.FileEntry:
         return recording_dir.describe_file(partial, str(path.relative_to(partial)))
 
-    mark = result.marks.get(BOOT_MARK)
     return Manifest(
         board=board.name,
         kind=guest.kind,
@@ -319,7 +326,8 @@ def _manifest(
         },
         tool_version=__version__,
         monitor_sha256=monitor_entry.sha256,
-        extras={"boot": dataclasses.asdict(mark)} if mark else {},
+        marks={text: dataclasses.asdict(mark) for text, mark in result.marks.items()},
+        kernel_name=source.kernel.name,
     )
 
 

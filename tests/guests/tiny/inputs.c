@@ -10,7 +10,9 @@
 #define IOAPIC_BASE   0xfec00000u
 
 static u32 read_mmio(u32 address) {
-    return *(volatile u32 *)address;
+    u32 value;
+    __asm__ volatile("movl (%1), %0" : "=r"(value) : "r"(address) : "memory");
+    return value;
 }
 
 static void write_mmio(u32 address, u32 value) {
@@ -39,6 +41,21 @@ static u32 rdrand(void) {
     do
         __asm__ volatile("rdrand %0; setc %1" : "=r"(value), "=q"(valid)::"cc");
     while (!valid);
+    return value;
+}
+
+static u32 rdseed(void) {
+    u32 value;
+    u8 valid;
+    do
+        __asm__ volatile("rdseed %0; setc %1" : "=r"(value), "=q"(valid)::"cc");
+    while (!valid);
+    return value;
+}
+
+static u64 rdtscp(u32 *processor) {
+    u64 value;
+    __asm__ volatile("rdtscp" : "=A"(value), "=c"(*processor));
     return value;
 }
 
@@ -79,6 +96,10 @@ void guest_main(u32 magic, u32 info) {
         u32 random = rdrand();
         print("tsc %X pit %x lapic %x rdrand %x\n", tsc, pit, lapic, random);
     }
+    u32 processor;
+    u64 tsc = rdtscp(&processor);
+    print("rdtscp %X processor %u rdseed %x\n", tsc, processor, rdseed());
+    print("reset vector %x bios ticks %x\n", read_mmio(0xffff0), read_mmio(0x46c));
     u8 seconds[8];
     read_string_port(seconds, sizeof(seconds));
     print("cmos seconds %x minutes %x hours %x string %x\n", read_cmos(0), read_cmos(2),

@@ -66,8 +66,10 @@ void guest_main(u32 magic, u32 info) {
     while (interrupts < INTERRUPTS) {
         source[rounds % BYTES] = (u8)interrupts;
         fill((u8)rounds);
+        target[(rounds * 7919 + interrupts) % BYTES] = (u8)(rounds + 1);
         sum = sum * 31 + scan((u8)(rounds + 1));
         copy_bytes();
+        target[(rounds * 104729 + interrupts) % BYTES] ^= 1;
         sum = sum * 31 + compare();
         copy_words_backwards();
         rounds++;
