@@ -8,6 +8,7 @@
 
 #define DEVICES_MAX        4
 #define BUSES              256
+#define IO_BAR_SIZE 64
 #define STREAMS_PER_DEVICE (2 * DMA_MAX_RINGS)
 
 struct device {
@@ -43,18 +44,20 @@ static void env_emit(void *ctx, u8 stream, u64 gpa, const void *data, u32 len)
         session_record_dma(current, (u8)(d->index * STREAMS_PER_DEVICE + stream), gpa, data, len);
 }
 
+/* While the device decodes no memory its registers cannot be reached. */
 static u64 env_device_read(void *ctx, u32 reg, u8 size)
 {
     const struct device *d = ctx;
 
-    return raw_memory_read(d->memory_base + reg, size);
+    return d->memory_base != 0 ? raw_memory_read(d->memory_base + reg, size) : ~0ULL;
 }
 
 static void env_device_write(void *ctx, u32 reg, u8 size, u64 value)
 {
     const struct device *d = ctx;
 
-    raw_memory_write(d->memory_base + reg, size, value);
+    if (d->memory_base != 0)
+        raw_memory_write(d->memory_base + reg, size, value);
 }
 
 static bool is_device(const struct device *d, u64 gpa)
@@ -193,7 +196,7 @@ static struct device *find_port(u16 port, u16 *offset)
 {
     for (unsigned int i = 0; i < device_count; i++) {
         *offset = (u16)(port - devices[i].port_base);
-        if (devices[i].port_base != 0 && *offset < 8)
+        if (devices[i].port_base != 0 && *offset < IO_BAR_SIZE)
             return &devices[i];
     }
     return NULL;
@@ -255,5 +258,18 @@ void passthrough_harvest(struct vcpu *vcpu)
     for (unsigned int i = 0; i < device_count; i++) {
         dma_harvest(&devices[i].dma);
         tell_errors(&devices[i]);
+    }
+}
+
+void passthrough_report(void)
+{
+    for (unsigned int i = 0; i < device_count; i++) {
+        const struct dma_device *d = &devices[i].dma;
+
+        printk("{\"lvmm\":\"dma\",\"device\":\"%s\",\"doorbells\":%lu,\"completed\":%lu,"
+               "\"rx_packets\":%lu,\"rx_bytes\":%lu,\"guest_faults\":%lu,"
+               "\"refused_writes\":%lu}\n",
+               d->profile->name, d->stats.doorbells, d->stats.completed, d->stats.rx_packets,
+               d->stats.rx_bytes, d->stats.guest_faults, d->stats.refused_writes);
     }
 }

@@ -14,6 +14,9 @@ void passthrough_memory_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value);
 u64 passthrough_port_read(struct vcpu *vcpu, u16 port, u8 size);
 void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value);
 
+/* Prints what each device's engine did on the monitor's line. */
+void passthrough_report(void);
+
 /* Makes finished DMA visible to the guest at the vCPU's position. */
 void passthrough_harvest(struct vcpu *vcpu);
 

@@ -143,4 +143,5 @@ void run_guest(struct vcpu *vcpu)
             give_up(vcpu, &exit);
     }
     report_exits();
+    passthrough_report();
 }
