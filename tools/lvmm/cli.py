@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lvmm import __version__, session
 from lvmm.board import Board, load_board
-from lvmm.divergence_text import render_divergence
+from lvmm.divergence_report import render_divergence
 from lvmm.errors import LvmmError, UsageError
 from lvmm.guest import Guest, check_guest
 from lvmm.machine_run import StopRequest
@@ -129,7 +129,8 @@ def _replay(options: argparse.Namespace) -> int:
     else:
         print(verdict_table(verdict))
         if verdict.divergence is not None:
-            print(render_divergence(verdict.divergence, options.directory))
+            print()
+            print(render_divergence(verdict.divergence))
     return 0 if verdict.identical else 3
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from lvmm import __version__, recording_dir
 from lvmm.board import Board
+from lvmm.divergence import explain_divergence
 from lvmm.errors import (
     EnvironmentProblem,
     LvmmError,
@@ -61,7 +62,10 @@ def with_network(settings: RunSettings, port: int, marks: tuple[str, ...]) -> Ru
 
 @dataclass
 class ReplayVerdict:
-    """What a replay showed. `differing_pages` are addresses of the first few."""
+    """What a replay showed.
+
+    `differing_pages` are addresses of the first few; `divergence` is the explained report.
+    """
 
     seed: int
     wall_s: float
@@ -404,7 +408,7 @@ def _judge(
         instructions=result.stats.instructions if result.stats else 0,
         differing_pages=[] if memory_identical else memory.first_differences(recorded.pages),
         console_differs_at=_first_difference(console, recorded_console),
-        divergence=report.divergence,
+        divergence=report.divergence and explain_divergence(report.divergence, directory, ram),
         events=report.events,
     )
 

@@ -1,0 +1,170 @@
+"""Bad input at the command line: one clear line on stderr and the documented exit code."""
+
+import shutil
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+from tests.host.recordings import make_recording
+
+from lvmm import cli, guest_build, netpeer
+
+
+def fake_bzimage(path: Path, init_size: int = 1 << 20) -> Path:
+    """A file with what is checked of a bzImage: boot signature, magic, version, flags, size."""
+    head = bytearray(1024)
+    head[0x1FE:0x200] = b"\x55\xaa"
+    head[0x202:0x206] = b"HdrS"
+    struct.pack_into("<H", head, 0x206, 0x20F)
+    struct.pack_into("<H", head, 0x236, 1)
+    struct.pack_into("<I", head, 0x260, init_size)
+    path.write_bytes(head)
+    return path
+
+
+def fails(
+    capsys: pytest.CaptureFixture[str], arguments: list[object], code: int, *words: str
+) -> None:
+    """Runs lvmm, which must end with `code` and one line on stderr that holds the words."""
+    assert cli.main([str(argument) for argument in arguments]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("lvmm: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.fixture
+def hello() -> Path:
+    return guest_build.tiny_guest("hello")
+
+
+@pytest.fixture
+def bzimage(tmp_path: Path) -> Path:
+    return fake_bzimage(tmp_path / "bzImage")
+
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_file_that_is_no_kernel(capsys: Capture, tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("hello")
+    fails(capsys, ["record", "--linux", text], 2, "not a Linux kernel")
+    fails(capsys, ["record", "--multiboot", text], 2, "not a 32-bit ELF")
+
+
+def test_elf_without_multiboot_header(capsys: Capture, tmp_path: Path, hello: Path) -> None:
+    data = hello.read_bytes().replace(struct.pack("<I", 0x1BADB002), bytes(4))
+    plain = tmp_path / "plain.elf"
+    plain.write_bytes(data)
+    fails(capsys, ["record", "--multiboot", plain], 2, "no multiboot header")
+
+
+def test_cut_elf(capsys: Capture, tmp_path: Path, hello: Path) -> None:
+    cut = tmp_path / "cut.elf"
+    cut.write_bytes(hello.read_bytes()[:5000])
+    fails(capsys, ["record", "--multiboot", cut], 2, "damaged")
+
+
+def test_missing_files(capsys: Capture, tmp_path: Path, bzimage: Path) -> None:
+    fails(capsys, ["record", "--linux", tmp_path / "no"], 2, "no such file")
+    fails(capsys, ["record", "--linux", bzimage, "--initrd", tmp_path / "no"], 2, "no such file")
+    fails(capsys, ["record", "--linux", tmp_path], 2, "not a file")
+
+
+def test_memory_sizes(capsys: Capture, tmp_path: Path, bzimage: Path, hello: Path) -> None:
+    fails(capsys, ["record", "--linux", bzimage, "--memory", "32"], 2, "too little memory")
+    fails(capsys, ["record", "--linux", bzimage, "--memory", "9999"], 2, "at most")
+    big = fake_bzimage(tmp_path / "big", init_size=200 << 20)
+    fails(capsys, ["record", "--linux", big, "--memory", "100"], 2, "too little memory")
+    fails(capsys, ["record", "--multiboot", hello, "--memory", "1"], 2, "too little memory")
+    rep = guest_build.tiny_guest("paging")
+    module = tmp_path / "module"
+    module.write_bytes(bytes(3 << 20))
+    arguments = ["record", "--multiboot", rep, "--module", module, "--memory", "3"]
+    fails(capsys, arguments, 2, "too little memory")
+
+
+def test_32_bit_kernel(capsys: Capture, tmp_path: Path, bzimage: Path) -> None:
+    data = bytearray(bzimage.read_bytes())
+    struct.pack_into("<H", data, 0x236, 0)
+    bzimage.write_bytes(data)
+    fails(capsys, ["record", "--linux", bzimage], 2, "not a 64-bit")
+
+
+def test_unknown_board(capsys: Capture, bzimage: Path) -> None:
+    fails(capsys, ["record", "--board", "nope", "--linux", bzimage], 2, "nope", "bochs-vtx")
+
+
+def test_options_of_the_other_kind(capsys: Capture, bzimage: Path, hello: Path) -> None:
+    fails(capsys, ["record", "--linux", bzimage, "--module", hello], 2, "--initrd")
+    fails(capsys, ["record", "--multiboot", hello, "--initrd", bzimage], 2, "--module")
+
+
+def test_command_line_of_two_lines(capsys: Capture, bzimage: Path) -> None:
+    fails(capsys, ["record", "--linux", bzimage, "--append", "a\nb"], 2, "one line")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["frobnicate"],
+        ["record"],
+        ["record", "--linux"],
+        ["record", "--linux", "a", "--multiboot", "b"],
+        ["record", "--linux", "a", "--memory", "x"],
+        ["record", "--linux", "a", "--memory", "-5"],
+        ["record", "--linux", "a", "--net-port", "80"],
+        ["record", "--linux", "a", "--seed", "-1"],
+        ["replay"],
+        ["build", "--linux", "a"],
+    ],
+)
+def test_wrong_arguments(capsys: Capture, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(arguments)
+    assert exit_.value.code == 2
+    assert "usage: lvmm" in capsys.readouterr().err
+
+
+def test_existing_output(capsys: Capture, tmp_path: Path, hello: Path) -> None:
+    fails(capsys, ["record", "--multiboot", hello, "-o", tmp_path], 2, "exists already")
+
+
+def test_port_in_use(capsys: Capture, tmp_path: Path, hello: Path) -> None:
+    port = netpeer.free_port()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("", port))
+        output = tmp_path / "r"
+        arguments = ["record", "--multiboot", hello, "--net-port", port, "-o", output]
+        fails(capsys, arguments, 1, str(port), "in use")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk(
+    capsys: Capture, tmp_path: Path, hello: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    arguments = ["record", "--multiboot", hello, "-o", tmp_path / "r"]
+    fails(capsys, arguments, 1, "disk full")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recordings_that_cannot_be_replayed(capsys: Capture, tmp_path: Path) -> None:
+    fails(capsys, ["replay", tmp_path / "no"], 2, "no such recording")
+    fails(capsys, ["replay", tmp_path], 4, "incomplete")
+    make_recording(tmp_path / "r")
+    (tmp_path / "r" / "log.lvmm").write_text("LOG.lvmm")
+    fails(capsys, ["replay", tmp_path / "r"], 4, "log.lvmm")
+    manifest = tmp_path / "r" / "recording.json"
+    manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 2'))
+    fails(capsys, ["replay", tmp_path / "r"], 5, "version")
+    (tmp_path / "r").rename(tmp_path / "r.partial")
+    fails(capsys, ["replay", tmp_path / "r.partial"], 4, "incomplete")
+    fails(capsys, ["replay", tmp_path / "r"], 4, "incomplete")
