@@ -20,7 +20,8 @@ from lvmm.errors import LvmmError
 from lvmm.guest_names import GuestNames
 from lvmm.guest_view import CodeView, find_code
 from lvmm.logs import Event, Recording, Registers
-from lvmm.logs.layout import End, FinalState
+from lvmm.logs.header import enum_name
+from lvmm.logs.layout import End, EndReason, FinalState
 from lvmm.logs.source import Source
 from lvmm.recorded_context import Context, describe_payload, read_context
 from lvmm.register_check import (
@@ -34,7 +35,7 @@ from lvmm.register_check import (
 
 EVENTS_SHOWN = 10
 
-_NO_CONTEXT = Context([], None, [], None, None)
+_NO_CONTEXT = Context([], [], None, [], None, None)
 _STATE_NOT_PRINTED = "cr0, cr2, cr4, cr8, efer, dr7, segments, gdtr, idtr"
 
 
@@ -67,8 +68,9 @@ def explain_divergence(
                 notes.append(f"the replay's memory cannot be read: {error}")
         names = _names(recording, memory, divergence.cr3)
         context = _context(recording, divergence, notes)
-        report = _Report(divergence, context, names).build()
-        report["code"] = _code(divergence, memory, names, notes)
+        view = _find_code(divergence, memory, notes)
+        report = _Report(divergence, context, names, view.bits if view else 64).build()
+        report["code"] = _code(divergence, view, names, notes)
     if names.note:
         notes.append(names.note)
     report["notes"] = notes
@@ -113,20 +115,31 @@ def _context(recording: Path, divergence: Divergence, notes: list[str]) -> Conte
     return context
 
 
+def _is_wide(divergence: Divergence) -> bool:
+    """Whether a value shows that the CPU is in 64-bit mode."""
+    return any(value >> 32 for value in (*divergence.registers.gpr, divergence.registers.rip))
+
+
+def _find_code(divergence: Divergence, memory: Source | None, notes: list[str]) -> CodeView | None:
+    if memory is None:
+        return None
+    rip = divergence.registers.rip
+    view = find_code(memory, divergence.cr3, rip, divergence.code, _is_wide(divergence))
+    if view is None:
+        notes.append("RIP's code is not found in the replay's memory: only what the monitor read")
+    return view
+
+
 def _code(
-    divergence: Divergence, memory: Source | None, names: GuestNames, notes: list[str]
+    divergence: Divergence, view: CodeView | None, names: GuestNames, notes: list[str]
 ) -> dict[str, Any]:
     """The instructions around RIP."""
-    rip = divergence.registers.rip
-    wide = any(value >> 32 for value in (*divergence.registers.gpr, rip))
-    view = find_code(memory, divergence.cr3, rip, divergence.code, wide) if memory else None
+    wide = _is_wide(divergence)
     listing = None
     try:
         listing = _listing(divergence, view, names, wide)
     except ImportError:
         notes.append("no disassembly: the Python package capstone is missing")
-    if memory is not None and view is None:
-        notes.append("RIP's code is not found in the replay's memory: only what the monitor read")
     return {
         "bits": listing.bits if listing else None,
         "mode_known": view is not None or wide,
@@ -159,8 +172,11 @@ def _listing(
 class _Report:
     """Builds the parts of the report that need divergence, context and names together."""
 
-    def __init__(self, divergence: Divergence, context: Context, names: GuestNames) -> None:
+    def __init__(
+        self, divergence: Divergence, context: Context, names: GuestNames, bits: int
+    ) -> None:
         self.divergence = divergence
+        self.bits = bits
         self.context = context
         self.names = names
         self.last = context.last[-1] if context.last else None
@@ -184,6 +200,7 @@ class _Report:
             "findings": list(self._findings(registers)),
             "registers": registers,
             "last_events": [self._event(event) for event in self.context.last],
+            "earlier_events": [self._event(event) for event in self.context.earlier],
             "kernel_offset": _hex(self.names.kernel_offset),
         }
 
@@ -287,9 +304,8 @@ class _Report:
             for event in (self.context.site_snapshot, self.context.snapshot)
             if event is not None and event.registers is not None
         ]
-        found = explanations(
-            divergence.registers, divergence.check ^ divergence.recorded_check, snapshots
-        )
+        checks = divergence.check ^ divergence.recorded_check
+        found = explanations(divergence.registers, checks, snapshots, self.bits)
         return [{**_difference(each.difference), "why": each.why} for each in found]
 
     # --- findings --------------------------------------------------------------------------
@@ -311,6 +327,12 @@ class _Report:
         if self.event is None or not isinstance(self.event.payload, End):
             yield f"the recording has no event {divergence.event}: it was over, or damaged there"
             return
+        reason = divergence.actual.reason if divergence.actual else None
+        if reason is not None and reason != self.event.payload.reason:
+            yield (
+                f"recorded end: {enum_name(EndReason, self.event.payload.reason)}, "
+                f"replayed: {enum_name(EndReason, reason)}"
+            )
         state = FinalState.unpack(self.event.payload.state)
         recorded = Registers(state.gpr, state.rip, state.rflags)
         found = [
@@ -357,13 +379,20 @@ class _Report:
         since = f" since event {self.last.index}" if self.last is not None else ""
         ahead = divergence.branches - divergence.expected_branches
         place = self._name(divergence.expected_rip)
-        if ahead and divergence.expected_async and ahead < 0:
-            yield f"that event's position ({place}) is {-ahead} conditional branches further on"
-        elif ahead and divergence.expected_async:
-            yield f"the replay is {ahead} conditional branches past that event's position ({place})"
+        distance = f"{abs(ahead)} conditional branch{'' if abs(ahead) == 1 else 'es'}"
+        if ahead and divergence.expected_async:
+            where = "before" if ahead < 0 else "past"
+            yield f"the replay is {distance} {where} that event's position ({place})"
+        elif ahead > 0:
+            yield (
+                f"the replay comes to an input {distance} later than the recording: it took "
+                f"another path{since}, or did not ask where it should have"
+            )
         elif ahead:
-            more = f"{abs(ahead)} conditional branches {'more' if ahead > 0 else 'fewer'}"
-            yield f"the replay executed {more} than the recording{since}: it took another path"
+            yield (
+                f"the replay comes to an input {distance} earlier than the recording: it took "
+                f"another path{since}, or the recording lacks an event"
+            )
         elif divergence.registers.rip != divergence.expected_rip:
             yield (
                 f"the same number of branches, but the replay is at "

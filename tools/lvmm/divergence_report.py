@@ -21,6 +21,7 @@ def render_divergence(report: Facts) -> str:
         lines += _section("Registers", _registers(report))
         lines += _section(_code_title(report), _code(report["code"]))
         lines += _section("The last events before it", _events(report["last_events"]))
+        lines += _section("Before those, at other places", _events(report["earlier_events"]))
     lines += _section("Notes", _items(report["notes"]))
     return "\n".join(lines).rstrip()
 
@@ -148,10 +149,13 @@ def _snapshot(snapshot: Facts, title: str) -> Iterator[str]:
 
 def _explanations(found: list[Facts]) -> Iterator[str]:
     if not found:
-        yield "  No single register that has an old value or one flipped bit explains the check."
+        yield from _paragraph(
+            "No single register with an old value, one other bit or other status flags explains "
+            "the check: several differ, or the output does."
+        )
         return
     yield from _paragraph(
-        "One register alone would explain the check (if the output is the same; one difference in "
+        "If one register alone differs, and not the output, it may be this (but one difference in "
         "50 looks so by chance):"
     )
     for each in found:

@@ -11,24 +11,27 @@ from lvmm.logs import layout as log
 from lvmm.logs.chunks import Chunk
 from lvmm.logs.codec import decode_chunk
 from lvmm.logs.header import enum_name
-from lvmm.logs.layout import ChunkKind
+from lvmm.logs.layout import ChunkKind, EventKind
 from lvmm.logs.wire import WireError
 
 # The monitor stores all registers at each 64th event, and a chunk has thousands of events.
 _CHUNKS_BEFORE = 4
 _CHUNKS_AFTER = 1
+_EARLIER = 5  # events
 
 
 @dataclass(frozen=True)
 class Context:
     """Events around event `number`; any part may be missing.
 
-    `last` are those before it, in order; `expected` is the event itself; `following` are some of
-    those after it. `snapshot` is the last one before it that stores all registers, and
-    `site_snapshot` the last such one at the same RIP.
+    `last` are those before it, in order; `earlier` are the newest before those at other places
+    (kind and RIP); `expected` is the event itself; `following` are some of those after it.
+    `snapshot` is the last one before it that stores all registers, and `site_snapshot` the last
+    such one at the same RIP.
     """
 
     last: list[Event]
+    earlier: list[Event]
     expected: Event | None
     following: list[Event]
     snapshot: Event | None
@@ -41,8 +44,11 @@ def read_context(recording: Recording, number: int, count: int = 10) -> Context:
     expected = None
     following = []
     full = []
+    newest: dict[tuple[EventKind, int], Event] = {}
     for event in _events(_chunks_around(recording, number)):
         if event.index < number:
+            if len(last) == count:
+                newest[last[0].kind, last[0].rip] = last[0]
             last.append(event)
             if event.registers is not None:
                 full.append(event)
@@ -51,8 +57,11 @@ def read_context(recording: Recording, number: int, count: int = 10) -> Context:
         else:
             following.append(event)
     same_site = [e for e in full if expected is not None and e.rip == expected.rip]
+    for event in last:
+        newest.pop((event.kind, event.rip), None)
     return Context(
         list(last),
+        sorted(newest.values(), key=lambda event: event.index)[-_EARLIER:],
         expected,
         following,
         full[-1] if full else None,
