@@ -362,7 +362,7 @@ def test_recovery_fails_on_garbage(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_recovery_package_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LVMM_CACHE", str(tmp_path))
-    monkeypatch.setattr(symbols.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     image = tmp_path / "vmlinuz"
     image.write_bytes(b"kernel")
     with pytest.raises(SymbolsUnavailable, match="vmlinux-to-elf is missing"):

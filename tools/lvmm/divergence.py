@@ -165,8 +165,8 @@ def _listing(
 ) -> Listing:
     rip = divergence.registers.rip
     if view is None:
-        return Disassembler(64 if wide else 32, names.describe).from_bytes(divergence.code, rip)
-    return Disassembler(view.bits, names.describe).around(view, rip, names.start(rip))
+        return Disassembler(64 if wide else 32, names.symbol).from_bytes(divergence.code, rip)
+    return Disassembler(view.bits, names.symbol).around(view, rip, names.start(rip))
 
 
 class _Report:

@@ -65,26 +65,36 @@ class GuestNames:
             return cls.unknown("no symbols: the kernel is not mapped (yet), as early in the boot")
         return cls(table, "", kernel)
 
-    def describe(self, address: int) -> str | None:
-        """`symbol+0x1f`, with ` [module]` in a module; else where it is; None without symbols."""
+    def symbol(self, address: int) -> str | None:
+        """`symbol+0x1f`, in a module `symbol+0x1f [module]` or at least `0x41f [module]`."""
         if self._table is None:
             return None
-        symbol = self._table.lookup(address - (self.kernel_offset or 0))
+        offset = self.kernel_offset or 0
+        found = self._table.lookup(address - offset)
+        if found is not None:
+            return f"{found[0]}+{address - offset - found[1]:#x}"
+        module = self._module(address)
+        if module is None:
+            return None
+        found = module.symbols.lookup(address) if module.symbols else None
+        if found is None:
+            return f"{address - module.base:#x} [{module.name}]"
+        return f"{found[0]}+{address - found[1]:#x} [{module.name}]"
+
+    def describe(self, address: int) -> str | None:
+        """The symbol, or else where the address is; None without symbols."""
+        if self._table is None:
+            return None
+        symbol = self.symbol(address)
         if symbol is not None:
-            return f"{symbol[0]}+{address - (self.kernel_offset or 0) - symbol[1]:#x}"
+            return symbol
         if self._space is None:
             return "outside the guest's image"
         if address < _USER_END:
-            return "user space, or code before the kernel's own mapping"
-        if not in_module_space(address):
-            return "outside the kernel's image"
-        module = self._module(address)
-        if module is None:
+            return "user space or early boot"
+        if in_module_space(address):
             return "in a module or unmapped"
-        symbol = module.symbols.lookup(address) if module.symbols else None
-        if symbol is None:
-            return f"{address - module.base:#x} [{module.name}]"
-        return f"{symbol[0]}+{address - symbol[1]:#x} [{module.name}]"
+        return "outside the kernel's image"
 
     def start(self, address: int) -> int | None:
         """Where the symbol that has the address begins."""
@@ -94,7 +104,7 @@ class GuestNames:
         symbol = self._table.lookup(address - offset)
         if symbol is not None:
             return symbol[1] + offset
-        module = self._module(address) if in_module_space(address) else None
+        module = self._module(address)
         symbol = module.symbols.lookup(address) if module and module.symbols else None
         return symbol[1] if symbol else None
 
@@ -103,7 +113,7 @@ class GuestNames:
             if known.base <= address < known.base + known.size:
                 return known
         head = self._table.named.get("modules") if self._table is not None else None
-        if self._space is None or head is None:
+        if self._space is None or head is None or not in_module_space(address):
             return None
         module = find_module(self._space, head + (self.kernel_offset or 0), address)
         if module is not None:
