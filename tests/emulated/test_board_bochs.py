@@ -19,7 +19,7 @@ from lvmm.errors import EnvironmentProblem, MachineError, UsageError
 
 pytestmark = pytest.mark.emulated
 
-PROBE = Path(__file__).with_name("board_probe.c")
+HERE = Path(__file__).parent
 DEADLINE = 120.0  # seconds
 START_TIME = 1_700_000_000
 
@@ -31,10 +31,8 @@ def board() -> Board:
     return load_board("bochs-vtx")
 
 
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A boot image with the probe; it boots as a CD and as a disk."""
-    work = tmp_path_factory.mktemp("probe")
+def build_image(source: Path, work: Path) -> Path:
+    """A boot image with a test program; it boots as a CD and as a disk."""
     tree = work / "tree"
     (tree / "boot" / "grub").mkdir(parents=True)
     subprocess.run(
@@ -43,7 +41,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
             *("-fno-stack-protector", "-mgeneral-regs-only", "-fcf-protection=none"),
             *("-fno-asynchronous-unwind-tables", "-Wall", "-Wextra", "-Werror", "-nostdlib"),
             *("-static", "-Wl,-e,start,-Ttext-segment=0x100000,--build-id=none,-z,norelro"),
-            *(str(PROBE), "-o", str(tree / "boot" / "probe")),
+            *(str(source), "-o", str(tree / "boot" / "probe")),
         ],
         check=True,
     )
@@ -57,6 +55,11 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
     )
     return image
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_image(HERE / "board_probe.c", tmp_path_factory.mktemp("probe"))
 
 
 def wait_for(emulator: Emulator, text: str) -> None:
@@ -83,6 +86,11 @@ def run_probe(emulator: Emulator, payload: bytes = b"x") -> Report:
     wait_for(emulator, "memory\n")
     emulator.monitor.sendall(len(payload).to_bytes(4, "little") + payload)
     assert receive(emulator.monitor, len(payload)) == payload
+    return finish(emulator)
+
+
+def finish(emulator: Emulator) -> Report:
+    """Wait for the power-off; return what the program reported."""
     assert emulator.wait(DEADLINE) is Ending.POWER_OFF, emulator.failure()
     report = []
     for line in emulator.console_path.read_text().splitlines():
@@ -141,6 +149,32 @@ def test_overflow_interrupts_within_the_margin(
         else:
             assert iteration in (distance, loops), "stopped: the pending interrupt came at once"
     assert len(skids) > 10, "the skid varies"
+
+
+def test_counter_in_vmx_operation(board: Board, tmp_path: Path) -> None:
+    image = build_image(HERE / "board_probe_vmx.c", tmp_path / "build")
+    with Emulator(board, iso=image, run_dir=tmp_path / "run", seed=3) as emulator:
+        report = finish(emulator)
+        stats = emulator.stats()
+    assert {name for name, _numbers in report} == {"exact", "overflow", "bye"}
+    ((rounds, expected, counted, wrong),) = values(report, "exact")
+    assert (counted, wrong) == (expected, 0)
+
+    margin = board.emulator.skid_margin
+    in_guest = in_host = 0
+    for distance, loops, reason, event, host_nmis, done, counter in values(report, "overflow"):
+        assert counter == done - distance
+        if reason == 0:  # the interrupt met the guest: VM exit, vector 2, type NMI
+            assert (event, host_nmis) == (0x8000_0202, 0)
+            assert 0 <= done - distance <= margin
+            in_guest += 1
+        else:  # a VMCALL came before: the interrupt met the host
+            assert (reason, host_nmis, done) == (18, 1, loops)
+            in_host += 1
+    assert in_guest >= 40
+    assert in_host >= 15
+    assert stats.exits == {0: in_guest, 18: rounds + in_host + in_guest}
+    assert expected < stats.guest_instructions < 3 * stats.branches
 
 
 def test_skid_follows_the_seed(
