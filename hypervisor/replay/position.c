@@ -71,6 +71,8 @@ static bool start_rep(struct vcpu *vcpu, const struct log_event *target)
         return false;
     position.rep_left = 0;
     if (vcpu->branches == target->branches && vcpu->regs.rip == target->regs.rip) {
+        if (!target->has_regs)
+            return false;
         if (*count <= target->regs.gpr[GPR_RCX])
             return false;
         position.rep_left = target->regs.gpr[GPR_RCX];
@@ -130,11 +132,16 @@ static bool at_rep(const struct vcpu *vcpu)
     return true; /* not readable: the careful answer */
 }
 
+bool position_needs_registers(const struct vcpu *vcpu)
+{
+    return (vcpu->regs.rflags & RFLAGS_RF) || at_rep(vcpu);
+}
+
 static void go_to(struct vcpu *vcpu, const struct log_event *target)
 {
     bool at_boundary = !vcpu->event.valid && !vcpu->halted;
     bool at_rip = at_boundary && vcpu->regs.rip == target->regs.rip;
-    bool usable = target->has_regs && breakpoint_usable(vcpu);
+    bool usable = breakpoint_usable(vcpu);
 
     position.step_once = false;
     if (usable && at_boundary && at_rep(vcpu)) {
@@ -144,7 +151,7 @@ static void go_to(struct vcpu *vcpu, const struct log_event *target)
     }
     /* A boundary with RF set, as after the IRET from a fault, is one that a breakpoint passes by.
      */
-    if (!usable || (target->regs.rflags & RFLAGS_RF)) {
+    if (!usable || (target->has_regs && (target->regs.rflags & RFLAGS_RF))) {
         hv_set_single_step(true);
         return;
     }

@@ -6,6 +6,9 @@
 #include "core/vcpu.h"
 
 void position_init(u32 skid_margin);
+/* Record: whether replay will need all registers to find the vCPU's present position: inside a REP,
+ * or where RFLAGS.RF is set. */
+bool position_needs_registers(const struct vcpu *vcpu);
 /* Before an entry in replay: arms what will stop the guest at, or before, the next asynchronous
  * event. Ends the session when the position was missed. */
 void position_prepare(struct vcpu *vcpu);

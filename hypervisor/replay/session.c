@@ -7,6 +7,7 @@
 #include "replay/divergence.h"
 #include "replay/log_reader.h"
 #include "replay/log_writer.h"
+#include "replay/position.h"
 
 /* How often an event stores all registers, so that a divergence can be told in values. */
 #define FULL_INTERVAL 64
@@ -256,7 +257,7 @@ int session_record_dma(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, 
     struct log_event e = {
         .kind = LOG_EVENT_DMA,
         .async = true,
-        .full = true,
+        .full = position_needs_registers(vcpu),
         .same_position = session.last_was_dma && session.dma_exit == session.exits,
         .payload.dma = {.stream = stream, .gpa = gpa},
         .data = data,
@@ -336,9 +337,10 @@ void session_end(struct vcpu *vcpu, u8 reason, bool async)
         finish(reason);
     } else if (session_input(vcpu, &e) == 0) {
         /* session_input() checked the position; now e.data is the recorded state. */
-        if (e.payload.end.reason != reason)
+        if (e.payload.end.reason != reason) {
+            e.payload.end.reason = reason;
             session_diverged(vcpu, "the run ends in another way than the recorded one", &e);
-        else if (memcmp(e.data, &state, sizeof(state)) != 0)
+        } else if (memcmp(e.data, &state, sizeof(state)) != 0)
             session_diverged(vcpu, "the final state differs", &e);
         else
             log_region_set_state(session.region, LOG_REGION_STATE_REPLAYED);

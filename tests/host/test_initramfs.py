@@ -57,8 +57,8 @@ def test_dependencies_come_first(tmp_path: Path) -> None:
 def test_compressed_modules_are_unpacked(tmp_path: Path, suffix: str) -> None:
     module = make_module(tmp_path, "packed", "")
     data = module.read_bytes()
-    pack = {".xz": lzma.compress, ".gz": gzip.compress}[suffix]
-    module.with_name(module.name + suffix).write_bytes(pack(data))
+    packed = lzma.compress(data) if suffix == ".xz" else gzip.compress(data)
+    module.with_name(module.name + suffix).write_bytes(packed)
     module.unlink()
     assert initramfs.modules_in_load_order(tmp_path, ["packed"]) == [("packed.ko", data)]
 

@@ -26,7 +26,7 @@ _MODULES = ("e1000",)
 
 # Kept quiet: each character on the emulated serial line costs the time of thousands of
 # instructions. panic=-1 makes a crash reboot at once, which ends the recording.
-LINUX_CMDLINE = "console=ttyS0,115200 quiet loglevel=3 panic=-1"
+LINUX_CMDLINE = "console=ttyS0,115200 quiet loglevel=3 panic=-1 noapic"
 
 _WORKLOAD_FLAGS = ("-static", "-O2", "-std=gnu11", "-Wall", "-Wextra", "-s")
 _TINY_FLAGS = (

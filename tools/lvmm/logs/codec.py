@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lvmm.logs.crc import crc32c
-from lvmm.logs.layout import PAYLOADS, ChunkHeader, EventKind, Payload
+from lvmm.logs.layout import PAYLOADS, RFLAGS_UNCHECKED, ChunkHeader, EventKind, Payload
 from lvmm.logs.wire import (
     MASK64,
     Codec,
@@ -48,7 +48,7 @@ class Registers:
 
     def check(self, out_crc: int) -> int:
         """The position check, given the CRC-32C of all output so far."""
-        rflags = self.rflags & ~layout.RFLAGS_UNCHECKED
+        rflags = self.rflags & ~RFLAGS_UNCHECKED
         return crc32c(_CHECKED.pack(*self.gpr, self.rip, rflags, out_crc)) & 0xFFFF
 
 
