@@ -12,6 +12,7 @@
 #define SIZE_2M    0x200000ULL
 #define SIZE_1G    0x40000000ULL
 #define LOW_GIB    4
+#define MAPPED_GIB 512
 #define TABLE_POOL 16
 
 extern u8 image_start[], text_start[], text_end[], rodata_end[], image_end[];
@@ -22,6 +23,8 @@ typedef u64 page_table[512] __attribute__((aligned(4096)));
 static page_table pml4, pdpt, pd[LOW_GIB];
 static page_table pool[TABLE_POOL];
 static unsigned int pool_used;
+
+static bool has_1g;
 
 static u64 *page_table_for(u64 address)
 {
@@ -52,15 +55,14 @@ static void unmap_page(u64 a)
 
 void paging_init(void)
 {
-    bool has_1g = cpuid(0x80000001, 0).edx & BIT(26);
-
+    has_1g = cpuid(0x80000001, 0).edx & BIT(26);
     pml4[0] = (u64)pdpt | PTE_P | PTE_W;
     for (u64 g = 0; g < LOW_GIB; g++) {
         pdpt[g] = (u64)pd[g] | PTE_P | PTE_W;
         for (u64 i = 0; i < 512; i++)
             pd[g][i] = (g * SIZE_1G + i * SIZE_2M) | PTE_P | PTE_W | PTE_PS | PTE_NX;
     }
-    for (u64 g = LOW_GIB; has_1g && g < 512; g++)
+    for (u64 g = LOW_GIB; has_1g && g < MAPPED_GIB; g++)
         pdpt[g] = g * SIZE_1G | PTE_P | PTE_W | PTE_PS | PTE_NX;
 
     map_range(text_start, text_end, PTE_P);
@@ -72,4 +74,9 @@ void paging_init(void)
     wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_NXE);
     write_cr0(read_cr0() | CR0_WP);
     write_cr3((u64)pml4);
+}
+
+u64 paging_mapped_end(void)
+{
+    return (has_1g ? MAPPED_GIB : LOW_GIB) * SIZE_1G;
 }

@@ -1,5 +1,6 @@
 #include "core/guest_memory.h"
 #include "arch/cpu.h"
+#include "arch/paging.h"
 #include "arch/msr_index.h"
 #include "boot/page0.h"
 #include "core/guest_paging.h"
@@ -148,6 +149,8 @@ enum gpa_kind guest_memory_kind(u64 gpa)
     }
     if (page < LOW_RAM_END)
         return GPA_RAM;
+    if (page >= paging_mapped_end()) /* nothing that the monitor could reach */
+        return GPA_HIDDEN;
     return guest_type(page) == MEMORY_HIDDEN ? GPA_HIDDEN : GPA_DEVICE;
 }
 

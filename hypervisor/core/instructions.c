@@ -98,15 +98,14 @@ int handle_cr(struct vcpu *vcpu, const struct exit *exit)
 {
     u64 value = vcpu->regs.gpr[exit->u.cr.gpr];
 
-    if (exit->kind == EXIT_CR0) {
-        hv_write_cr0(value);
-    } else {
-        if (value & CR4_VMXE) {
-            hv_inject_exception(vcpu, VECTOR_GP, true, 0);
-            return 0;
-        }
-        hv_write_cr4(value);
+    /* A write of CR4 exits only when it sets VMXE, which the guest's CPU does not have. The
+     * combinations of CR0 are those of SDM vol. 2, MOV to control registers. */
+    if (exit->kind == EXIT_CR4 || value >> 32 != 0 || ((value & CR0_PG) && !(value & CR0_PE)) ||
+        ((value & CR0_NW) && !(value & CR0_CD))) {
+        hv_inject_exception(vcpu, VECTOR_GP, true, 0);
+        return 0;
     }
+    hv_write_cr0(value);
     complete(vcpu, exit);
     return 0;
 }
@@ -145,7 +144,8 @@ int handle_xsetbv(struct vcpu *vcpu, const struct exit *exit)
     if ((u32)gpr[GPR_RCX] != 0 || hv_cpl() != 0 || !(value & 1) ||
         (value & ~guest_xcr0_allowed()) != 0 || ((value & 4) && !(value & 2)) ||
         ((value & 0xe0) != 0 && (value & 0xe6) != 0xe6) ||
-        ((value & 0x18) != 0 && (value & 0x18) != 0x18)) {
+        ((value & 0x18) != 0 && (value & 0x18) != 0x18) ||
+        ((value & 0x60000) != 0 && (value & 0x60000) != 0x60000)) {
         hv_inject_exception(vcpu, VECTOR_GP, true, 0);
         return 0;
     }

@@ -154,12 +154,10 @@ u64 hv_segment_base(enum segment_index index);
 u32 hv_segment_access(enum segment_index index);
 unsigned int hv_cpl(void);
 void hv_write_cr0(u64 value);
-void hv_write_cr4(u64 value);
 u64 hv_read_cr0(void);
 u64 hv_read_cr3(void);
 u64 hv_read_cr4(void);
 u64 hv_read_efer(void);
-void hv_write_efer(u64 value);
 void hv_flush_guest_tlb(void);
 /* CR2 of the guest, for a page fault that is about to be injected. */
 void hv_set_cr2(u64 address);

@@ -252,11 +252,6 @@ u64 hv_read_efer(void)
     return vmread(VMCS_GUEST_EFER);
 }
 
-void hv_write_efer(u64 value)
-{
-    vmwrite(VMCS_GUEST_EFER, value);
-}
-
 void hv_write_cr0(u64 value)
 {
     u64 efer = vmread(VMCS_GUEST_EFER);
@@ -266,13 +261,6 @@ void hv_write_cr0(u64 value)
         vmwrite(VMCS_GUEST_EFER, paging ? efer | EFER_LMA : efer & ~EFER_LMA);
     vmwrite(VMCS_CR0_SHADOW, value);
     vmwrite(VMCS_GUEST_CR0, value | CR0_NE);
-    hv_flush_guest_tlb();
-}
-
-void hv_write_cr4(u64 value)
-{
-    vmwrite(VMCS_CR4_SHADOW, value & ~CR4_VMXE);
-    vmwrite(VMCS_GUEST_CR4, value | CR4_VMXE);
     hv_flush_guest_tlb();
 }
 
