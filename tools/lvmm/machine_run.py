@@ -53,9 +53,13 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Mark:
-    """State of the machine when a text appeared on the console; `wall_s` since power-on."""
+    """State of the machine when a text appeared on the console.
+
+    `wall_s` since power-on, `cpu_s` the processor time that the emulator has taken.
+    """
 
     wall_s: float
+    cpu_s: float
     instructions: int
     log_bytes: int
 
@@ -139,7 +143,8 @@ class _Watcher:
         for text in self.options.marks:
             if text not in self.result.marks and text.encode() in self._console:
                 self.result.marks[text] = Mark(
-                    wall_s=self.elapsed(),
+                    wall_s=round(self.elapsed(), 3),
+                    cpu_s=_cpu_seconds(self.emulator.pid),
                     instructions=self.emulator.stats().instructions,
                     log_bytes=log_bytes(self.emulator.ram_path, self._board.memory.log_base),
                 )
@@ -174,6 +179,12 @@ class _Watcher:
         self.pass_console()
         result.console = bytes(self._console)
         return result
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Processor time of a process, from proc(5)'s stat: fields 14 and 15."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def run_machine(

@@ -1,0 +1,100 @@
+"""Debian's kernel with its own e1000 driver: recorded, replayed, and what that costs."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace as changed
+from pathlib import Path
+
+import pytest
+from tests.emulated.machine import BOARD, assert_identical, events_of, replay, tampered
+
+from lvmm import guest_build, session
+from lvmm.demo import NetRecording, record_receiving
+from lvmm.logs.layout import Dma
+from lvmm.machine_run import RunOptions
+from lvmm.netpeer import Traffic
+from lvmm.session import BOOT_MARK, RunSettings
+
+DEADLINE_S = 600.0
+SHORT = "lvmm.race=600000"
+SHORT_PACKETS = 50
+EVEN_PACKETS = 1000
+PARALLEL = 2
+
+BOOT_LOG_LIMIT = 4_000_000  # bytes
+LOG_PER_RECEIVED_BYTE_LIMIT = 1.10
+BOOT_TIME_RATIO_LIMIT = 1.5
+
+pytestmark = pytest.mark.deadline(1800)
+
+
+@pytest.fixture(scope="module")
+def even(tmp_path_factory: pytest.TempPathFactory) -> NetRecording:
+    """A recording of 1,024-byte datagrams without pauses."""
+    return record_receiving(
+        BOARD,
+        tmp_path_factory.mktemp("even") / "recording",
+        EVEN_PACKETS,
+        Traffic(seed=5, size=1024, pauses=False),
+        RunSettings(seed=1, timeout_s=DEADLINE_S),
+        SHORT,
+    )
+
+
+def test_even_datagrams_replay_identically(even: NetRecording, tmp_path: Path) -> None:
+    assert even.packets == EVEN_PACKETS
+    assert even.manifest.end_reason == "reset"
+    assert "Kernel panic" in even.console
+    assert_identical(replay(even.directory, 2, tmp_path / "run"))
+
+
+def test_log_size(even: NetRecording) -> None:
+    assert even.log_bytes_boot <= BOOT_LOG_LIMIT
+    assert even.log_bytes_per_received_byte <= LOG_PER_RECEIVED_BYTE_LIMIT
+
+
+def test_recording_a_boot_costs_little_time(even: NetRecording) -> None:
+    """Processor time of the emulator up to init, against the same boot without the monitor."""
+    guest = guest_build.linux_guest(BOARD, f"lvmm.packets=0 {SHORT}")
+    options = RunOptions(marks=(BOOT_MARK,), end_mark=BOOT_MARK, deadline_s=DEADLINE_S)
+    native = session.run_native(BOARD, guest, options).marks[BOOT_MARK]
+    recorded = even.manifest.marks[BOOT_MARK]
+    assert recorded["cpu_s"] / native.cpu_s <= BOOT_TIME_RATIO_LIMIT
+
+
+def test_changed_packet_is_found(even: NetRecording, tmp_path: Path) -> None:
+    """One bit of a received payload: the guest's digest, and so its output, differs."""
+    events = events_of(even.directory)
+    payloads = [e.index for e in events if isinstance(e.payload, Dma) and len(e.payload.data) > 900]
+    index = payloads[len(payloads) // 2]
+    payload = events[index].payload
+    assert isinstance(payload, Dma)
+    data = bytearray(payload.data)
+    data[500] ^= 1
+    events[index] = changed(events[index], payload=changed(payload, data=bytes(data)))
+    tampered(even.directory, tmp_path / "planted", events)
+    verdict = replay(tmp_path / "planted", 3, tmp_path / "run")
+    assert verdict.divergence is not None
+    assert verdict.divergence["event"] > index
+    assert not verdict.identical
+
+
+def test_short_workload_replays_identically(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    """As many recordings as --linux-recordings says, each replayed with another seed."""
+    count = pytestconfig.getoption("--linux-recordings")
+    ends = ("crash", "poweroff", "crash", "halt")
+
+    def record_and_replay(number: int) -> session.ReplayVerdict:
+        recording = record_receiving(
+            BOARD,
+            tmp_path / f"recording-{number}",
+            SHORT_PACKETS,
+            Traffic(seed=number),
+            RunSettings(seed=100 + number, timeout_s=DEADLINE_S),
+            f"{SHORT} lvmm.end={ends[number % len(ends)]}",
+        )
+        return replay(recording.directory, 200 + number, tmp_path / f"replay-{number}")
+
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        verdicts = list(pool.map(record_and_replay, range(count)))
+    for verdict in verdicts:
+        assert_identical(verdict)
