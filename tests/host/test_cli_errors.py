@@ -121,6 +121,7 @@ def test_command_line_of_two_lines(capsys: Capture, bzimage: Path) -> None:
         ["record", "--linux", "a", "--memory", "-5"],
         ["record", "--linux", "a", "--net-port", "80"],
         ["record", "--linux", "a", "--seed", "-1"],
+        ["record", "--linux", "a", "--frobnicate"],
         ["replay"],
         ["build", "--linux", "a"],
     ],

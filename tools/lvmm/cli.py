@@ -12,11 +12,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lvmm import __version__, session
+from lvmm import __version__, provision, session
+from lvmm.apt import ensure_packages
 from lvmm.board import Board, load_board
 from lvmm.divergence_report import render_divergence
 from lvmm.errors import LvmmError, UsageError
 from lvmm.guest import Guest, check_guest
+from lvmm.guest_build import ROOT
 from lvmm.machine_run import StopRequest
 from lvmm.recording_dir import Manifest, read_manifest
 
@@ -38,7 +40,12 @@ exit codes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if options.command == "test":
+        options.pytest = unknown
+    elif unknown:
+        parser.error(f"unknown argument: {unknown[0]}")
     try:
         code: int = options.run(options)
         sys.stdout.flush()
@@ -191,10 +198,12 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _test(options: argparse.Namespace) -> int:
-    from lvmm.guest_build import ROOT
-
+    if not options.host:
+        provision.setup()
+    ensure_packages(provision.TEST_PACKAGES)
     folders = ["tests/host"] if options.host else ["tests"]
-    paths = [] if any(Path(word).exists() for word in options.pytest) else folders
+    given = any((ROOT / word.split("::")[0]).exists() for word in options.pytest)
+    paths = [] if given else folders
     command = [sys.executable, "-m", "pytest", "--durations=15", *paths, *options.pytest]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
@@ -287,8 +296,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("-o", "--output", type=Path, default=None, metavar="DIR")
     demo.set_defaults(run=_demo)
 
-    test = commands.add_parser("test", help="run the tests")
+    test = commands.add_parser("test", help="run the tests; other arguments go to pytest")
     test.add_argument("--host", action="store_true", help="only those without a machine")
-    test.add_argument("pytest", nargs="*", help="arguments for pytest (after --)")
     test.set_defaults(run=_test)
     return parser
