@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,29 @@ def test_killed_tool_takes_the_emulator_along_and_leaves_the_memory(tmp_path: Pa
     assert b"ticks" in (tmp_path / "saved" / "console.log").read_bytes()
     refused = start_cli(["replay", tmp_path / "r"], tmp_path / "cli")
     assert refused.wait(END_S) == 4
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own that a test can fill up."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512m", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_disk_that_fills_up_during_a_recording(small_disk: Path, tmp_path: Path) -> None:
+    arguments = ["record", "--multiboot", tiny_guest("forever"), "--memory", 16]
+    process = start_cli([*arguments, "-o", small_disk / "r"], tmp_path / "cli")
+    log = small_disk / "r.partial" / "run" / "monitor.log"
+    wait_for(lambda: log.exists() and b"running" in log.read_bytes(), START_S, "the guest")
+    with (small_disk / "filler").open("wb") as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(bytes(1 << 16))
+    assert process.wait(END_S) == 1
+    assert "disk full" in error_line(tmp_path)
