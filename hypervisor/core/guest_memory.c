@@ -165,7 +165,7 @@ int guest_memory_map(void)
 int guest_memory_touch(struct vcpu *vcpu, u64 gpa)
 {
     u64 page = gpa & ~PAGE_MASK;
-    u8 *copy = firmware_data[firmware_count];
+    u8 *data;
     struct log_event e = {
         .kind = LOG_EVENT_FIRMWARE_PAGE,
         .payload.firmware_page.gpa = page,
@@ -185,10 +185,11 @@ int guest_memory_touch(struct vcpu *vcpu, u64 gpa)
     error = session_input(vcpu, &e);
     if (error < 0)
         return error;
-    memcpy(copy, e.data, PAGE_SIZE);
+    data = firmware_data[firmware_count];
+    memcpy(data, e.data, PAGE_SIZE);
     is_firmware(page, &writable);
     firmware[firmware_count++] = (struct firmware_page){page, writable};
-    error = ept_map(page, (u64)copy, PAGE_SIZE, writable ? EPT_ALL : EPT_READ | EPT_EXECUTE);
+    error = ept_map(page, (u64)data, PAGE_SIZE, writable ? EPT_ALL : EPT_READ | EPT_EXECUTE);
     hv_flush_guest_tlb();
     return error;
 }

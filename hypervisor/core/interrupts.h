@@ -1,6 +1,6 @@
-/* External interrupts while recording: taken from the machine, with the vector that the guest chose,
- * at the moment when the guest can take them, and not earlier: the guest may reprogram the interrupt
- * controllers while it has interrupts disabled. */
+/* External interrupts while recording: taken from the machine, with the vector that the guest
+ * chose, at the moment when the guest can take them, and not earlier: the guest may reprogram the
+ * interrupt controllers while it has interrupts disabled. */
 #ifndef LVMM_CORE_INTERRUPTS_H
 #define LVMM_CORE_INTERRUPTS_H
 

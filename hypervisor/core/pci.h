@@ -1,4 +1,4 @@
-/* PCI configuration space by the mechanism at ports 0xCF8 and 0xCFC (PCI 3.0, section 3.2.2.3.2). */
+/* PCI configuration space by the ports 0xCF8 and 0xCFC (PCI 3.0, section 3.2.2.3.2). */
 #ifndef LVMM_CORE_PCI_H
 #define LVMM_CORE_PCI_H
 

@@ -34,8 +34,8 @@ struct dma_env {
 };
 
 /* emit's stream numbers; ring: index in the profile. */
-#define DMA_STREAM_PAYLOAD(ring)     ((u8)((ring) * 2))
-#define DMA_STREAM_DESCRIPTORS(ring) ((u8)((ring) * 2 + 1))
+#define DMA_STREAM_PAYLOAD(ring)     ((u8)(2 * (ring)))
+#define DMA_STREAM_DESCRIPTORS(ring) ((u8)(2 * (ring) + 1))
 
 struct dma_stats {
     u64 doorbells;

@@ -17,7 +17,7 @@ typedef int64_t s64;
 
 #define ARRAY_SIZE(a)  (sizeof(a) / sizeof((a)[0]))
 #define BIT(n)         (1ULL << (n))
-#define ALIGN_UP(x, a) (((x) + (a) - 1) & ~((u64)(a) - 1))
+#define ALIGN_UP(x, a) (-(-(u64)(x) & -(u64)(a))) /* `a` is a power of two */
 #define PAGE_SIZE      4096ULL
 #define PAGE_MASK      (PAGE_SIZE - 1)
 

@@ -33,11 +33,11 @@ u64 ept_pointer(void)
 static u64 *next_table(u64 *entry)
 {
     if (*entry & EPT_LARGE) {
-        u64 *table = pool[pool_used];
+        u64 *table;
 
         if (pool_used == POOL_PAGES)
             return NULL;
-        pool_used++;
+        table = pool[pool_used++];
         for (u64 i = 0; i < 512; i++)
             table[i] = (*entry & ~EPT_LARGE) + i * PAGE_SIZE;
         *entry = (u64)table | EPT_ALL;

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from cbuild import OUTPUT, ROOT, build
+from tests.host.cbuild import OUTPUT, ROOT, build
 
 from lvmm.profile_compiler import compile_files
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cbuild import build
+from tests.host.cbuild import build
 
 MODES = {16: 0, 32: 1, 64: 2}
 """Bits of the code segment: enum decode_mode."""
@@ -144,7 +144,7 @@ class Driver:
         """Build the driver under sanitizers."""
         sources = ["tests/host/c/decode_driver.c"]
         sources += [f"hypervisor/core/{name}.c" for name in ("decode", "mmio_insn")]
-        return cls(build("decode_driver", sources))
+        return cls(build("decode_driver", tuple(sources)))
 
     def _call(self, mode: str, data: bytes) -> bytes:
         result = subprocess.run(

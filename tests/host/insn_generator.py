@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from insn_driver import (
+from tests.host.insn_driver import (
     CODE_ADDRESS,
     MEMORY_BASE,
     OPERANDS_MEM,
@@ -88,10 +88,7 @@ class Generator:
         rng = self.random
         segment = self._maybe_segment()
         prefix = "" if segment == SEGMENT_NONE else SEGMENTS[segment] + ":"
-        if self.bits == 64:
-            addr_size = 8 if rng.random() < 0.8 else 4
-        else:
-            addr_size = rng.choice((2, 4))
+        addr_size = rng.choice((8, 8, 8, 8, 4) if self.bits == 64 else (2, 4))
         if addr_size == 2:
             form = rng.choice(ADDRESSING_16)
             displacement = rng.choice((0, 0x12, -0x12, 0x1234, -0x1234))

@@ -12,7 +12,7 @@ from pathlib import Path
 import capstone  # type: ignore[import-untyped]
 import pytest
 from capstone import x86_const
-from insn_driver import (
+from tests.host.insn_driver import (
     INVALID,
     MODES,
     OK,
@@ -28,7 +28,7 @@ from insn_driver import (
     Driver,
     register_name,
 )
-from insn_generator import Generator, assemble
+from tests.host.insn_generator import Generator, assemble
 
 pytestmark = pytest.mark.host
 

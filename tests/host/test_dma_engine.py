@@ -7,7 +7,9 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from dma_machine import (
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.host.dma_machine import (
     CTRL,
     CTRL_RST,
     DD,
@@ -36,8 +38,6 @@ from dma_machine import (
     Machine,
     build_machine,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 pytestmark = pytest.mark.host
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cbuild import ROOT
-from dma_machine import TOY_PROFILE
+from tests.host.cbuild import ROOT
+from tests.host.dma_machine import TOY_PROFILE
 
 from lvmm.profile_compiler import ProfileError, compile_files, compile_profile, main
 

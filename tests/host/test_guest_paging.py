@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from cbuild import build
+from tests.host.cbuild import build
 
 pytestmark = pytest.mark.host
 
@@ -93,7 +93,7 @@ class Driver:
 @pytest.fixture(scope="module")
 def driver() -> Driver:
     sources = ["tests/host/c/guest_paging_driver.c", "hypervisor/core/guest_paging.c"]
-    return Driver(build("guest_paging_driver", sources))
+    return Driver(build("guest_paging_driver", tuple(sources)))
 
 
 # --- the model ---------------------------------------------------------------------------------

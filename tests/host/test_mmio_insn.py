@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from insn_driver import (
+from tests.host.insn_driver import (
     AF,
     CF,
     CODE_ADDRESS,
@@ -37,7 +37,7 @@ from insn_driver import (
     Machine,
     register_name,
 )
-from insn_generator import Generated, Generator, Memory, assemble
+from tests.host.insn_generator import Generated, Generator, Memory, assemble
 
 pytestmark = pytest.mark.host
 

@@ -10,7 +10,7 @@ from lvmm.logs.layout import FORMAT_VERSION
 __all__ = ["Loss", "NoLog", "VersionMismatch", "version_mismatch"]
 
 
-class NoLog(RecordingError):  # noqa: N818 - says what there is
+class NoLog(RecordingError):
     """There is no log in the source (exit code 4)."""
 
 
