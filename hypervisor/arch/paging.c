@@ -31,10 +31,11 @@ static u64 *page_table_for(u64 address)
     u64 *pde = &pd[address / SIZE_1G][address / SIZE_2M % 512];
 
     if (*pde & PTE_PS) {
-        u64 *pt = pool[pool_used];
+        u64 *pt;
 
-        if (pool_used++ == TABLE_POOL)
+        if (pool_used == TABLE_POOL)
             panic("page-table pool used up at %lx", address);
+        pt = pool[pool_used++];
         for (u64 i = 0; i < 512; i++)
             pt[i] = ((address & ~(SIZE_2M - 1)) + i * PAGE_SIZE) | PTE_P | PTE_W | PTE_NX;
         *pde = (u64)pt | PTE_P | PTE_W;
@@ -67,6 +68,7 @@ void paging_init(void)
 
     map_range(text_start, text_end, PTE_P);
     map_range(text_end, rodata_end, PTE_P | PTE_NX);
+    unmap_page(0);
     unmap_page((u64)monitor_stack_guard);
     unmap_page((u64)nmi_stack_guard);
     unmap_page((u64)fault_stack_guard);

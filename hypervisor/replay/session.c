@@ -239,7 +239,7 @@ int session_record_interrupt(struct vcpu *vcpu, u8 vector)
 {
     struct log_event e = {.kind = LOG_EVENT_INTERRUPT,
                           .async = true,
-                          .full = true,
+                          .full = position_needs_registers(vcpu),
                           .payload.interrupt.vector = vector};
 
     return record(vcpu, &e);
@@ -247,7 +247,8 @@ int session_record_interrupt(struct vcpu *vcpu, u8 vector)
 
 int session_record_nmi(struct vcpu *vcpu)
 {
-    struct log_event e = {.kind = LOG_EVENT_NMI, .async = true, .full = true};
+    struct log_event e = {
+        .kind = LOG_EVENT_NMI, .async = true, .full = position_needs_registers(vcpu)};
 
     return record(vcpu, &e);
 }
