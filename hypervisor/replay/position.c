@@ -55,31 +55,62 @@ static void arm(u64 now, u64 overflow_at)
     position.overflow_at = overflow_at;
 }
 
+/* The REP string instruction at RIP (SDM vol. 2, section 2.1.1): its length in bytes, 0 where there
+ * is none, or ERR_UNSUPPORTED where there may be one that cannot be run in one go. */
+static int rep_length(const struct vcpu *vcpu)
+{
+    u8 bytes[INSN_MAX_LENGTH];
+    int n = guest_fetch(vcpu, bytes, sizeof(bytes));
+    bool rep = false, address_size = false;
+
+    for (int i = 0; i < n; i++) {
+        switch (bytes[i]) {
+        case 0xf2:
+        case 0xf3:
+            rep = true;
+            continue;
+        case 0x67:
+            address_size = true;
+            continue;
+        case 0x66:
+        case 0x2e:
+        case 0x36:
+        case 0x3e:
+        case 0x26:
+        case 0x64:
+        case 0x65:
+            continue;
+        }
+        if ((bytes[i] & 0xf0) == 0x40 && code_mode() == DECODE_64)
+            continue; /* REX */
+        if (!rep)
+            return 0;
+        /* MOVS, CMPS, STOS, LODS, SCAS: A4-A7, AA-AF */
+        if (bytes[i] < 0xa4 || bytes[i] > 0xaf || bytes[i] == 0xa8 || bytes[i] == 0xa9)
+            return bytes[i] >= 0x6c && bytes[i] <= 0x6f ? ERR_UNSUPPORTED : 0; /* INS, OUTS */
+        return address_size || code_mode() == DECODE_16 ? ERR_UNSUPPORTED : i + 1;
+    }
+    return ERR_UNSUPPORTED; /* not readable: the careful answer */
+}
+
 /* Runs a REP in one go instead of stopping at each iteration: to its end, or, when the target is
  * inside this very execution of it, with a count that ends there. position_on_exit() adds the rest
  * of the count again, whatever the exit is. */
-static bool start_rep(struct vcpu *vcpu, const struct log_event *target)
+static bool start_rep(struct vcpu *vcpu, const struct log_event *target, int length)
 {
-    u8 bytes[INSN_MAX_LENGTH];
     u64 *count = &vcpu->regs.gpr[GPR_RCX];
-    enum decode_mode mode = code_mode();
-    struct insn insn;
-    int n = guest_fetch(vcpu, bytes, sizeof(bytes));
 
-    if (decode(bytes, (size_t)n, mode, &insn) < 0 || insn.rep == REP_NONE ||
-        insn.addr_size != (mode == DECODE_64 ? 8 : 4))
+    if (length < 0)
         return false;
     position.rep_left = 0;
     if (vcpu->branches == target->branches && vcpu->regs.rip == target->regs.rip) {
-        if (!target->has_regs)
-            return false;
-        if (*count <= target->regs.gpr[GPR_RCX])
+        if (!target->has_regs || *count <= target->regs.gpr[GPR_RCX])
             return false;
         position.rep_left = target->regs.gpr[GPR_RCX];
     }
     position.in_rep = true;
     position.rep_rip = vcpu->regs.rip;
-    position.rep_next = vcpu->regs.rip + insn.length;
+    position.rep_next = vcpu->regs.rip + (u64)length;
     *count -= position.rep_left;
     hv_set_breakpoint(position.rep_next, true);
     return true;
@@ -106,35 +137,9 @@ static bool breakpoint_usable(const struct vcpu *vcpu)
            hv_segment_base(SEG_CS) == 0;
 }
 
-/* RFLAGS.RF would hold through all iterations of a REP and hide the breakpoint. */
-static bool at_rep(const struct vcpu *vcpu)
-{
-    u8 bytes[INSN_MAX_LENGTH];
-    int n = guest_fetch(vcpu, bytes, sizeof(bytes));
-
-    for (int i = 0; i < n; i++)
-        switch (bytes[i]) {
-        case 0xf2:
-        case 0xf3:
-            return true;
-        case 0x66:
-        case 0x67:
-        case 0x2e:
-        case 0x36:
-        case 0x3e:
-        case 0x26:
-        case 0x64:
-        case 0x65:
-            break; /* another prefix */
-        default:
-            return false;
-        }
-    return true; /* not readable: the careful answer */
-}
-
 bool position_needs_registers(const struct vcpu *vcpu)
 {
-    return (vcpu->regs.rflags & RFLAGS_RF) || at_rep(vcpu);
+    return (vcpu->regs.rflags & RFLAGS_RF) || rep_length(vcpu) != 0;
 }
 
 static void go_to(struct vcpu *vcpu, const struct log_event *target)
@@ -142,10 +147,12 @@ static void go_to(struct vcpu *vcpu, const struct log_event *target)
     bool at_boundary = !vcpu->event.valid && !vcpu->halted;
     bool at_rip = at_boundary && vcpu->regs.rip == target->regs.rip;
     bool usable = breakpoint_usable(vcpu);
+    /* RF would hold through all iterations of a REP and hide the breakpoint. */
+    int rep = usable && at_boundary ? rep_length(vcpu) : 0;
 
     position.step_once = false;
-    if (usable && at_boundary && at_rep(vcpu)) {
-        if (!start_rep(vcpu, target))
+    if (rep != 0) {
+        if (!start_rep(vcpu, target, rep))
             hv_set_single_step(true);
         return;
     }
