@@ -272,6 +272,8 @@ void monitor_main(u32 magic, u64 info)
     read_settings();
     printk("{\"lvmm\":\"start\",\"mode\":\"%s\",\"version\":\"%s\",\"board\":\"%s\"}\n",
            modes[settings.mode], LVMM_VERSION, BOARD_NAME);
+    if (hv_check() < 0)
+        stop();
     if (cpuid(1, 0).ecx & BIT(26))
         write_cr4(read_cr4() | CR4_OSXSAVE);
     mtrr_init();

@@ -122,7 +122,9 @@ struct start_state {
     u64 rip, rsp, rax, rbx, rsi, rdx;
 };
 
-/* Checks the CPU and turns virtualization on. Prints what is missing; 0 or ERR_UNSUPPORTED. */
+/* Whether the CPU has what the monitor needs: 0 or ERR_UNSUPPORTED. Prints what is missing. */
+int hv_check(void);
+/* Turns virtualization on: 0 or ERR_UNSUPPORTED. */
 int hv_enable(void);
 int hv_setup(struct vcpu *vcpu, const struct start_state *start, u64 ept_root, bool trap_all);
 /* Enters the guest until its next exit. 0, or ERR_INVALID where the CPU refused the entry. */

@@ -41,7 +41,12 @@ u32 vmx_adjust(u32 true_msr, u32 msr, u64 wanted)
     return ((u32)wanted | (u32)allowed) & (u32)(allowed >> 32);
 }
 
-static int check_features(void)
+static bool lacks(const struct control_need *need)
+{
+    return (vmx_adjust(need->true_msr, need->msr, need->bits) & need->bits) != need->bits;
+}
+
+int hv_check(void)
 {
     int result = 0;
     u64 feature_control;
@@ -58,12 +63,14 @@ static int check_features(void)
         printk("lvmm: VT-x is disabled by the firmware: enable it in the BIOS setup\n");
         return ERR_UNSUPPORTED;
     }
-    for (size_t i = 0; i < ARRAY_SIZE(needs); i++)
-        if ((vmx_adjust(needs[i].true_msr, needs[i].msr, needs[i].bits) & needs[i].bits) !=
-            needs[i].bits) {
-            printk("lvmm: this CPU's VT-x lacks %s\n", needs[i].what);
-            result = ERR_UNSUPPORTED;
-        }
+    for (size_t i = 0; i < ARRAY_SIZE(needs); i++) {
+        if (!lacks(&needs[i]))
+            continue;
+        printk("lvmm: this CPU's VT-x lacks %s\n", needs[i].what);
+        result = ERR_UNSUPPORTED;
+        if (needs[i].bits == PROC_SECONDARY)
+            break; /* IA32_VMX_PROCBASED_CTLS2 exists with them only */
+    }
     return result;
 }
 
@@ -72,8 +79,6 @@ int hv_enable(void)
     u64 region = (u64)vmxon_region;
     u8 failed;
 
-    if (check_features() < 0)
-        return ERR_UNSUPPORTED;
     write_cr0((read_cr0() | rdmsr(MSR_VMX_CR0_FIXED0)) & rdmsr(MSR_VMX_CR0_FIXED1));
     write_cr4((read_cr4() | CR4_VMXE | rdmsr(MSR_VMX_CR4_FIXED0)) & rdmsr(MSR_VMX_CR4_FIXED1));
     *(u32 *)vmxon_region = rdmsr(MSR_VMX_BASIC) & 0x7fffffff;

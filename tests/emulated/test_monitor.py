@@ -1,0 +1,113 @@
+"""The monitor itself: its page tables, and what it says on machines that it cannot use."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from elftools.elf.elffile import ELFFile
+from tests.emulated.machine import BOARD, RECORD_TIMEOUT_S, tiny
+
+from lvmm import session
+from lvmm.board import Board
+from lvmm.machine_run import RunOptions, RunResult, run_machine
+from lvmm.monitor_build import monitor_elf
+
+PRESENT, WRITABLE, LARGE, NO_EXECUTE = 1 << 0, 1 << 1, 1 << 7, 1 << 63
+ADDRESS = 0x000FFFFFFFFFF000
+PAGE = 4096
+GUARDS = ("monitor_stack_guard", "nmi_stack_guard", "fault_stack_guard")
+
+
+class Mapping(NamedTuple):
+    """A leaf of the page tables: linear range, physical address, and what is allowed."""
+
+    start: int
+    size: int
+    physical: int
+    writable: bool
+    executable: bool
+
+
+def run_hello(board: Board, mode: str, folder: Path) -> RunResult:
+    image = folder / "boot.iso"
+    session.monitor_image(BOARD, tiny("hello"), mode, image)
+    return run_machine(board, image, folder / "run", RunOptions(deadline_s=RECORD_TIMEOUT_S))
+
+
+def symbols() -> dict[str, int]:
+    with monitor_elf(BOARD.name).open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        return {symbol.name: symbol["st_value"] for symbol in table.iter_symbols()}
+
+
+def walk(
+    memory: Path, table: int, level: int = 4, base: int = 0, allowed: int = WRITABLE
+) -> Iterator[Mapping]:
+    """All present leaves below a table (SDM vol. 3, section 4.5.4).
+
+    `allowed` holds the rights that the levels above leave: the bit WRITABLE, and NO_EXECUTE
+    where they forbid that.
+    """
+    with memory.open("rb") as file:
+        file.seek(table)
+        entries = struct.unpack("<512Q", file.read(PAGE))
+    size = PAGE << 9 * (level - 1)
+    for index, entry in enumerate(entries):
+        if not entry & PRESENT:
+            continue
+        start = base + index * size
+        rights = (allowed & entry & WRITABLE) | ((allowed | entry) & NO_EXECUTE)
+        if level == 1 or entry & LARGE:
+            physical = entry & ADDRESS & ~(size - 1)
+            yield Mapping(start, size, physical, bool(rights & WRITABLE), not rights & NO_EXECUTE)
+        else:
+            yield from walk(memory, entry & ADDRESS, level - 1, start, rights)
+
+
+def test_monitor_page_tables(tmp_path: Path) -> None:
+    result = run_hello(BOARD, "live", tmp_path)
+    assert result.error is None
+    assert result.report.reason == "halt"
+    at = symbols()
+    mappings = list(walk(tmp_path / "run" / "ram.img", at["pml4"]))
+    assert mappings
+
+    def mapped(address: int) -> list[Mapping]:
+        return [m for m in mappings if m.start <= address < m.start + m.size]
+
+    assert all(m.physical == m.start for m in mappings)
+    assert [m for m in mappings if m.writable and m.executable] == []
+    text = range(at["text_start"], at["text_end"], PAGE)
+    assert {m.start for m in mappings if m.executable} == set(text)
+    for page in range(at["text_start"], at["rodata_end"], PAGE):
+        assert [m.writable for m in mapped(page)] == [False]
+    for guard in GUARDS:
+        assert mapped(at[guard]) == [], guard
+        assert len(mapped(at[guard] + PAGE)) == 1, guard
+    assert mapped(0) == []
+    assert len(mapped(PAGE)) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "mode", "messages"),
+    [
+        pytest.param("ryzen", "live", ["has no VT-x"], id="no-vtx"),
+        pytest.param("core2_penryn_t9600", "live", ["lacks EPT"], id="no-ept"),
+        pytest.param("corei5_lynnfield_750", "live", ["lacks unrestricted guest"], id="no-ug"),
+        pytest.param("corei3_cnl", "record", ["not in the table"], id="unknown-counter"),
+    ],
+)
+def test_unusable_cpu_is_named(tmp_path: Path, model: str, mode: str, messages: list[str]) -> None:
+    emulator = dataclasses.replace(BOARD.emulator, cpu_model=model)
+    result = run_hello(dataclasses.replace(BOARD, emulator=emulator), mode, tmp_path)
+    lines = "\n".join(result.report.lines)
+    assert result.error is None, lines
+    assert result.report.reason == "error", lines
+    assert not result.report.running
+    for message in messages:
+        assert message in lines
