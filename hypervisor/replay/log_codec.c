@@ -2,7 +2,7 @@
 
 #include "lib/crc32c.h"
 
-/* The first byte of an event: its kind and these. */
+/* The first byte of an event: its kind and these. No kind: predicted, with or without FULL. */
 #define PREFIX_KIND  0x1f
 #define PREFIX_SAME  0x20
 #define PREFIX_ASYNC 0x40
@@ -20,8 +20,8 @@ static u8 site_slot(u64 rip)
     return (u8)(rip * 0x9e3779b97f4a7c15ULL >> 56);
 }
 
-/* Makes `slot` the site of `rip`. It predicts accesses by the last one anywhere, and no registers.
- */
+/* Makes `slot` the site of `rip`. It predicts accesses by the last one anywhere, and neither
+ * registers nor a successor. */
 static void site_install(struct log_codec *codec, u8 slot, u64 rip)
 {
     struct log_site *site = &codec->sites[slot];
@@ -30,6 +30,7 @@ static void site_install(struct log_codec *codec, u8 slot, u64 rip)
     site->access = codec->access;
     site->generation = codec->generation;
     site->snapshot_generation = codec->generation - 1;
+    site->successor.prefix = 0;
 }
 
 u16 log_position_check(const struct log_regs *regs, u32 out_crc)
@@ -123,56 +124,94 @@ static int get_registers(struct log_codec *codec, struct log_cursor *in, struct 
     return 0;
 }
 
-/* Encodes the position relative to the last one, and makes it the last. */
-static u8 *put_position(struct log_codec *codec, const struct log_event *event, u8 *out)
+/* Goes on to the position of `next`, whose slot holds its site by now. */
+static void move_on(struct log_codec *codec, const struct log_successor *next)
+{
+    codec->slot = next->slot;
+    codec->rip = codec->sites[next->slot].rip;
+    codec->branches += next->branches;
+}
+
+/* Encodes prefix and position: as predicted by the last position's site, or relative to the last
+ * position. Makes it the last. */
+static u8 *put_position(struct log_codec *codec, const struct log_event *event, u8 prefix, u8 *out)
 {
     u64 rip = event->regs.rip;
-    u64 branches = event->branches - codec->branches;
-    u8 slot = site_slot(rip);
-    const struct log_site *site = &codec->sites[slot];
+    struct log_successor *predicted = &codec->sites[codec->slot].successor;
+    struct log_successor next = {
+        .branches = event->branches - codec->branches,
+        .prefix = prefix & (u8)~PREFIX_FULL,
+        .slot = site_slot(rip),
+    };
+    const struct log_site *site = &codec->sites[next.slot];
+    bool hit = site->generation == codec->generation && site->rip == rip;
 
-    if (site->generation == codec->generation && site->rip == rip) {
-        out = log_put_uvarint(out, branches << 1);
-        out = log_put_u8(out, slot);
+    if (hit && next.prefix == predicted->prefix && next.slot == predicted->slot &&
+        next.branches == predicted->branches) {
+        out = log_put_u8(out, prefix & PREFIX_FULL);
     } else {
-        out = log_put_uvarint(out, branches << 1 | SITE_MISS);
-        out = log_put_svarint(out, rip - codec->rip);
-        site_install(codec, slot, rip);
+        *predicted = next; /* first: the new site may take over its slot */
+        out = log_put_u8(out, prefix);
+        out = log_put_uvarint(out, next.branches << 1 | (hit ? 0 : SITE_MISS));
+        if (hit) {
+            out = log_put_u8(out, next.slot);
+        } else {
+            out = log_put_svarint(out, rip - codec->rip);
+            site_install(codec, next.slot, rip);
+        }
     }
-    codec->slot = slot;
-    codec->branches = event->branches;
-    codec->rip = rip;
+    move_on(codec, &next);
     return out;
 }
 
-static int get_position(struct log_codec *codec, struct log_cursor *in)
+/* Decodes where an event that is not predicted took place, into `next`. */
+static int get_successor(struct log_codec *codec, struct log_cursor *in, struct log_successor *next)
 {
+    struct log_successor *predicted = &codec->sites[codec->slot].successor;
     u64 branches = 0;
+    u64 difference = 0;
     int error = log_get_uvarint(in, &branches);
 
+    if (!error && branches & SITE_MISS)
+        error = log_get_svarint(in, &difference);
+    else if (!error)
+        error = log_get_u8(in, &next->slot);
     if (error)
         return error;
+    next->branches = branches >> 1;
     if (branches & SITE_MISS) {
-        u64 difference = 0;
+        u64 rip = codec->rip + difference;
 
-        error = log_get_svarint(in, &difference);
-        if (error)
-            return error;
-        codec->rip += difference;
-        codec->slot = site_slot(codec->rip);
-        site_install(codec, codec->slot, codec->rip);
+        next->slot = site_slot(rip);
+        *predicted = *next; /* first: the new site may take over its slot */
+        site_install(codec, next->slot, rip);
     } else {
-        error = log_get_u8(in, &codec->slot);
+        *predicted = *next;
+        if (codec->sites[next->slot].generation != codec->generation)
+            return ERR_INVALID;
+    }
+    return 0;
+}
+
+/* Decodes a position, and completes the prefix of a predicted event. */
+static int get_position(struct log_codec *codec, struct log_cursor *in, u8 *prefix)
+{
+    struct log_successor next = {.prefix = *prefix & (u8)~PREFIX_FULL};
+
+    if (next.prefix & PREFIX_KIND) {
+        int error = get_successor(codec, in, &next);
+
         if (error)
             return error;
-        if (codec->sites[codec->slot].generation != codec->generation)
+    } else {
+        if (next.prefix || !codec->sites[codec->slot].successor.prefix)
             return ERR_INVALID;
-        codec->rip = codec->sites[codec->slot].rip;
+        next = codec->sites[codec->slot].successor;
+        *prefix |= next.prefix;
     }
-    branches >>= 1;
-    if (codec->branches + branches < branches)
+    if (codec->branches + next.branches < next.branches)
         return ERR_INVALID;
-    codec->branches += branches;
+    move_on(codec, &next);
     return 0;
 }
 
@@ -180,6 +219,7 @@ int log_encode_event(struct log_codec *codec, const struct log_event *event, u8 
 {
     const u8 *start = out;
     bool full = event->full && !event->same_position;
+    u8 prefix = event->kind | (event->async ? PREFIX_ASYNC : 0) | (full ? PREFIX_FULL : 0);
 
     if (!log_payload_valid(event->kind, &event->payload, event->data_len))
         return ERR_INVALID;
@@ -187,10 +227,10 @@ int log_encode_event(struct log_codec *codec, const struct log_event *event, u8 
         (event->branches < codec->branches || event->branches - codec->branches >= BRANCHES_LIMIT))
         return ERR_INVALID;
 
-    out = log_put_u8(out, (u8)(event->kind | (event->same_position ? PREFIX_SAME : 0) |
-                               (event->async ? PREFIX_ASYNC : 0) | (full ? PREFIX_FULL : 0)));
-    if (!event->same_position) {
-        out = put_position(codec, event, out);
+    if (event->same_position) {
+        out = log_put_u8(out, prefix | PREFIX_SAME);
+    } else {
+        out = put_position(codec, event, prefix, out);
         out = log_put_u16(out, log_position_check(&event->regs, event->out_crc));
         if (full)
             out = put_registers(codec, &event->regs, out);
@@ -207,6 +247,8 @@ int log_decode_event(struct log_codec *codec, struct log_cursor *in, struct log_
     u8 prefix = 0;
     int error = log_get_u8(in, &prefix);
 
+    if (!error && !(prefix & PREFIX_SAME))
+        error = get_position(codec, in, &prefix);
     if (error)
         return error;
     *event = (struct log_event){
@@ -219,8 +261,6 @@ int log_decode_event(struct log_codec *codec, struct log_cursor *in, struct log_
     if (event->same_position && event->full)
         return ERR_INVALID;
     if (!event->same_position)
-        error = get_position(codec, in);
-    if (!error && !event->same_position)
         error = log_get_u16(in, &event->check);
     if (!error && event->full)
         error = get_registers(codec, in, &event->regs);

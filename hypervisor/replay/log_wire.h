@@ -19,12 +19,20 @@ struct log_regs {
     u64 rflags;
 };
 
+/* What followed an event. The next one is predicted to be alike. */
+struct log_successor {
+    u64 branches; /* from the one to the other */
+    u8 prefix;    /* kind and ASYNC, as in an event's first byte; 0: not known */
+    u8 slot;      /* of the site where it took place */
+};
+
 /* What is remembered of one place in the guest's code. Valid in the codec's generation only. */
 struct log_site {
     u64 rip;
     u64 access; /* the last access made here: address << 2 | log2(size) */
     u32 generation;
     u32 snapshot_generation;
+    struct log_successor successor; /* of the last event here */
     u64 snapshot[LOG_SNAPSHOT_REGS];
 };
 

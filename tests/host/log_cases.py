@@ -37,9 +37,11 @@ _PAYLOADS: st.SearchStrategy[layout.Payload] = st.one_of(
     st.builds(layout.End, U8, st.binary(min_size=1, max_size=8).map(lambda b: _state(b))),
     st.builds(layout.Rdtscp, U64),
 )
-# Few addresses come often, as in real code; some share a slot of the site table.
+# Few addresses come often, as in real code; 0 and 0xe9 share a slot of the site table.
 _RIPS = st.one_of(
-    st.sampled_from([0xFFFFFFFF81000000 + 0x1234 * i for i in range(6)]), st.sampled_from([0]), U64
+    st.sampled_from([0xFFFFFFFF81000000 + 0x1234 * i for i in range(6)]),
+    st.sampled_from([0, 0xE9]),
+    U64,
 )
 
 
@@ -53,8 +55,55 @@ def _state(seed: bytes) -> bytes:
 
 
 @st.composite
-def written_events(draw: st.DrawFn, max_size: int = 40) -> list[Written]:
-    """Events as the monitor would write them: branches never go backwards."""
+def repeated_events(draw: st.DrawFn, rounds: int = 12) -> list[Written]:
+    """A short motif again and again, with small variations: most events are as predicted."""
+    motif = draw(
+        st.lists(
+            st.tuples(
+                _PAYLOADS,
+                _RIPS,
+                st.integers(0, 100),
+                st.booleans(),  # asynchronous
+                st.booleans(),  # all registers
+                st.integers(0, 4).map(lambda n: n == 0),  # at the same position
+            ),
+            min_size=1,
+            max_size=5,
+        )
+    )
+    written: list[Written] = []
+    branches = 0
+    for number in range(draw(st.integers(2, rounds))):
+        varied = draw(st.sampled_from([None, None, *range(len(motif))]))
+        for index, (payload, rip, delta, asynchronous, full, same) in enumerate(motif):
+            if index == varied:
+                match draw(st.sampled_from(["branches", "payload", "rip", "flags", "leave out"])):
+                    case "branches":
+                        delta += 1
+                    case "payload":
+                        payload = draw(_PAYLOADS)
+                    case "rip":
+                        rip = draw(_RIPS)
+                    case "flags":
+                        asynchronous, full = draw(st.booleans()), draw(st.booleans())
+                    case _:
+                        continue
+            registers = Registers((number,) * 16, rip, 2)
+            if same and written:
+                last = written[-1]
+                event = Event(payload, branches, last.event.rip, asynchronous, same_position=True)
+                written.append(Written(event, last.registers))
+                continue
+            branches += delta
+            stored = registers if full else None
+            event = Event(payload, branches, rip, asynchronous, registers=stored)
+            written.append(Written(event, registers, number))
+    return written
+
+
+@st.composite
+def mixed_events(draw: st.DrawFn, max_size: int = 40) -> list[Written]:
+    """Events one unlike the other."""
     written: list[Written] = []
     branches = rip = 0
     registers = Registers((0,) * 16, 0, 2)
@@ -74,6 +123,11 @@ def written_events(draw: st.DrawFn, max_size: int = 40) -> list[Written]:
         event = Event(payload, branches, rip, asynchronous, registers=registers if full else None)
         written.append(Written(event, registers, draw(st.integers(0, (1 << 32) - 1))))
     return written
+
+
+def written_events() -> st.SearchStrategy[list[Written]]:
+    """Events as the monitor would write them: branches never go backwards."""
+    return st.one_of(mixed_events(), repeated_events())
 
 
 def numbered(written: list[Written]) -> list[Event]:

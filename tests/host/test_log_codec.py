@@ -64,13 +64,22 @@ def test_python_writes_what_the_monitor_reads(written: list[Written], flush_ever
 @settings(max_examples=30, deadline=None)
 @given(written_events())
 def test_both_writers_make_the_same_bytes(written: list[Written]) -> None:
+    assert_both_write_and_read(written)
+
+
+def assert_both_write_and_read(written: list[Written]) -> None:
+    """The two writers make the same bytes, and the two readers read them."""
+    requests = [log_driver.header_request(), *map(log_driver.event_request, written)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "region"
-        requests = [log_driver.header_request(), *map(log_driver.event_request, written)]
         log_driver.write([*requests, log_driver.flush_request()], path)
         with Recording.open(path) as recording:
             recording.save(Path(folder) / "log.lvmm")
-        assert (Path(folder) / "log.lvmm").read_bytes() == python_log(written)
+            assert [comparable(item) for item in recording.events()] == numbered(written)
+        log = (Path(folder) / "log.lvmm").read_bytes()
+    assert log == python_log(written)
+    (result,) = log_driver.read([log])
+    assert result.events == numbered(written)
 
 
 def test_the_monitor_reads_its_header() -> None:
@@ -102,6 +111,79 @@ def test_common_events_are_small() -> None:
             sizes = [item.size for item in recording.events()]
     assert max(sizes[1:10]) <= 8
     assert max(sizes[10:]) <= 1024 + 10
+
+
+def motif(rounds: int) -> list[Written]:
+    """A driver's round again and again: RDTSC, a device's register, a port."""
+    places = [REGISTERS.rip + 0x1234 * i for i in range(3)]
+    written = []
+    for index in range(rounds):
+        payloads: tuple[layout.Payload, ...] = (
+            layout.Rdtsc(1_000_000 + 30_000 * index),
+            layout.MmioRead(0xFEBC00C0, 4, 0x80),
+            layout.In(0x3FD, 1, 0x60),
+        )
+        for step, (payload, rip) in enumerate(zip(payloads, places, strict=True)):
+            registers = replace(REGISTERS, rip=rip)
+            branches = 60 * index + 7 * step
+            written.append(Written(Event(payload, branches, rip), registers, index))
+    return written
+
+
+def test_repeated_events_are_smaller(tmp_path: Path) -> None:
+    path = tmp_path / "log.lvmm"
+    path.write_bytes(python_log(motif(100)))
+    with Recording.open(path) as recording:
+        sizes = [item.size for item in recording.events() if item.name == "RDTSC"]
+    assert len(sizes) == 100
+    assert sum(sizes) / len(sizes) <= 6.5
+
+
+def test_predicted_events_are_these_bytes() -> None:
+    """The second IN and the third RDTSC (with all registers) are predicted; the rest is not."""
+    port, tsc, nmi = layout.In(0x3FD, 1, 0x60), layout.Rdtsc, layout.Nmi()
+    written = []
+    for payload, branches, rip, full in (
+        (tsc(100), 3, 0x1000, False),
+        (port, 8, 0x2000, False),
+        (tsc(200), 15, 0x1000, False),
+        (port, 20, 0x2000, False),
+        (nmi, 20, 0x2000, False),
+        (tsc(300), 27, 0x1000, True),
+        (nmi, 32, 0x2000, False),
+    ):
+        registers = Registers((0,) * 16, rip, 2)
+        event = Event(
+            payload,
+            branches,
+            rip,
+            asynchronous=payload is nmi,
+            same_position=payload is nmi and branches == 20,
+            registers=registers if full else None,
+        )
+        written.append(Written(event, registers))
+    log = python_log(written)
+    expected = bytes.fromhex(
+        "04 00 77 137e c801"
+        "01 0b 8040 df2f e83f 60"
+        "04 0e 77 137e c801"
+        "00 df2f 00 60"
+        "68"
+        "80 137e 808004 04 c801"
+        "48 0a ef df2f"
+    )
+    at = len(python_log([])) + layout.ChunkHeader.STRUCT.size
+    assert log[at:].rstrip(b"\0") == expected
+    assert_both_write_and_read(written)
+
+
+def test_a_site_that_takes_over_a_slot_predicts_nothing() -> None:
+    """The second event at 0xe9 is like the one that took over the slot of 0; so again at 0."""
+    written = []
+    for index, rip in enumerate((0, 0xE9, 0xE9, 0xE9, 0, 0, 0, 0xE9, 0)):
+        registers = replace(REGISTERS, rip=rip)
+        written.append(Written(Event(layout.Nmi(), 3 * index, rip), registers))
+    assert_both_write_and_read(written)
 
 
 def test_largest_event_gets_a_chunk_of_its_own() -> None:

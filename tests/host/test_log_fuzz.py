@@ -132,31 +132,58 @@ def test_noise_is_no_log(logs: list[bytes]) -> None:
         assert python_read(log) == ([], True)
 
 
+def log_with_chunk(payload: bytes, event_count: int) -> bytes:
+    """A log whose one chunk of events has this payload."""
+    header = ChunkHeader(
+        magic=CHUNK_MAGIC,
+        format_version=FORMAT_VERSION,
+        kind=ChunkKind.EVENTS,
+        recording_id=log_driver.RECORDING_ID,
+        first_event=0,
+        first_branches=0,
+        first_rip=0,
+        seq=1,
+        payload_len=len(payload),
+        event_count=event_count,
+        crc32c=0,
+    )
+    return with_valid_crcs(python_log([]) + header.pack() + payload)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.binary(max_size=400), min_size=1, max_size=20))
 def test_noise_in_a_chunk_is_refused_alike(payloads: list[bytes]) -> None:
-    prefix = python_log([])
-    logs = []
-    for payload in payloads:
-        header = ChunkHeader(
-            magic=CHUNK_MAGIC,
-            format_version=FORMAT_VERSION,
-            kind=ChunkKind.EVENTS,
-            recording_id=log_driver.RECORDING_ID,
-            first_event=0,
-            first_branches=0,
-            first_rip=0,
-            seq=1,
-            payload_len=len(payload),
-            event_count=1 + len(payload) // 8,
-            crc32c=0,
-        )
-        logs.append(with_valid_crcs(prefix + header.pack() + payload))
+    logs = [log_with_chunk(payload, 1 + len(payload) // 8) for payload in payloads]
     for log, result in zip(logs, log_driver.read(logs), strict=True):
         assert result.opened == OK
         events, lost = python_read(log)
         assert events[: len(result.events)] == result.events
         assert lost == (result.end != ERR_END)
+
+
+def test_a_prediction_needs_what_it_predicts() -> None:
+    """NMIs at address 0; one there predicts one more."""
+    nmi, predicted = bytes.fromhex("08 02 00 cccc"), bytes.fromhex("00 cccc")
+    cases = {
+        nmi + predicted + predicted: 3,
+        predicted: 0,
+        # At a new site nothing is known.
+        nmi + bytes.fromhex("08 01 80 40 cccc") + predicted: 2,
+        # Nor at a site that took over the slot of the one before: 0xe9 in that of 0.
+        nmi + bytes.fromhex("08 01 d2 03 cccc") + predicted: 2,
+        nmi + bytes.fromhex("20 cccc"): 1,
+        nmi + bytes.fromhex("40 cccc"): 1,
+        nmi + bytes.fromhex("a0 cccc"): 1,
+        # Branches to just below 2^63, twice: the next step would pass 2^64.
+        bytes.fromhex("08 fe ff ff ff ff ff ff ff ff 01 00 cccc") + 2 * predicted: 2,
+    }
+    logs = [log_with_chunk(payload, 3) for payload in cases]
+    for log, count, result in zip(logs, cases.values(), log_driver.read(logs), strict=True):
+        assert len(result.events) == count
+        assert result.end == (ERR_END if count == 3 else ERR_INVALID)
+        events, lost = python_read(log)
+        assert events == result.events
+        assert lost == (count != 3)
 
 
 def test_another_version_is_named() -> None:

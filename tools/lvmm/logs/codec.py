@@ -14,6 +14,8 @@ from lvmm.logs.layout import PAYLOADS, RFLAGS_UNCHECKED, ChunkHeader, EventKind,
 from lvmm.logs.wire import (
     MASK64,
     Codec,
+    Site,
+    Successor,
     WireError,
     get_fixed,
     get_svarint,
@@ -92,8 +94,8 @@ def encode_event(codec: Codec, event: Event, out: bytearray) -> None:
     if event.same_position:
         out.append(prefix | _SAME)
     else:
-        out.append(prefix | (_FULL if event.registers is not None else 0))
-        _put_position(codec, event, out)
+        prefix |= _FULL if event.registers is not None else 0
+        _put_position(codec, event, prefix, out)
         if event.check is None:
             raise WireError("a position needs a check")
         out += event.check.to_bytes(2, "little")
@@ -105,14 +107,15 @@ def encode_event(codec: Codec, event: Event, out: bytearray) -> None:
 def decode_event(codec: Codec, data: bytes, at: int) -> tuple[Event, int]:
     """Read the event at offset `at`; returns it and the offset after it. Raises WireError."""
     prefix, at = get_fixed(data, at, 1)
+    same_position = bool(prefix & _SAME)
+    if not same_position:
+        prefix, at = _get_position(codec, prefix, data, at)
     payload_type = PAYLOADS.get(prefix & _KIND)
     if payload_type is None:
         raise WireError(f"unknown event kind {prefix & _KIND}")
-    same_position = bool(prefix & _SAME)
     check = None
     registers = None
     if not same_position:
-        at = _get_position(codec, data, at)
         check, at = get_fixed(data, at, 2)
         if prefix & _FULL:
             registers, at = _get_registers(codec, data, at)
@@ -142,41 +145,60 @@ def decode_chunk(header: ChunkHeader, payload: bytes, offset: int = 0) -> Iterat
         raise WireError(f"{len(payload) - at} bytes follow the last event")
 
 
-def _put_position(codec: Codec, event: Event, out: bytearray) -> None:
+def _put_position(codec: Codec, event: Event, prefix: int, out: bytearray) -> None:
     branches = event.branches - codec.branches
     if not 0 <= branches < _BRANCHES_LIMIT:
         raise WireError(f"branches go from {codec.branches} to {event.branches}")
-    slot = slot_of(event.rip)
-    site = codec.sites.get(slot)
+    successor = Successor(prefix & ~_FULL, branches, slot_of(event.rip))
+    site = codec.sites.get(successor.slot)
     if site is not None and site.rip == event.rip:
-        put_uvarint(out, branches << 1)
-        out.append(slot)
-        codec.site = site
+        if codec.site.successor == successor:
+            out.append(prefix & _FULL)
+        else:
+            out.append(prefix)
+            put_uvarint(out, branches << 1)
+            out.append(successor.slot)
     else:
+        out.append(prefix)
         put_uvarint(out, branches << 1 | _SITE_MISS)
         put_svarint(out, event.rip - codec.rip)
-        codec.site = codec.install(event.rip)
-    codec.branches = event.branches
-    codec.rip = event.rip
+        site = codec.install(event.rip)
+    _move_on(codec, site, successor)
 
 
-def _get_position(codec: Codec, data: bytes, at: int) -> int:
-    branches, at = get_uvarint(data, at)
-    if branches & _SITE_MISS:
-        difference, at = get_svarint(data, at)
-        codec.rip = (codec.rip + difference) & MASK64
-        codec.site = codec.install(codec.rip)
+def _get_position(codec: Codec, prefix: int, data: bytes, at: int) -> tuple[int, int]:
+    """Read a position; returns the prefix, completed if predicted, and the offset after it."""
+    if prefix & _KIND:
+        branches, at = get_uvarint(data, at)
+        if branches & _SITE_MISS:
+            difference, at = get_svarint(data, at)
+            site = codec.install((codec.rip + difference) & MASK64)
+            slot = slot_of(site.rip)
+        else:
+            slot, at = get_fixed(data, at, 1)
+            if slot not in codec.sites:
+                raise WireError(f"slot {slot} holds no site")
+            site = codec.sites[slot]
+        successor = Successor(prefix & ~_FULL, branches >> 1, slot)
     else:
-        slot, at = get_fixed(data, at, 1)
-        site = codec.sites.get(slot)
-        if site is None:
-            raise WireError(f"slot {slot} holds no site")
-        codec.site = site
-        codec.rip = site.rip
-    codec.branches += branches >> 1
+        if prefix & ~_FULL:
+            raise WireError("flags at a predicted event")
+        if codec.site.successor is None:
+            raise WireError("a predicted event without prediction")
+        successor = codec.site.successor
+        site = codec.sites[successor.slot]
+    _move_on(codec, site, successor)
     if codec.branches > MASK64:
         raise WireError("branches overflow")
-    return at
+    return prefix | successor.prefix, at
+
+
+def _move_on(codec: Codec, site: Site, successor: Successor) -> None:
+    """Make `site` that of the last position, after the one that `successor` follows."""
+    codec.site.successor = successor
+    codec.site = site
+    codec.branches += successor.branches
+    codec.rip = site.rip
 
 
 def _put_registers(codec: Codec, registers: Registers, out: bytearray) -> None:

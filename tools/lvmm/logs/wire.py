@@ -6,6 +6,7 @@ The counterpart of hypervisor/replay/log_wire.h; docs/log-format.md explains bot
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 MASK64 = 0xFFFFFFFFFFFFFFFF
 ADDRESS_LIMIT = 1 << 56
@@ -17,12 +18,21 @@ class WireError(ValueError):
     """Bytes that are no event, or an event that the format cannot hold."""
 
 
+class Successor(NamedTuple):
+    """What followed an event: kind and ASYNC as in the prefix, branches between, its slot."""
+
+    prefix: int
+    branches: int
+    slot: int
+
+
 @dataclass(slots=True)
 class Site:
     """What is remembered of one place in the guest's code."""
 
     rip: int
     access: int
+    successor: Successor | None = None
     snapshot: list[int] | None = None
 
 
