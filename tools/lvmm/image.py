@@ -15,6 +15,8 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lvmm import provision
+from lvmm.apt import ensure_packages
 from lvmm.errors import EnvironmentProblem
 
 # What the menu entries below need; every further module costs time at the boot from a slow CD.
@@ -97,6 +99,7 @@ def build_image(image: BootImage, output: Path) -> None:
             f"disk full: {output.parent} has {free >> 20} MiB free, the boot image needs "
             f"{needed >> 20} MiB"
         )
+    ensure_packages(provision.IMAGE_PACKAGES)
     with tempfile.TemporaryDirectory(prefix=".image-", dir=output.parent) as scratch:
         boot = Path(scratch) / "tree" / "boot"
         (boot / "grub").mkdir(parents=True)
