@@ -4,6 +4,7 @@
 #include "arch/msr_index.h"
 #include "core/device_access.h"
 #include "core/guest_cpuid.h"
+#include "core/guest_time.h"
 #include "core/handlers.h"
 #include "replay/session.h"
 
@@ -45,17 +46,33 @@ int handle_hlt(struct vcpu *vcpu, const struct exit *exit)
     return 0;
 }
 
+/* A reading that its position predicts well enough is not logged: core/guest_time.h. */
+static int read_time(struct vcpu *vcpu, u8 kind, u64 *tsc)
+{
+    struct log_event e = {.kind = kind, .payload.rdtsc.tsc = rdtsc()};
+    int error;
+
+    if (session_replaying() ? !session_next_is(vcpu, kind)
+                            : guest_time_elide(vcpu, e.payload.rdtsc.tsc)) {
+        *tsc = guest_time_predict(vcpu);
+        return 0;
+    }
+    error = session_input(vcpu, &e);
+    *tsc = e.payload.rdtsc.tsc;
+    guest_time_anchor(vcpu, *tsc);
+    return error;
+}
+
 int handle_rdtsc(struct vcpu *vcpu, const struct exit *exit)
 {
     bool with_aux = exit->kind == EXIT_RDTSCP;
-    struct log_event e = {.kind = with_aux ? LOG_EVENT_RDTSCP : LOG_EVENT_RDTSC,
-                          .payload.rdtsc.tsc = rdtsc()};
-    int error = session_input(vcpu, &e);
+    u64 tsc;
+    int error = read_time(vcpu, with_aux ? LOG_EVENT_RDTSCP : LOG_EVENT_RDTSC, &tsc);
 
     if (error < 0)
         return error;
-    vcpu->regs.gpr[GPR_RAX] = (u32)e.payload.rdtsc.tsc;
-    vcpu->regs.gpr[GPR_RDX] = e.payload.rdtsc.tsc >> 32;
+    vcpu->regs.gpr[GPR_RAX] = (u32)tsc;
+    vcpu->regs.gpr[GPR_RDX] = tsc >> 32;
     if (with_aux)
         vcpu->regs.gpr[GPR_RCX] = (u32)rdmsr(MSR_TSC_AUX);
     complete(vcpu, exit);

@@ -1,6 +1,7 @@
 /* RDMSR and WRMSR of what is not plain guest state. */
 #include "arch/cpu.h"
 #include "arch/msr_index.h"
+#include "core/guest_time.h"
 #include "core/handlers.h"
 #include "replay/session.h"
 
@@ -54,6 +55,8 @@ int handle_rdmsr(struct vcpu *vcpu, const struct exit *exit)
         return error;
     if (e.payload.rdmsr.faulted)
         return fault(vcpu);
+    if (index == MSR_TSC)
+        guest_time_anchor(vcpu, e.payload.rdmsr.value);
     vcpu->regs.gpr[GPR_RAX] = (u32)e.payload.rdmsr.value;
     vcpu->regs.gpr[GPR_RDX] = e.payload.rdmsr.value >> 32;
     complete(vcpu, exit);

@@ -8,7 +8,7 @@
 
 #define DEVICES_MAX        4
 #define BUSES              256
-#define IO_BAR_SIZE 64
+#define IO_BAR_SIZE        64
 #define STREAMS_PER_DEVICE (2 * DMA_MAX_RINGS)
 
 struct device {

@@ -235,6 +235,12 @@ int session_input(struct vcpu *vcpu, struct log_event *event)
     return ERR_INVALID;
 }
 
+bool session_next_is(const struct vcpu *vcpu, u8 kind)
+{
+    return session.have_next && !session.next.async && session.next.kind == kind &&
+           session_at(vcpu, &session.next);
+}
+
 int session_record_interrupt(struct vcpu *vcpu, u8 vector)
 {
     struct log_event e = {.kind = LOG_EVENT_INTERRUPT,

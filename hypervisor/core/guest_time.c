@@ -1,0 +1,41 @@
+#include "core/guest_time.h"
+
+/* Ticks that a conditional branch and the code around it take, at least in the mean: a low
+ * estimate, for the prediction must stay behind the machine. */
+#define TICKS_PER_BRANCH 6
+
+/* How far the guest's counter may be behind, in ticks: a few exits' worth. */
+#define LAG_MAX 16384
+
+static struct {
+    u64 tsc, branches; /* at the last anchor */
+    u64 elided_branches, elided_rip;
+    bool elided;
+} guest_time;
+
+void guest_time_anchor(const struct vcpu *vcpu, u64 tsc)
+{
+    guest_time.tsc = tsc;
+    guest_time.branches = vcpu->branches;
+    guest_time.elided = false;
+}
+
+u64 guest_time_predict(const struct vcpu *vcpu)
+{
+    return guest_time.tsc + (vcpu->branches - guest_time.branches) * TICKS_PER_BRANCH;
+}
+
+bool guest_time_elide(const struct vcpu *vcpu, u64 tsc)
+{
+    /* A reading that is logged must not be at the position of one that was not: replay tells them
+     * apart by their positions. */
+    bool same_place = guest_time.elided && guest_time.elided_branches == vcpu->branches &&
+                      guest_time.elided_rip == vcpu->regs.rip;
+
+    if (!same_place && tsc - guest_time_predict(vcpu) >= LAG_MAX)
+        return false;
+    guest_time.elided = true;
+    guest_time.elided_branches = vcpu->branches;
+    guest_time.elided_rip = vcpu->regs.rip;
+    return true;
+}
