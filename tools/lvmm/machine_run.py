@@ -36,13 +36,15 @@ class RunOptions:
 
     `marks` are texts whose first appearance on the guest's console is noted. `ring_console` takes
     the console from the monitor's ring (replay) and not from the serial line. Without `monitored`
-    the guest runs on the bare emulator.
+    the guest runs on the bare emulator. `ips`, instructions to a second of emulated time, is the
+    board's unless given: devices are the faster, the smaller it is.
     """
 
     net_port: int | None = None
     seed: int = 0
     start_time: int | None = None
     as_disk: bool = False
+    ips: int | None = None
     deadline_s: float = 1800.0
     ring_console: bool = False
     monitored: bool = True
@@ -199,6 +201,7 @@ def run_machine(
         net_port=options.net_port,
         seed=options.seed,
         start_time=options.start_time,
+        ips=options.ips,
     )
     with emulator:
         watcher = _Watcher(emulator, board, options)

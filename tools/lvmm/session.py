@@ -53,6 +53,7 @@ class RunSettings:
     console: ConsoleSink | None = None
     menu_timeout_s: int = 0
     marks: tuple[str, ...] = ()
+    ips: int | None = None
 
 
 def with_network(settings: RunSettings, port: int, marks: tuple[str, ...]) -> RunSettings:
@@ -189,6 +190,7 @@ def _options(settings: RunSettings, **changes: Any) -> RunOptions:
         net_port=settings.net_port,
         seed=settings.seed if settings.seed is not None else new_seed(),
         as_disk=settings.as_disk,
+        ips=settings.ips,
         deadline_s=settings.timeout_s,
         console=settings.console,
     )
