@@ -54,10 +54,10 @@ class NetRecording:
 
     @property
     def log_bytes_per_received_byte(self) -> float:
-        """Growth of the log while receiving, by the datagrams' payload."""
+        """Growth of the log while receiving, by the bytes of the frames."""
         marks = self.manifest.marks
         growth = marks[DIGEST_MARK]["log_bytes"] - marks[NETWORK_MARK]["log_bytes"]
-        return float(growth / self.peer.payload_bytes)
+        return float(growth / self.peer.frame_bytes)
 
     def check(self) -> None:
         """Raises MachineError unless the guest received everything as it was sent."""
@@ -132,7 +132,7 @@ def summary(
             "exits": manifest.exits,
             "events": manifest.events,
             "packets": recording.packets,
-            "received_bytes": recording.peer.payload_bytes,
+            "received_bytes": recording.peer.frame_bytes,
             "log_bytes": manifest.log.size,
             "log_bytes_boot": recording.log_bytes_boot,
             "log_bytes_per_received_byte": round(recording.log_bytes_per_received_byte, 4),
@@ -160,7 +160,7 @@ def _tables(recording: NetRecording, verdicts: list[session.ReplayVerdict]) -> s
         ("guest", f"{manifest.kernel_name}, {manifest.memory_mib} MiB"),
         ("end", guest_end),
         ("recorded in", f"{manifest.wall_s:.1f} s"),
-        ("received", f"{recording.packets} datagrams, {recording.peer.payload_bytes:,} bytes"),
+        ("received", f"{recording.packets} datagrams, {recording.peer.frame_bytes:,} bytes"),
         ("events", f"{manifest.events_total:,}"),
         ("log", f"{manifest.log.size:,} bytes, {recording.log_bytes_boot:,} of them for the boot"),
         ("log growth", f"{recording.log_bytes_per_received_byte:.2f} bytes per received byte"),
