@@ -133,12 +133,6 @@ void pmu_arm(u64 branches)
     write_counter(-branches);
 }
 
-void pmu_disarm(void)
-{
-    counted_before = pmu_count();
-    write_counter(0);
-}
-
 void pmu_acknowledge(void)
 {
     wrmsr(MSR_PERF_GLOBAL_OVF_CTRL, PMU_GLOBAL_ENABLE);

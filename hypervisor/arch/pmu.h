@@ -23,8 +23,6 @@ u64 pmu_count(void);
 void pmu_restart(void);
 /* Makes the counter overflow (NMI) once `branches` more are counted; > 0 and < 2^31. */
 void pmu_arm(u64 branches);
-/* No overflow any more. */
-void pmu_disarm(void);
 /* Acknowledges an overflow: status and the LAPIC's LVT mask bit. */
 void pmu_acknowledge(void);
 

@@ -256,7 +256,8 @@ void passthrough_harvest(struct vcpu *vcpu)
 {
     current = vcpu;
     for (unsigned int i = 0; i < device_count; i++) {
-        dma_harvest(&devices[i].dma);
+        if (dma_outstanding(&devices[i].dma))
+            dma_harvest(&devices[i].dma);
         tell_errors(&devices[i]);
     }
 }

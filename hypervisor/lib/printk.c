@@ -85,15 +85,3 @@ void printk(const char *format, ...)
     vprintk(format, args);
     va_end(args);
 }
-
-void printk_json_escaped(const char *text)
-{
-    for (; *text != 0; text++) {
-        if (*text == '"' || *text == '\\')
-            serial_put('\\');
-        if ((u8)*text < 0x20 || (u8)*text >= 0x7f)
-            printk("\\u%04x", (u8)*text);
-        else
-            serial_put(*text);
-    }
-}

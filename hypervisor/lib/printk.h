@@ -9,7 +9,5 @@
 
 __attribute__((format(printf, 1, 2))) void printk(const char *format, ...);
 void vprintk(const char *format, va_list args);
-/* Prints `text` as the inside of a JSON string. */
-void printk_json_escaped(const char *text);
 
 #endif
