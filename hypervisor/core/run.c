@@ -16,18 +16,25 @@
 
 static u64 exit_counts[HV_REASON_COUNT];
 
-static int handle_timer(struct vcpu *vcpu)
+static u64 next_look;
+
+/* The preemption timer starts anew at each entry: with a guest that exits often it never fires, so
+ * every exit looks at the clock. Not while an event is being delivered: that is no boundary. */
+static void look_around(struct vcpu *vcpu)
 {
+    u64 now = rdtsc();
+
+    if (now < next_look || vcpu->event.valid)
+        return;
+    next_look = now + TIME_SLICE;
     if (serial_get() == STOP_REQUEST) {
         if (session_replaying())
             session_diverged(vcpu, "stopped by Ctrl-C", NULL);
         else
             session_end(vcpu, LOG_END_REASON_STOPPED, true);
-        return 0;
-    }
-    if (session_recording())
+    } else if (session_recording()) {
         passthrough_harvest(vcpu);
-    return 0;
+    }
 }
 
 static int handle(struct vcpu *vcpu, const struct exit *exit)
@@ -36,9 +43,8 @@ static int handle(struct vcpu *vcpu, const struct exit *exit)
     case EXIT_NONE:
     case EXIT_INTERRUPT_WINDOW:
     case EXIT_STEP:
-        return 0;
     case EXIT_TIMER:
-        return handle_timer(vcpu);
+        return 0;
     case EXIT_EXTERNAL_INTERRUPT:
         if (!session_replaying()) /* in replay nothing of the machine reaches the guest */
             interrupts_pending(vcpu);
@@ -139,6 +145,9 @@ void run_guest(struct vcpu *vcpu)
             if (session_apply_due(vcpu))
                 continue;
         }
+        look_around(vcpu);
+        if (session_ended())
+            break;
         if (handle(vcpu, &exit) < 0 && !session_ended())
             give_up(vcpu, &exit);
     }
