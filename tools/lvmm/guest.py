@@ -21,6 +21,7 @@ _BOOT_SIGNATURE = (0x1FE, b"\x55\xaa")
 _HEADER_MAGIC = (0x202, b"HdrS")
 _PROTOCOL_VERSION = 0x206
 _XLOADFLAGS = 0x236
+_PREF_ADDRESS = 0x258
 _KERNEL_INIT_SIZE = 0x260
 _OLDEST_PROTOCOL = 0x20C
 _XLF_KERNEL_64 = 1
@@ -98,11 +99,12 @@ def _check_linux(guest: Guest) -> None:
     (flags,) = struct.unpack_from("<H", head, _XLOADFLAGS)
     if version < _OLDEST_PROTOCOL or not flags & _XLF_KERNEL_64:
         raise UsageError(f"{guest.kernel} is not a 64-bit Linux kernel of version 3.8 or later")
+    (pref_address,) = struct.unpack_from("<Q", head, _PREF_ADDRESS)
     (init_size,) = struct.unpack_from("<I", head, _KERNEL_INIT_SIZE)
-    needed = init_size + sum(path.stat().st_size for path in guest.extra)
+    needed = pref_address + init_size + sum(path.stat().st_size for path in guest.extra)
     if needed > guest.memory_mib << 20:
         raise UsageError(
-            f"--memory {guest.memory_mib}: too little memory; the kernel and its initrd alone "
+            f"--memory {guest.memory_mib}: too little memory; this kernel and its initrd alone "
             f"need {-(-needed >> 20)} MiB"
         )
 
