@@ -138,6 +138,7 @@ void run_guest(struct vcpu *vcpu)
             session_end(vcpu, LOG_END_REASON_MONITOR_ERROR, true);
             break;
         }
+        session_next_exit();
         exit_counts[(exit.reason & 0xffff) % HV_REASON_COUNT]++;
         /* An interrupt that was recorded here comes before what the guest was about to do. */
         if (session_replaying()) {

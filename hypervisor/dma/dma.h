@@ -4,12 +4,13 @@
  *
  * Used in record only. How the core calls it, with the vCPU stopped:
  *
- *   guest writes a register   v = dma_on_register_write(d, reg, size, v, &forward);
- *                             write v to the device if forward
- *   guest reads a register    read v from the device, THEN v = dma_on_register_read(d, reg, size,
- * v) (it harvests, so all DMA that the value could tell of is visible) I/O BAR, if the profile the
- * same with dma_on_port_write and dma_on_port_read has an I/O window interrupt arrival, and
- * dma_harvest(d), before the interrupt is injected preemption timer while dma_outstanding(d)
+ * - the guest writes a register: v = dma_on_register_write(d, reg, size, v, &forward); write v to
+ *   the device if forward.
+ * - the guest reads a register: read v from the device, THEN v = dma_on_register_read(d, reg, size,
+ *   v). It harvests, so that all DMA that the value could tell of is visible.
+ * - the same by port, where the profile has an I/O window: dma_on_port_write, dma_on_port_read.
+ * - an interrupt arrives: dma_harvest(d), before the interrupt is injected.
+ * - from time to time while dma_outstanding(d): dma_harvest(d).
  *
  * Every one of these may call env.emit. RX buffers are shadowed; TX buffers are read by the device
  * in place, so guest physical addresses of RAM must equal the device's addresses.

@@ -28,10 +28,7 @@ static struct {
     u32 out_crc;
     u64 events;
     u64 events_by_kind[EVENT_KINDS];
-    /* Record: position of the last DMA event; the next one of the same harvest does not repeat it.
-     */
-    bool last_was_dma;
-    u64 dma_exit, exits;
+    bool last_was_dma; /* record: the last event, logged at this very exit, was DMA */
 } session;
 
 int session_open(u32 mode, void *region, u64 region_size, const void *log, u64 log_size)
@@ -265,13 +262,12 @@ int session_record_dma(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, 
         .kind = LOG_EVENT_DMA,
         .async = true,
         .full = position_needs_registers(vcpu),
-        .same_position = session.last_was_dma && session.dma_exit == session.exits,
+        .same_position = session.last_was_dma,
         .payload.dma = {.stream = stream, .gpa = gpa},
         .data = data,
         .data_len = len,
     };
 
-    session.dma_exit = session.exits;
     return record(vcpu, &e);
 }
 
@@ -355,6 +351,11 @@ void session_end(struct vcpu *vcpu, u8 reason, bool async)
     }
 }
 
+void session_next_exit(void)
+{
+    session.last_was_dma = false;
+}
+
 bool session_ended(void)
 {
     return session.ended;
@@ -385,7 +386,6 @@ bool session_apply_due(struct vcpu *vcpu)
 {
     const struct log_event *e;
 
-    session.exits++;
     if (vcpu->event.valid)
         return false; /* the boundary comes after its delivery */
     for (bool first = true; (e = session_next_async()) != NULL; first = false) {

@@ -47,6 +47,8 @@ void session_console(u8 byte);
  * it. `async` when the guest did not cause it. */
 void session_end(struct vcpu *vcpu, u8 reason, bool async);
 bool session_ended(void);
+/* After every exit: positions logged from now on are new ones. */
+void session_next_exit(void);
 /* For panic(): saves what is there. */
 void session_abort(void);
 
