@@ -186,28 +186,27 @@ static void start_session(const struct boot_module *kernel, u32 guest_kind)
 
 static void load_guest(struct start_state *start)
 {
-    const struct boot_module *linux = boot_module_find(&boot, "linux");
-    const struct boot_module *multiboot = boot_module_find(&boot, "multiboot");
-    const struct boot_module *sector = boot_module_find(&boot, "sector");
+    const struct boot_module *guest;
+    u32 kind;
     int error;
 
-    if (linux != NULL)
-        error = load_linux(&boot, linux, start);
-    else if (multiboot != NULL)
-        error = load_multiboot(&boot, multiboot, start);
-    else if (sector != NULL)
-        error = load_boot_sector(sector, start);
-    else {
+    if ((guest = boot_module_find(&boot, "linux")) != NULL) {
+        kind = LOG_GUEST_KIND_LINUX;
+        error = load_linux(&boot, guest, start);
+    } else if ((guest = boot_module_find(&boot, "multiboot")) != NULL) {
+        kind = LOG_GUEST_KIND_MULTIBOOT;
+        error = load_multiboot(&boot, guest, start);
+    } else if ((guest = boot_module_find(&boot, "sector")) != NULL) {
+        kind = LOG_GUEST_KIND_SECTOR;
+        error = load_boot_sector(guest, start);
+    } else {
         printk("lvmm: the boot image carries no guest (a module named linux, multiboot or "
                "sector)\n");
         stop();
     }
     if (error < 0)
         stop();
-    start_session(linux != NULL       ? linux
-                  : multiboot != NULL ? multiboot
-                                      : sector,
-                  linux != NULL ? LOG_GUEST_KIND_LINUX : LOG_GUEST_KIND_MULTIBOOT);
+    start_session(guest, kind);
 }
 
 static void open_session(void)

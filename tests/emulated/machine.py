@@ -30,10 +30,19 @@ def tiny(name: str) -> Guest:
     return Guest("multiboot", guest_build.tiny_guest(name), "", TINY_MEMORY_MIB)
 
 
+def boot_sector(name: str) -> Guest:
+    return Guest("sector", guest_build.boot_sector(name), "", TINY_MEMORY_MIB)
+
+
 def record_tiny(name: str, directory: Path, seed: int = 1, *, as_disk: bool = False) -> Path:
     """Records a tiny guest; returns the recording's directory."""
+    return record_guest(tiny(name), directory, seed, as_disk=as_disk)
+
+
+def record_guest(guest: Guest, directory: Path, seed: int = 1, *, as_disk: bool = False) -> Path:
+    """Records a guest that ends by itself; returns the recording's directory."""
     settings = RunSettings(seed=seed, timeout_s=RECORD_TIMEOUT_S, as_disk=as_disk)
-    manifest = session.record(BOARD, tiny(name), settings, directory)
+    manifest = session.record(BOARD, guest, settings, directory)
     assert manifest.end_reason in ("halt", "reset", "triple-fault"), manifest.end_reason
     return directory
 

@@ -3,7 +3,16 @@
 from pathlib import Path
 
 import pytest
-from tests.emulated.machine import assert_identical, record_tiny, replay
+from tests.emulated.machine import (
+    assert_identical,
+    boot_sector,
+    record_guest,
+    record_tiny,
+    replay,
+)
+
+from lvmm.logs import Recording
+from lvmm.logs.layout import GuestKind
 
 SEEDS = (11, 22, 33)
 
@@ -32,6 +41,24 @@ def test_guest_replays_identically(name: str, tmp_path: Path) -> None:
         verdict = replay(recording, seed, tmp_path / f"replay-{seed}")
         assert_identical(verdict)
         assert verdict.end_reason == ENDS[name]
+
+
+def test_boot_sector_replays_identically(tmp_path: Path) -> None:
+    """Real mode, with a code segment whose base is not 0, protected mode and back."""
+    recording = record_guest(boot_sector("real_mode"), tmp_path / "recording")
+    greeting, memory, *hits, _results = (recording / "console.log").read_text().splitlines()
+    assert greeting == "real mode"
+    assert 512 <= int(memory, 16) < 640, "KiB of memory, says the BIOS"
+    counts = {int(line.split()[1], 16) for line in hits}
+    assert len(hits) == 24
+    assert counts - {0}, "an interrupt inside a REP STOSB"
+    with Recording.open(recording) as opened:
+        assert opened.header is not None
+        assert opened.header.machine.guest_kind == GuestKind.SECTOR
+    for seed in SEEDS:
+        verdict = replay(recording, seed, tmp_path / f"replay-{seed}")
+        assert_identical(verdict)
+        assert verdict.end_reason == "triple-fault"
 
 
 def test_two_recordings_differ(tmp_path: Path) -> None:

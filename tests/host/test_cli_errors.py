@@ -105,6 +105,22 @@ def test_options_of_the_other_kind(capsys: Capture, bzimage: Path, hello: Path) 
     fails(capsys, ["record", "--multiboot", hello, "--initrd", bzimage], 2, "--module")
 
 
+def test_boot_sectors(capsys: Capture, tmp_path: Path, bzimage: Path) -> None:
+    sector = tmp_path / "sector"
+    arguments = ["build", "-o", tmp_path / "image", "--boot-sector", sector]
+    for content in (b"", b"\x55\xaa", bytes(511) + b"\xaa", bytes(510) + b"\xaa\x55"):
+        sector.write_bytes(content)
+        fails(capsys, arguments, 2, "not a boot sector")
+    sector.write_bytes(bytes(510) + b"\x55\xaa" + bytes(512))
+    fails(capsys, arguments, 2, "it has 1024 bytes")
+    sector.write_bytes(bytes(510) + b"\x55\xaa")
+    fails(capsys, [*arguments, "--memory", 1], 2, "too little memory")
+    for option in (["--initrd", bzimage], ["--module", bzimage], ["--append", "word"]):
+        fails(capsys, [*arguments, *option], 2, "--boot-sector takes no")
+    sector.unlink()
+    fails(capsys, arguments, 2, "no such file")
+
+
 def test_command_line_of_two_lines(capsys: Capture, bzimage: Path) -> None:
     fails(capsys, ["record", "--linux", bzimage, "--append", "a\nb"], 2, "one line")
 
@@ -117,6 +133,7 @@ def test_command_line_of_two_lines(capsys: Capture, bzimage: Path) -> None:
         ["record"],
         ["record", "--linux"],
         ["record", "--linux", "a", "--multiboot", "b"],
+        ["record", "--multiboot", "a", "--boot-sector", "b"],
         ["record", "--linux", "a", "--memory", "x"],
         ["record", "--linux", "a", "--memory", "-5"],
         ["record", "--linux", "a", "--net-port", "80"],

@@ -95,6 +95,10 @@ def _guest(options: argparse.Namespace, board: Board) -> Guest:
             raise UsageError("--module is for --multiboot; a Linux kernel takes --initrd")
         extra = (options.initrd,) if options.initrd else ()
         guest = Guest("linux", options.linux, options.append, memory, extra)
+    elif options.boot_sector is not None:
+        if options.initrd or options.module or options.append:
+            raise UsageError("--boot-sector takes no --initrd, --module or --append")
+        guest = Guest("sector", options.boot_sector, "", memory)
     else:
         if options.initrd:
             raise UsageError("--initrd is for --linux; a multiboot guest takes --module")
@@ -246,6 +250,9 @@ def _parser() -> argparse.ArgumentParser:
     kernel = guest.add_mutually_exclusive_group(required=True)
     kernel.add_argument("--linux", type=Path, metavar="BZIMAGE", help="a Linux kernel")
     kernel.add_argument("--multiboot", type=Path, metavar="ELF", help="a multiboot kernel")
+    kernel.add_argument(
+        "--boot-sector", type=Path, metavar="FILE", help="512 bytes, started in real mode"
+    )
     guest.add_argument("--initrd", type=Path, metavar="FILE", help="of the Linux kernel")
     guest.add_argument(
         "--module", type=Path, metavar="FILE", action="append", default=[], help="of the ELF file"

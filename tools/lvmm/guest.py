@@ -1,4 +1,4 @@
-"""The guest as the user gives it: a Linux kernel or a multiboot ELF file, checked before use."""
+"""The guest as the user gives it, a Linux kernel, a multiboot file or a boot sector, checked."""
 
 from __future__ import annotations
 
@@ -13,10 +13,19 @@ from lvmm.image import BootFile
 
 LINUX_MIN_MIB = 64
 GUEST_MIN_MIB = 2
+SECTOR_SIZE = 512  # bytes
 
-Kind = Literal["linux", "multiboot"]
+Kind = Literal["linux", "multiboot", "sector"]
 
-# Linux boot protocol (Documentation/x86/boot.rst): offsets in the first sector.
+# Names of the kernel's file in images and recordings.
+_KERNEL_NAMES: dict[Kind, str] = {
+    "linux": "linux",
+    "multiboot": "guest.elf",
+    "sector": "sector.bin",
+}
+
+# Offsets in the first sector: of the BIOS's boot signature, the others of the Linux boot protocol
+# (Documentation/x86/boot.rst).
 _BOOT_SIGNATURE = (0x1FE, b"\x55\xaa")
 _HEADER_MAGIC = (0x202, b"HdrS")
 _PROTOCOL_VERSION = 0x206
@@ -60,7 +69,7 @@ class Guest:
     @property
     def kernel_name(self) -> str:
         """Name of the kernel's file in images and recordings."""
-        return "linux" if self.kind == "linux" else "guest.elf"
+        return _KERNEL_NAMES[self.kind]
 
 
 def check_guest(guest: Guest, board: Board) -> None:
@@ -80,8 +89,16 @@ def check_guest(guest: Guest, board: Board) -> None:
         )
     if guest.kind == "linux":
         _check_linux(guest)
-    else:
+        return
+    if guest.memory_mib < GUEST_MIN_MIB:
+        raise UsageError(
+            f"--memory {guest.memory_mib}: too little memory; "
+            f"a guest needs {GUEST_MIN_MIB} MiB or more"
+        )
+    if guest.kind == "multiboot":
         _check_multiboot(guest)
+    else:
+        _check_sector(guest.kernel)
 
 
 def _check_linux(guest: Guest) -> None:
@@ -109,12 +126,18 @@ def _check_linux(guest: Guest) -> None:
         )
 
 
-def _check_multiboot(guest: Guest) -> None:
-    if guest.memory_mib < GUEST_MIN_MIB:
+def _check_sector(path: Path) -> None:
+    size = path.stat().st_size
+    if size != SECTOR_SIZE:
         raise UsageError(
-            f"--memory {guest.memory_mib}: too little memory; "
-            f"a guest needs {GUEST_MIN_MIB} MiB or more"
+            f"{path} is not a boot sector: it has {size} bytes, a sector has {SECTOR_SIZE}"
         )
+    offset, signature = _BOOT_SIGNATURE
+    if path.read_bytes()[offset:] != signature:
+        raise UsageError(f"{path} is not a boot sector: it does not end in the bytes 55 AA")
+
+
+def _check_multiboot(guest: Guest) -> None:
     data = guest.kernel.read_bytes()
     if data[:6] != b"\x7fELF\x01\x01" or len(data) < _ELF32_HEADER.size:
         raise UsageError(f"{guest.kernel} is not a 32-bit ELF file")

@@ -1,4 +1,4 @@
-"""Compiles the guests that come with lvmm: the Linux workload and the tiny multiboot guests.
+"""Compiles the guests that come with lvmm: the Linux workload, and tiny ones for the tests.
 
 Results go to build/guests/ and are made again only when a source is newer.
 """
@@ -49,6 +49,7 @@ _TINY_FLAGS = (
     "-Wl,--build-id=none",
     "-Wl,-T,link.ld",
 )
+_SECTOR_FLAGS = ("-m32", "-nostdlib", "-static", "-Wl,--build-id=none,--oformat=binary,-Ttext=0")
 
 
 @contextmanager
@@ -73,6 +74,17 @@ def tiny_guest(name: str) -> Path:
     with build_lock():
         if _outdated(output, [*sources, folder / "runtime.h", folder / "link.ld"]):
             _compile([*_TINY_FLAGS, *(path.name for path in sources)], folder, output)
+    return output
+
+
+def boot_sector(name: str) -> Path:
+    """A tiny guest that is a boot sector, assembled when needed."""
+    folder = SOURCES / "tiny"
+    output = OUTPUT / "tiny" / f"{name}.bin"
+    source = folder / f"{name}.S"
+    with build_lock():
+        if _outdated(output, [source]):
+            _compile([*_SECTOR_FLAGS, source.name], folder, output)
     return output
 
 

@@ -118,6 +118,8 @@ class GuestKind(enum.IntEnum):
     LINUX = 1
     # multiboot ELF
     MULTIBOOT = 2
+    # a boot sector in real mode
+    SECTOR = 3
 
 
 class ImageRole(enum.IntEnum):
