@@ -226,9 +226,8 @@ static void open_session(void)
 /* In replay the guest's machine is the recorded one. */
 static void prepare_guest_view(void)
 {
-    if (guest_memory_init(settings.guest_memory, boot.mmap, boot.mmap_count) < 0 ||
-        guest_cpuid_build() < 0) {
-        printk("lvmm: the machine's memory map or CPUID table is too large\n");
+    if (guest_cpuid_build() < 0) {
+        printk("lvmm: the machine's CPUID table is too large\n");
         stop();
     }
     if (session_replaying()) {
@@ -277,6 +276,9 @@ void monitor_main(u32 magic, u64 info)
         write_cr4(read_cr4() | CR4_OSXSAVE);
     mtrr_init();
     machine_power_init();
+    /* Before anything is written outside of the monitor's own image. */
+    if (guest_memory_init(settings.guest_memory, boot.mmap, boot.mmap_count) < 0)
+        stop();
     stage_modules();
     open_session();
     prepare_guest_view();

@@ -2,8 +2,10 @@
 #include "arch/cpu.h"
 #include "arch/paging.h"
 #include "arch/msr_index.h"
+#include "board_config.h"
 #include "boot/page0.h"
 #include "core/guest_paging.h"
+#include "core/memory_map.h"
 #include "lib/printk.h"
 #include "lib/string.h"
 #include "replay/session.h"
@@ -30,17 +32,12 @@ static struct firmware_page firmware[FIRMWARE_PAGES_MAX];
 static unsigned int firmware_count;
 static u8 firmware_data[FIRMWARE_PAGES_MAX][PAGE_SIZE] __attribute__((aligned(4096)));
 
-static u32 map_type(const struct memory_range *map, unsigned int count, u64 address)
-{
-    for (unsigned int i = 0; i < count; i++)
-        if (address - map[i].base < map[i].length)
-            return map[i].type;
-    return 0;
-}
-
 static u32 guest_type(u64 address)
 {
-    return map_type(guest_map, guest_count, address);
+    for (unsigned int i = 0; i < guest_count; i++)
+        if (address - guest_map[i].base < guest_map[i].length)
+            return guest_map[i].type;
+    return 0;
 }
 
 static bool add_guest_range(u64 base, u64 end, u32 type)
@@ -76,14 +73,30 @@ static int build_guest_map(const struct memory_range *map, unsigned int count)
 
 int guest_memory_init(u64 size, const struct memory_range *map, unsigned int count)
 {
-    ram_size = size;
-    for (u64 a = LOW_MEMORY_END; a < size; a += 0x100000)
-        if (map_type(map, count, a) != MEMORY_RAM) {
-            printk("lvmm: %lu MiB of guest memory, but the machine has no RAM at %lx\n", size >> 20,
-                   a);
+    const struct {
+        const char *what;
+        u64 base, end;
+    } needed[] = {
+        {"guest memory", LOW_MEMORY_END, size},
+        {"the monitor", MONITOR_BASE, MONITOR_BASE + MONITOR_SIZE},
+        {"the log region", LOG_BASE, LOG_BASE + LOG_SIZE},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+        u64 end = memory_map_ram_end(map, count, needed[i].base, needed[i].end);
+
+        if (end < needed[i].end) {
+            printk("lvmm: %s is to be at %lx-%lx, but the machine has no RAM at %lx\n",
+                   needed[i].what, needed[i].base, needed[i].end - 1, end);
             return ERR_NO_SPACE;
         }
-    return build_guest_map(map, count);
+    }
+    ram_size = size;
+    if (build_guest_map(map, count) < 0) {
+        printk("lvmm: the machine's memory map has too many ranges\n");
+        return ERR_NO_SPACE;
+    }
+    return 0;
 }
 
 int guest_memory_use_map(const struct log_e820_entry *entries, unsigned int count)

@@ -20,7 +20,8 @@ enum gpa_kind {
 
 #define GUEST_E820_MAX 32
 
-/* Lays out the guest's memory by the machine's map. ERR_NO_SPACE where `size` is not there. */
+/* Lays out the guest's memory by the machine's map. ERR_NO_SPACE, told, where that has no RAM for
+ * `size` bytes of guest memory, for the monitor or for the log region. */
 int guest_memory_init(u64 size, const struct memory_range *map, unsigned int count);
 /* Replay: the guest's map as it was recorded, whatever this machine's is. */
 int guest_memory_use_map(const struct log_e820_entry *entries, unsigned int count);

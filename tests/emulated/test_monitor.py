@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,3 +112,17 @@ def test_unusable_cpu_is_named(tmp_path: Path, model: str, mode: str, messages: 
     assert not result.report.running
     for message in messages:
         assert message in lines
+
+
+def test_log_region_without_ram_is_named(tmp_path: Path) -> None:
+    memory = dataclasses.replace(BOARD.memory, total_mib=1200)
+    assert BOARD.memory.log_base < memory.total_bytes < BOARD.memory.log_base + memory.log_bytes
+    result = run_hello(dataclasses.replace(BOARD, memory=memory), "record", tmp_path)
+    lines = "\n".join(result.report.lines)
+    assert result.error is None, lines
+    assert result.report.reason == "error", lines
+    assert not result.report.running
+    found = re.search(r"the log region is to be at 42000000-51ffffff, .*no RAM at (\w+)", lines)
+    assert found is not None, lines
+    # The firmware keeps a little at the end of memory for itself.
+    assert memory.total_bytes - (1 << 20) < int(found[1], 16) <= memory.total_bytes

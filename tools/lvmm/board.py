@@ -14,6 +14,7 @@ from lvmm.errors import UsageError
 BOARDS_DIR = Path(__file__).resolve().parents[2] / "boards"
 
 _MIB = 1 << 20
+_BOOT_LOADER_LIMIT = 1 << 32  # Multiboot2 knows 32-bit load addresses only
 _BDF = re.compile(r"([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
 
 
@@ -169,6 +170,7 @@ def _check(board: Board, where: str) -> None:
     require(memory.monitor_base % (2 * _MIB) == 0, "monitor_base must be a multiple of 2 MiB")
     require(memory.log_base % (2 * _MIB) == 0, "log_base must be a multiple of 2 MiB")
     monitor_end = memory.monitor_base + memory.monitor_mib * _MIB
+    require(monitor_end <= _BOOT_LOADER_LIMIT, "the monitor must end at or below 4 GiB")
     require(memory.guest_max_mib * _MIB <= memory.monitor_base, "guest memory overlaps the monitor")
     require(monitor_end <= memory.log_base, "the monitor overlaps the log region")
     require(
