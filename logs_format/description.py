@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCALAR_SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
-FIELD_CODINGS = (*SCALAR_SIZES, "uvarint", "svarint", "tsc", "access", "stream_gpa", "bytes")
+FIELD_CODINGS = (*SCALAR_SIZES, "uvarint", "svarint", "tsc", "read", "transfer", "bytes")
 EVENT_KIND_LIMIT = 32  # the kind takes five bits of an event's first byte
 
 
@@ -72,9 +72,12 @@ class Event:
         return tuple(field for field in self.fields if field.coding != "bytes")
 
     @property
-    def bytes_field(self) -> Field | None:
-        """The last field when it is `bytes`."""
-        return self.fields[-1] if self.fields and self.fields[-1].coding == "bytes" else None
+    def data_field(self) -> str | None:
+        """The name of the field that holds data, if any."""
+        if not self.fields:
+            return None
+        last = self.fields[-1]
+        return {"bytes": last.name, "transfer": "data"}.get(last.coding)
 
 
 @dataclass(frozen=True)
@@ -97,24 +100,34 @@ def load(path: Path) -> Description:
             raise DescriptionError(f"{path}: {error}") from error
     layouts: dict[str, Layout] = {}
     for name, entry in source["struct"].items():
-        layouts[name] = _layout(name, entry, layouts)
+        layouts[name] = layout(name, entry, layouts)
     events = tuple(_event(name, entry) for name, entry in source["event"].items())
     if len({event.kind for event in events}) != len(events):
         raise DescriptionError("two events have the same kind")
     return Description(
         format_version=source["format_version"],
-        constants=_values(source["constant"]),
-        enums={name: _values(entry) for name, entry in source["enum"].items()},
+        constants=values(source["constant"]),
+        enums={name: values(entry) for name, entry in source["enum"].items()},
         layouts=layouts,
         events=events,
     )
 
 
-def _values(entry: dict[str, list[int | str]]) -> tuple[Value, ...]:
+def values(entry: dict[str, list[int | str]]) -> tuple[Value, ...]:
+    """The named numbers of a table."""
     return tuple(Value(name, int(item[0]), str(item[1])) for name, item in entry.items())
 
 
-def _layout(name: str, entry: dict, known: dict[str, Layout]) -> Layout:  # type: ignore[type-arg]
+def layout(
+    name: str,
+    entry: dict,  # type: ignore[type-arg]
+    known: dict[str, Layout],
+    packed: bool = False,
+) -> Layout:
+    """A fixed layout: its members are naturally aligned and its size is given, or it is packed.
+
+    Raises DescriptionError when the entry does not say what is so.
+    """
     members = []
     offset = 0
     for member_name, type_text, doc in entry["fields"]:
@@ -128,11 +141,11 @@ def _layout(name: str, entry: dict, known: dict[str, Layout]) -> Layout:  # type
             size, alignment = known[base].size, 8
         else:
             raise DescriptionError(f"struct {name}.{member_name}: unknown type {base!r}")
-        if offset % alignment:
+        if offset % alignment and not packed:
             raise DescriptionError(f"struct {name}.{member_name}: not aligned at {offset}")
         members.append(Member(member_name, base, size, count, match[2] is not None, offset, doc))
         offset += size * count
-    if offset != entry["size"]:
+    if not packed and offset != entry["size"]:
         raise DescriptionError(f"struct {name}: size is {offset}, not {entry['size']}")
     return Layout(name, entry["doc"], offset, tuple(members))
 
@@ -146,8 +159,6 @@ def _event(name: str, entry: dict) -> Event:  # type: ignore[type-arg]
             raise DescriptionError(f"event {name}.{field.name}: unknown type {field.coding!r}")
         if field.coding == "bytes" and position != len(fields) - 1:
             raise DescriptionError(f"event {name}.{field.name}: bytes must be the last field")
-        if field.coding == "stream_gpa" and (
-            not position or fields[position - 1].name != "stream" or fields[-1].coding != "bytes"
-        ):
-            raise DescriptionError(f"event {name}.{field.name}: needs `stream` before it and bytes")
+        if field.coding == "transfer" and len(fields) != 1:
+            raise DescriptionError(f"event {name}.{field.name}: a transfer is the only field")
     return Event(name, entry["kind"], entry["doc"], fields)

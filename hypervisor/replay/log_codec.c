@@ -2,11 +2,13 @@
 
 #include "lib/crc32c.h"
 
-/* The first byte of an event: its kind and these. No kind: predicted, with or without FULL. */
-#define PREFIX_KIND  0x1f
-#define PREFIX_SAME  0x20
-#define PREFIX_ASYNC 0x40
-#define PREFIX_FULL  0x80
+/* The first byte of an event: its kind and these. No kind: kind and site are as predicted, and so
+ * are the branches unless they are said to follow. */
+#define PREFIX_KIND     0x1f
+#define PREFIX_SAME     0x20
+#define PREFIX_BRANCHES 0x20 /* without a kind */
+#define PREFIX_ASYNC    0x40
+#define PREFIX_FULL     0x80
 
 /* Branches are stored as a difference with one bit for the site beside it. */
 #define BRANCHES_LIMIT BIT(63)
@@ -28,6 +30,7 @@ static void site_install(struct log_codec *codec, u8 slot, u64 rip)
 
     site->rip = rip;
     site->access = codec->access;
+    site->value = 0;
     site->generation = codec->generation;
     site->snapshot_generation = codec->generation - 1;
     site->successor.prefix = 0;
@@ -146,9 +149,13 @@ static u8 *put_position(struct log_codec *codec, const struct log_event *event, 
     const struct log_site *site = &codec->sites[next.slot];
     bool hit = site->generation == codec->generation && site->rip == rip;
 
-    if (hit && next.prefix == predicted->prefix && next.slot == predicted->slot &&
-        next.branches == predicted->branches) {
-        out = log_put_u8(out, prefix & PREFIX_FULL);
+    if (hit && next.prefix == predicted->prefix && next.slot == predicted->slot) {
+        bool exact = next.branches == predicted->branches;
+
+        out = log_put_u8(out, (prefix & PREFIX_FULL) | (exact ? 0 : PREFIX_BRANCHES));
+        if (!exact)
+            out = log_put_uvarint(out, next.branches);
+        *predicted = next;
     } else {
         *predicted = next; /* first: the new site may take over its slot */
         out = log_put_u8(out, prefix);
@@ -197,18 +204,22 @@ static int get_successor(struct log_codec *codec, struct log_cursor *in, struct 
 static int get_position(struct log_codec *codec, struct log_cursor *in, u8 *prefix)
 {
     struct log_successor next = {.prefix = *prefix & (u8)~PREFIX_FULL};
+    int error = 0;
 
     if (next.prefix & PREFIX_KIND) {
-        int error = get_successor(codec, in, &next);
-
-        if (error)
-            return error;
+        error = get_successor(codec, in, &next);
     } else {
-        if (next.prefix || !codec->sites[codec->slot].successor.prefix)
+        struct log_successor *predicted = &codec->sites[codec->slot].successor;
+
+        if (next.prefix & ~PREFIX_BRANCHES || !predicted->prefix)
             return ERR_INVALID;
-        next = codec->sites[codec->slot].successor;
-        *prefix |= next.prefix;
+        if (next.prefix & PREFIX_BRANCHES)
+            error = log_get_uvarint(in, &predicted->branches);
+        next = *predicted;
+        *prefix = (*prefix & PREFIX_FULL) | next.prefix;
     }
+    if (error)
+        return error;
     if (codec->branches + next.branches < next.branches)
         return ERR_INVALID;
     move_on(codec, &next);
@@ -235,10 +246,9 @@ int log_encode_event(struct log_codec *codec, const struct log_event *event, u8 
         if (full)
             out = put_registers(codec, &event->regs, out);
     }
-    out = log_encode_payload(codec, event->kind, &event->payload, event->data_len, out);
-    if (event->data_len)
-        __builtin_memcpy(out, event->data, event->data_len);
-    *size = (u32)(out - start) + event->data_len;
+    out =
+        log_encode_payload(codec, event->kind, &event->payload, event->data, event->data_len, out);
+    *size = (u32)(out - start);
     return 0;
 }
 
@@ -247,7 +257,7 @@ int log_decode_event(struct log_codec *codec, struct log_cursor *in, struct log_
     u8 prefix = 0;
     int error = log_get_u8(in, &prefix);
 
-    if (!error && !(prefix & PREFIX_SAME))
+    if (!error && !(prefix & PREFIX_KIND && prefix & PREFIX_SAME))
         error = get_position(codec, in, &prefix);
     if (error)
         return error;
@@ -269,12 +279,6 @@ int log_decode_event(struct log_codec *codec, struct log_cursor *in, struct log_
     event->branches = codec->branches;
     event->regs.rip = codec->rip;
 
-    error = log_decode_payload(codec, event->kind, in, &event->payload, &event->data_len);
-    if (error)
-        return error;
-    if ((size_t)(in->end - in->next) < event->data_len)
-        return ERR_TRUNCATED;
-    event->data = in->next;
-    in->next += event->data_len;
-    return 0;
+    return log_decode_payload(codec, event->kind, in, &event->payload, &event->data,
+                              &event->data_len);
 }

@@ -21,7 +21,7 @@ struct log_event {
     u16 check;     /* reading: log_position_check() of the registers, unless same_position */
 
     union log_payload payload;
-    const void *data; /* the payload's `bytes` field; read events point into the log */
+    const void *data; /* the payload's data; after reading valid until the next event is read */
     u32 data_len;
 };
 

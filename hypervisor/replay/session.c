@@ -28,7 +28,8 @@ static struct {
     u32 out_crc;
     u64 events;
     u64 events_by_kind[EVENT_KINDS];
-    bool last_was_dma; /* record: the last event, logged at this very exit, was DMA */
+    bool last_was_dma;        /* record: the last event, logged at this exit, was DMA */
+    struct log_regs dma_regs; /* record: at the last DMA */
 } session;
 
 int session_open(u32 mode, void *region, u64 region_size, const void *log, u64 log_size)
@@ -165,6 +166,8 @@ static int record(struct vcpu *vcpu, struct log_event *e)
     }
     count_event(e->kind);
     session.last_was_dma = e->kind == LOG_EVENT_DMA;
+    if (session.last_was_dma)
+        session.dma_regs = e->regs;
     return 0;
 }
 
@@ -238,11 +241,19 @@ bool session_next_is(const struct vcpu *vcpu, u8 kind)
            session_at(vcpu, &session.next);
 }
 
+/* Whether the guest is where the last event, DMA, was logged: not even an instruction that the
+ * monitor executes for it came in between. */
+static bool at_last_dma(const struct vcpu *vcpu)
+{
+    return session.last_was_dma && memcmp(&vcpu->regs, &session.dma_regs, sizeof(vcpu->regs)) == 0;
+}
+
 int session_record_interrupt(struct vcpu *vcpu, u8 vector)
 {
     struct log_event e = {.kind = LOG_EVENT_INTERRUPT,
                           .async = true,
                           .full = position_needs_registers(vcpu),
+                          .same_position = at_last_dma(vcpu),
                           .payload.interrupt.vector = vector};
 
     return record(vcpu, &e);
@@ -262,7 +273,7 @@ int session_record_dma(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, 
         .kind = LOG_EVENT_DMA,
         .async = true,
         .full = position_needs_registers(vcpu),
-        .same_position = session.last_was_dma,
+        .same_position = at_last_dma(vcpu),
         .payload.dma = {.stream = stream, .gpa = gpa},
         .data = data,
         .data_len = len,
@@ -399,8 +410,12 @@ bool session_apply_due(struct vcpu *vcpu)
             }
             break;
         case LOG_EVENT_INTERRUPT:
-            if (!hv_can_inject(vcpu))
-                return false;
+            if (!hv_can_inject(vcpu)) {
+                /* With DMA before it the interrupt is due at this very boundary. */
+                if (e->same_position)
+                    session_diverged(vcpu, "the guest cannot take the interrupt here", e);
+                return e->same_position;
+            }
             vcpu->regs.rflags &= ~RFLAGS_RF;
             hv_inject_interrupt(vcpu, e->payload.interrupt.vector);
             count_event(e->kind);

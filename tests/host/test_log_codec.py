@@ -140,7 +140,8 @@ def test_repeated_events_are_smaller(tmp_path: Path) -> None:
 
 
 def test_predicted_events_are_these_bytes() -> None:
-    """The second IN and the third RDTSC (with all registers) are predicted; the rest is not."""
+    """The second IN and the third RDTSC (with all registers) are predicted, the fourth but for its
+    branches; the rest is not."""
     port, tsc, nmi = layout.In(0x3FD, 1, 0x60), layout.Rdtsc, layout.Nmi()
     written = []
     for payload, branches, rip, full in (
@@ -151,6 +152,7 @@ def test_predicted_events_are_these_bytes() -> None:
         (nmi, 20, 0x2000, False),
         (tsc(300), 27, 0x1000, True),
         (nmi, 32, 0x2000, False),
+        (tsc(400), 41, 0x1000, False),
     ):
         registers = Registers((0,) * 16, rip, 2)
         event = Event(
@@ -165,14 +167,42 @@ def test_predicted_events_are_these_bytes() -> None:
     log = python_log(written)
     expected = bytes.fromhex(
         "04 00 77 137e c801"
-        "01 0b 8040 df2f e83f 60"
+        "01 0b 8040 df2f d27f 60"
         "04 0e 77 137e c801"
-        "00 df2f 00 60"
+        "00 df2f 00"
         "68"
         "80 137e 808004 04 c801"
         "48 0a ef df2f"
+        "20 09 137e c801"
     )
     at = len(python_log([])) + layout.ChunkHeader.STRUCT.size
+    assert log[at:].rstrip(b"\0") == expected
+    assert_both_write_and_read(written)
+
+
+def test_transfers_are_these_bytes() -> None:
+    """Address and length as expected, and of small data only what differs."""
+    written = [
+        Written(Event(layout.Dma(1, gpa, data), 0, 0, True, same_position=True), REGISTERS)
+        for gpa, data in (
+            (0x1000, b"abcdefgh"),
+            (0x1010, b"abcdEfgH"),
+            (0x1020, b"abcdEfgH"),
+            (0x1030, b"12"),
+            (0x1030, b"123456789"),
+            (0x1040, b"987654321"),
+        )
+    ]
+    log = python_log(written)
+    at = len(python_log([])) + layout.ChunkHeader.STRUCT.size
+    expected = (
+        bytes.fromhex("69 07 8040 08") + b"abcdefgh"
+        b"\x69\x06\x10\x90EH"
+        b"\x69\x04\x00"
+        b"\x69\x05\x0212"  # the step is still 8, the length is not
+        b"\x69\x07\x03\x09123456789"
+        b"\x69\x06\x0e987654321"
+    )
     assert log[at:].rstrip(b"\0") == expected
     assert_both_write_and_read(written)
 

@@ -171,11 +171,14 @@ def test_a_prediction_needs_what_it_predicts() -> None:
         nmi + bytes.fromhex("08 01 80 40 cccc") + predicted: 2,
         # Nor at a site that took over the slot of the one before: 0xe9 in that of 0.
         nmi + bytes.fromhex("08 01 d2 03 cccc") + predicted: 2,
-        nmi + bytes.fromhex("20 cccc"): 1,
+        # Other branches may follow, and are the prediction from then on.
+        nmi + bytes.fromhex("20 07 cccc") + predicted: 3,
+        bytes.fromhex("20 07 cccc"): 0,
         nmi + bytes.fromhex("40 cccc"): 1,
-        nmi + bytes.fromhex("a0 cccc"): 1,
+        nmi + bytes.fromhex("c0 cccc"): 1,
         # Branches to just below 2^63, twice: the next step would pass 2^64.
         bytes.fromhex("08 fe ff ff ff ff ff ff ff ff 01 00 cccc") + 2 * predicted: 2,
+        nmi + bytes.fromhex("20 ff ff ff ff ff ff ff ff ff 01 cccc"): 1,
     }
     logs = [log_with_chunk(payload, 3) for payload in cases]
     for log, count, result in zip(logs, cases.values(), log_driver.read(logs), strict=True):
@@ -188,7 +191,7 @@ def test_a_prediction_needs_what_it_predicts() -> None:
 
 def test_another_version_is_named() -> None:
     log = bytearray(python_log([]))
-    log[4] = 2
+    log[4] = FORMAT_VERSION + 1
     (result,) = log_driver.read([bytes(log)])
     assert result.opened == ERR_VERSION
 

@@ -32,6 +32,7 @@ GPR_NAMES = (
 
 _KIND = 0x1F
 _SAME = 0x20
+_BRANCHES = 0x20  # without a kind: kind and site are as predicted, the branches follow
 _ASYNC = 0x40
 _FULL = 0x80
 _SITE_MISS = 1
@@ -107,7 +108,7 @@ def encode_event(codec: Codec, event: Event, out: bytearray) -> None:
 def decode_event(codec: Codec, data: bytes, at: int) -> tuple[Event, int]:
     """Read the event at offset `at`; returns it and the offset after it. Raises WireError."""
     prefix, at = get_fixed(data, at, 1)
-    same_position = bool(prefix & _SAME)
+    same_position = bool(prefix & _KIND and prefix & _SAME)
     if not same_position:
         prefix, at = _get_position(codec, prefix, data, at)
     payload_type = PAYLOADS.get(prefix & _KIND)
@@ -152,8 +153,12 @@ def _put_position(codec: Codec, event: Event, prefix: int, out: bytearray) -> No
     successor = Successor(prefix & ~_FULL, branches, slot_of(event.rip))
     site = codec.sites.get(successor.slot)
     if site is not None and site.rip == event.rip:
-        if codec.site.successor == successor:
+        predicted = codec.site.successor
+        if predicted == successor:
             out.append(prefix & _FULL)
+        elif predicted and (predicted.prefix, predicted.slot) == (successor.prefix, successor.slot):
+            out.append(prefix & _FULL | _BRANCHES)
+            put_uvarint(out, branches)
         else:
             out.append(prefix)
             put_uvarint(out, branches << 1)
@@ -181,16 +186,19 @@ def _get_position(codec: Codec, prefix: int, data: bytes, at: int) -> tuple[int,
             site = codec.sites[slot]
         successor = Successor(prefix & ~_FULL, branches >> 1, slot)
     else:
-        if prefix & ~_FULL:
+        if prefix & ~(_FULL | _BRANCHES):
             raise WireError("flags at a predicted event")
         if codec.site.successor is None:
             raise WireError("a predicted event without prediction")
         successor = codec.site.successor
+        if prefix & _BRANCHES:
+            branches, at = get_uvarint(data, at)
+            successor = successor._replace(branches=branches)
         site = codec.sites[successor.slot]
     _move_on(codec, site, successor)
     if codec.branches > MASK64:
         raise WireError("branches overflow")
-    return prefix | successor.prefix, at
+    return prefix & _FULL | successor.prefix, at
 
 
 def _move_on(codec: Codec, site: Site, successor: Successor) -> None:

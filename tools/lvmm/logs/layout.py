@@ -10,16 +10,19 @@ from typing import ClassVar
 from lvmm.logs.wire import (
     Codec,
     WireError,
-    check_access,
     get_bytes,
     get_fixed,
+    get_read,
     get_svarint,
+    get_transfer,
     get_uvarint,
+    put_read,
     put_svarint,
+    put_transfer,
     put_uvarint,
 )
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # the bytes `LVMM-LOG`: first of the region header
 REGION_MAGIC = 0x474F4C2D4D4D564C
 # the bytes `LVCK`: a closed chunk
@@ -206,7 +209,7 @@ class RegionHeader:
     # REGION_MAGIC
     magic: int
     format_version: int
-    # bytes covered by the CRC-32C, which follows them: 72 in version 1
+    # bytes covered by the CRC-32C, which follows them: 72 so far
     static_size: int
     recording_id: int
     # bytes, this page included
@@ -594,20 +597,12 @@ class In:
 
     def encode(self, codec: Codec, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
-        access = check_access(self.port, self.size)
-        put_svarint(out, access - codec.site.access)
-        codec.access = codec.site.access = access
-        put_uvarint(out, self.value)
+        put_read(codec, out, self.port, self.size, self.value)
 
     @classmethod
     def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[In, int]:
         """Read the payload at `at`; returns it and the offset after it."""
-        difference, at = get_svarint(data, at)
-        access = (codec.site.access + difference) & 0xFFFFFFFFFFFFFFFF
-        codec.access = codec.site.access = access
-        port, size = access >> 2, 1 << (access & 3)
-        check_access(port, size)
-        value, at = get_uvarint(data, at)
+        port, size, value, at = get_read(codec, data, at)
         return cls(port, size, value), at
 
 
@@ -630,20 +625,12 @@ class MmioRead:
 
     def encode(self, codec: Codec, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
-        access = check_access(self.gpa, self.size)
-        put_svarint(out, access - codec.site.access)
-        codec.access = codec.site.access = access
-        put_uvarint(out, self.value)
+        put_read(codec, out, self.gpa, self.size, self.value)
 
     @classmethod
     def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[MmioRead, int]:
         """Read the payload at `at`; returns it and the offset after it."""
-        difference, at = get_svarint(data, at)
-        access = (codec.site.access + difference) & 0xFFFFFFFFFFFFFFFF
-        codec.access = codec.site.access = access
-        gpa, size = access >> 2, 1 << (access & 3)
-        check_access(gpa, size)
-        value, at = get_uvarint(data, at)
+        gpa, size, value, at = get_read(codec, data, at)
         return cls(gpa, size, value), at
 
 
@@ -829,21 +816,12 @@ class Dma:
         """Append the payload; raises WireError when the format cannot hold it."""
         if len(self.data) > EVENT_DATA_MAX:
             raise WireError("DMA: bad length of data")
-        out += self.stream.to_bytes(1, "little")
-        put_svarint(out, self.gpa - codec.streams.get(self.stream, 0))
-        codec.streams[self.stream] = self.gpa + len(self.data)
-        put_uvarint(out, len(self.data))
-        out += self.data
+        put_transfer(codec, out, self.stream, self.gpa, self.data)
 
     @classmethod
     def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Dma, int]:
         """Read the payload at `at`; returns it and the offset after it."""
-        stream, at = get_fixed(data, at, 1)
-        difference, at = get_svarint(data, at)
-        gpa = codec.streams.get(stream, 0) + difference
-        gpa &= 0xFFFFFFFFFFFFFFFF
-        data, at = get_bytes(data, at)
-        codec.streams[stream] = gpa + len(data)
+        stream, gpa, data, at = get_transfer(codec, data, at)
         if len(data) > EVENT_DATA_MAX:
             raise WireError("DMA: bad length of data")
         return cls(stream, gpa, data), at

@@ -12,6 +12,12 @@ MASK64 = 0xFFFFFFFFFFFFFFFF
 ADDRESS_LIMIT = 1 << 56
 DATA_MAX = 131072  # EVENT_DATA_MAX of the description, as layout.py imports this module
 UVARINT_MAX = 10  # bytes of a 64-bit value
+STREAMS = 256
+STREAM_SMALL = 8  # data of up to this many bytes is stored as what differs from the stream's last
+
+_OTHER_LENGTH = 1
+_OTHER_STEP = 2
+_STREAM_SHIFT = 2
 
 
 class WireError(ValueError):
@@ -32,8 +38,18 @@ class Site:
 
     rip: int
     access: int
+    value: int = 0
     successor: Successor | None = None
     snapshot: list[int] | None = None
+
+
+@dataclass(slots=True)
+class Stream:
+    """What is remembered of a DMA stream: its last transfer."""
+
+    end: int = 0
+    step: int = 0
+    data: bytes = b""
 
 
 @dataclass(slots=True)
@@ -46,7 +62,7 @@ class Codec:
     access: int = 0
     last_snapshot: list[int] | None = None
     sites: dict[int, Site] = field(default_factory=dict)
-    streams: dict[int, int] = field(default_factory=dict)
+    streams: dict[int, Stream] = field(default_factory=dict)
     site: Site = field(init=False)
 
     def __post_init__(self) -> None:
@@ -116,6 +132,10 @@ def get_fixed(data: bytes, at: int, size: int) -> tuple[int, int]:
 def get_bytes(data: bytes, at: int) -> tuple[bytes, int]:
     """Read length and bytes; returns the bytes and the offset after them."""
     length, at = get_uvarint(data, at)
+    return _get_exactly(data, at, length)
+
+
+def _get_exactly(data: bytes, at: int, length: int) -> tuple[bytes, int]:
     end = at + length
     if length > DATA_MAX:
         raise WireError("data too long")
@@ -124,8 +144,87 @@ def get_bytes(data: bytes, at: int) -> tuple[bytes, int]:
     return data[at:end], end
 
 
-def check_access(address: int, size: int) -> int:
-    """Combine address and size of an access; raises WireError when they do not fit."""
+def put_read(codec: Codec, out: bytearray, address: int, size: int, value: int) -> None:
+    """Append an access and what it read; raises WireError when they do not fit."""
     if size not in (1, 2, 4, 8) or not 0 <= address < ADDRESS_LIMIT:
         raise WireError(f"no access: {size} bytes at {address:#x}")
-    return address << 2 | size.bit_length() - 1
+    site = codec.site
+    access = address << 2 | size.bit_length() - 1
+    changed = value != site.value
+    put_svarint(out, access - site.access << 1 | changed)
+    if changed:
+        put_uvarint(out, value ^ site.value)
+    codec.access = site.access = access
+    site.value = value
+
+
+def get_read(codec: Codec, data: bytes, at: int) -> tuple[int, int, int, int]:
+    """Read an access; returns address, size, value, and the offset after it."""
+    difference, at = get_svarint(data, at)
+    change = 0
+    if difference & 1:
+        change, at = get_uvarint(data, at)
+    site = codec.site
+    access = site.access + (difference >> 1) & MASK64
+    if access >> 2 >= ADDRESS_LIMIT:
+        raise WireError(f"no access at {access >> 2:#x}")
+    codec.access = site.access = access
+    site.value ^= change
+    return access >> 2, 1 << (access & 3), site.value, at
+
+
+def put_transfer(codec: Codec, out: bytearray, number: int, address: int, data: bytes) -> None:
+    """Append a transfer of a DMA stream."""
+    if not 0 <= number < STREAMS or len(data) > DATA_MAX:
+        raise WireError(f"no transfer: {len(data)} bytes of stream {number}")
+    stream = codec.streams.setdefault(number, Stream())
+    step = address - stream.end & MASK64
+    other_step = step != stream.step
+    other_length = len(data) != len(stream.data)
+    put_uvarint(out, number << _STREAM_SHIFT | other_step << 1 | other_length)
+    if other_step:
+        put_svarint(out, step)
+    if other_length:
+        put_uvarint(out, len(data))
+    if other_length or len(data) > STREAM_SMALL:
+        out += data
+    else:
+        changed = [i for i in range(len(data)) if data[i] != stream.data[i]]
+        out.append(sum(1 << i for i in changed))
+        out += bytes(data[i] for i in changed)
+    stream.step = step
+    stream.end = address + len(data) & MASK64
+    stream.data = data
+
+
+def get_transfer(codec: Codec, data: bytes, at: int) -> tuple[int, int, bytes, int]:
+    """Read a transfer; returns stream, address, data, and the offset after it."""
+    head, at = get_uvarint(data, at)
+    number = head >> _STREAM_SHIFT
+    if number >= STREAMS:
+        raise WireError(f"no stream {number}")
+    stream = codec.streams.setdefault(number, Stream())
+    if head & _OTHER_STEP:
+        step, at = get_svarint(data, at)
+        stream.step = step & MASK64
+    if head & _OTHER_LENGTH or len(stream.data) > STREAM_SMALL:
+        length = len(stream.data)
+        if head & _OTHER_LENGTH:
+            length, at = get_uvarint(data, at)
+        stream.data, at = _get_exactly(data, at, length)
+    else:
+        stream.data, at = _get_changed(stream.data, data, at)
+    address = stream.end + stream.step & MASK64
+    stream.end = address + len(stream.data) & MASK64
+    return number, address, stream.data, at
+
+
+def _get_changed(last: bytes, data: bytes, at: int) -> tuple[bytes, int]:
+    changed, at = get_fixed(data, at, 1)
+    if changed >> len(last):
+        raise WireError("a change beyond the data")
+    new = bytearray(last)
+    for i in range(len(last)):
+        if changed >> i & 1:
+            new[i], at = get_fixed(data, at, 1)
+    return bytes(new), at
