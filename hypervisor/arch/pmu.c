@@ -2,7 +2,6 @@
 #include "arch/cpu.h"
 #include "arch/lapic.h"
 #include "arch/msr_index.h"
-#include "arch/traps.h"
 #include "lib/printk.h"
 
 #define COUNTER_BITS 48
@@ -137,54 +136,4 @@ void pmu_acknowledge(void)
 {
     wrmsr(MSR_PERF_GLOBAL_OVF_CTRL, PMU_GLOBAL_ENABLE);
     lapic_unmask_counter_nmi();
-}
-
-/* Runs a loop of exactly `n` conditional branches with the counter on. */
-static void counted_loop(u64 n)
-{
-    u32 on = PMU_GLOBAL_ENABLE;
-
-    __asm__ volatile("wrmsr\n\t"
-                     "1: dec %0\n\t"
-                     "jnz 1b\n\t"
-                     "xor %%eax, %%eax\n\t"
-                     "wrmsr"
-                     : "+r"(n), "+a"(on)
-                     : "c"(MSR_PERF_GLOBAL_CTRL), "d"(0)
-                     : "memory", "cc");
-}
-
-int pmu_self_test(const struct pmu_info *info)
-{
-    static const u64 loops[] = {1, 2, 1000, 12345};
-    u64 smis_before = 0, smis_after = 0;
-    bool counts_smis = rdmsr_safe(MSR_SMI_COUNT, &smis_before) == 0;
-    u64 nmis;
-
-    for (size_t i = 0; i < ARRAY_SIZE(loops); i++) {
-        pmu_restart();
-        counted_loop(loops[i]);
-        if (pmu_count() != loops[i]) {
-            printk("lvmm: counter self-test: a loop of %lu conditional branches counted %lu: "
-                   "this machine's counter is not exact\n",
-                   loops[i], pmu_count());
-            return ERR_UNSUPPORTED;
-        }
-    }
-    pmu_acknowledge();
-    nmis = traps_nmi_count();
-    pmu_restart();
-    pmu_arm(500);
-    counted_loop(500 + info->skid_margin + 1);
-    if (traps_nmi_count() != nmis + 1) { /* its handler's own branches were counted too */
-        printk("lvmm: counter self-test: %lu overflow interrupts instead of one within %u "
-               "branches\n",
-               traps_nmi_count() - nmis, info->skid_margin);
-        return ERR_UNSUPPORTED;
-    }
-    pmu_acknowledge();
-    pmu_restart();
-    if (counts_smis && rdmsr_safe(MSR_SMI_COUNT, &smis_after) == 0 && smis_after != smis_before)
-        printk("lvmm: %lu SMIs during the counter self-test\n", smis_after - smis_before);
-    return 0;
 }

@@ -14,7 +14,9 @@ struct pmu_info {
 /* Chooses the event by CPU model and programs the stopped counter. Prints what is missing;
  * 0 or ERR_UNSUPPORTED. */
 int pmu_init(struct pmu_info *out);
-/* Counts known loops, and checks that the overflow NMI arrives within the margin. */
+/* Counts known loops, undisturbed and under interrupts of the LAPIC's timer, and checks that the
+ * overflow NMI arrives within the margin. Everything else must be quiet: lapic_quiesce(). Prints
+ * what it found; 0 or ERR_UNSUPPORTED. */
 int pmu_self_test(const struct pmu_info *info);
 
 /* Conditional branches counted since pmu_init(); the counter must be stopped. */

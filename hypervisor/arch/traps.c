@@ -33,8 +33,9 @@ extern u64 gdt[];
 extern u8 nmi_stack_top[], fault_stack_top[];
 extern u8 rdmsr_safe_insn[], wrmsr_safe_insn[], msr_safe_fixup[];
 
-extern const u8 take_stubs[];
+extern const u8 take_stubs[], counted_stub[];
 extern volatile int taken_vector;
+extern volatile u64 counted_interrupts;
 
 #define TAKE_STUB_SIZE 16
 
@@ -44,6 +45,7 @@ static struct idt_gate take_idt[256] __attribute__((aligned(16)));
 static struct idt_gate idt[32] __attribute__((aligned(16)));
 static struct tss64 tss __attribute__((aligned(16)));
 static u64 nmi_count;
+static u8 counted_vector;
 
 #define VECTOR_NMI     2
 #define VECTOR_DF      8
@@ -72,6 +74,11 @@ static void load_idt(const struct idt_gate *table, size_t size)
     __asm__ volatile("lidt %0" : : "m"(idtr));
 }
 
+static void set_take_gate(u8 vector)
+{
+    set_gate(&take_idt[vector], (u64)take_stubs + vector * TAKE_STUB_SIZE, 0);
+}
+
 void traps_init(void)
 {
     u64 base = (u64)&tss;
@@ -82,7 +89,7 @@ void traps_init(void)
         set_gate(&idt[v], trap_stubs[v], v == VECTOR_NMI ? IST_NMI : fault ? IST_FAULT : 0);
     }
     for (unsigned int v = 0; v < ARRAY_SIZE(take_idt); v++)
-        set_gate(&take_idt[v], (u64)take_stubs + v * TAKE_STUB_SIZE, 0);
+        set_take_gate((u8)v);
     take_idt[VECTOR_NMI] = idt[VECTOR_NMI];
     tss.ist[IST_NMI - 1] = (u64)nmi_stack_top;
     tss.ist[IST_FAULT - 1] = (u64)fault_stack_top;
@@ -122,6 +129,25 @@ int traps_take_interrupt(void)
     __asm__ volatile("sti\n\tnop\n\tnop\n\tcli" : : : "memory");
     load_idt(idt, sizeof(idt));
     return taken_vector;
+}
+
+void traps_count_interrupts(u8 vector)
+{
+    counted_vector = vector;
+    counted_interrupts = 0;
+    set_gate(&take_idt[vector], (u64)counted_stub, 0);
+    load_idt(take_idt, sizeof(take_idt));
+}
+
+u64 traps_interrupts_counted(void)
+{
+    return counted_interrupts;
+}
+
+void traps_stop_counting(void)
+{
+    load_idt(idt, sizeof(idt));
+    set_take_gate(counted_vector);
 }
 
 void trap_handler(struct trap_frame *f)

@@ -28,6 +28,12 @@ u64 traps_nmi_count(void);
  * -1 when there is none after all. No EOI is sent. */
 int traps_take_interrupt(void);
 
+/* From now on interrupts of the local APIC with this vector are counted and acknowledged, when
+ * RFLAGS.IF lets them come, by code that has no conditional branch. */
+void traps_count_interrupts(u8 vector);
+u64 traps_interrupts_counted(void);
+void traps_stop_counting(void);
+
 void trap_handler(struct trap_frame *frame);
 
 #endif

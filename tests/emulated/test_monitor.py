@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import pytest
 from elftools.elf.elffile import ELFFile
-from tests.emulated.machine import BOARD, RECORD_TIMEOUT_S, tiny
+from tests.emulated.machine import BOARD, RECORD_TIMEOUT_S, record_tiny, tiny
 
 from lvmm import session
 from lvmm.board import Board
 from lvmm.machine_run import RunOptions, RunResult, run_machine
 from lvmm.monitor_build import monitor_elf
+from lvmm.session import RunSettings
 
 PRESENT, WRITABLE, LARGE, NO_EXECUTE = 1 << 0, 1 << 1, 1 << 7, 1 << 63
 ADDRESS = 0x000FFFFFFFFFF000
@@ -126,3 +127,21 @@ def test_log_region_without_ram_is_named(tmp_path: Path) -> None:
     assert found is not None, lines
     # The firmware keeps a little at the end of memory for itself.
     assert memory.total_bytes - (1 << 20) < int(found[1], 16) <= memory.total_bytes
+
+
+def test_counter_is_tested_under_interrupts(tmp_path: Path) -> None:
+    lines = run_hello(BOARD, "record", tmp_path).report.lines
+    (said,) = [line for line in lines if "counter of conditional branches exact" in line]
+    found = re.search(r"also in (\d+) interrupts", said)
+    assert found is not None, said
+    assert int(found[1]) >= 200
+
+
+def test_guest_finds_the_interrupt_controllers_as_the_firmware_left_them(tmp_path: Path) -> None:
+    """Live mode does not touch them; to record, the counter's self-test uses the LAPIC."""
+    recording = record_tiny("firmware", tmp_path / "recording")
+    live = bytearray()
+    settings = RunSettings(timeout_s=RECORD_TIMEOUT_S, console=live.extend)
+    session.live(BOARD, tiny("firmware"), settings)
+    assert b"lint0" in live
+    assert (recording / "console.log").read_bytes() == live
