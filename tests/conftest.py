@@ -24,8 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--linux-recordings",
         type=int,
-        default=4,
-        help="how many short Linux recordings to make and replay (default 4)",
+        default=20,
+        help="how many short Linux recordings to make and replay (default 20)",
     )
 
 

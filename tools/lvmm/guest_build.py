@@ -22,7 +22,7 @@ SOURCES = ROOT / "tests" / "guests"
 OUTPUT = ROOT / "build" / "guests"
 
 _BUSYBOX = Path("/bin/busybox")
-_MODULES = ("e1000",)
+_NETWORK_MODULES = ("e1000",)
 
 # Kept quiet: each character on the emulated serial line costs the time of thousands of
 # instructions. panic=-1 makes a crash reboot at once, which ends the recording.
@@ -88,8 +88,8 @@ def boot_sector(name: str) -> Path:
     return output
 
 
-def workload_initrd(kernel: provision.Kernel) -> Path:
-    """The initramfs with the workload, for the kernel's own e1000 driver."""
+def workload_initrd(kernel: provision.Kernel, modules: tuple[str, ...]) -> Path:
+    """The initramfs with the workload and modules of the kernel's."""
     folder = SOURCES / "linux"
     workload = OUTPUT / "linux" / "workload"
     output = OUTPUT / "linux" / f"initrd-{kernel.release}"
@@ -102,7 +102,7 @@ def workload_initrd(kernel: provision.Kernel) -> Path:
         own = [workload, folder / "init", _BUSYBOX, Path(initramfs.__file__)]
         if _outdated(output, own):
             data = initramfs.workload_initramfs(
-                kernel.modules, _BUSYBOX, folder / "init", workload, _MODULES
+                kernel.modules, _BUSYBOX, folder / "init", workload, modules
             )
             fresh = output.with_suffix(".new")
             fresh.write_bytes(data)
@@ -111,14 +111,33 @@ def workload_initrd(kernel: provision.Kernel) -> Path:
 
 
 def linux_guest(board: Board, settings: str = "", memory_mib: int | None = None) -> Guest:
-    """Debian's kernel with the workload; `settings` are words for its command line."""
+    """The stock kernel, with its own e1000 driver, and the workload.
+
+    `settings` are words for its command line.
+    """
     kernel = provision.kernel_package()
+    return _linux_guest(board, kernel, _NETWORK_MODULES, settings, memory_mib)
+
+
+def small_linux_guest(board: Board, settings: str = "") -> Guest:
+    """The distribution's small kernel with the workload; it has no driver for the network card."""
+    kernel = provision.kernel_package("small")
+    return _linux_guest(board, kernel, (), f"lvmm.packets=0 {settings}", None)
+
+
+def _linux_guest(
+    board: Board,
+    kernel: provision.Kernel,
+    modules: tuple[str, ...],
+    settings: str,
+    memory_mib: int | None,
+) -> Guest:
     return Guest(
         kind="linux",
         kernel=kernel.vmlinuz,
         cmdline=f"{LINUX_CMDLINE} {settings}".strip(),
         memory_mib=memory_mib or board.memory.guest_default_mib,
-        extra=(workload_initrd(kernel),),
+        extra=(workload_initrd(kernel, modules),),
     )
 
 
