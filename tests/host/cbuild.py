@@ -18,16 +18,18 @@ FLAGS = (
 
 @functools.cache
 def log_format_header() -> Path:
-    """Generate log_format.h; returns the folder to include it from."""
+    """Generate log_format.h and link_layout.h; returns the folder to include them from."""
     folder = OUTPUT / "include"
     folder.mkdir(parents=True, exist_ok=True)
+    generator = ROOT / "logs_format" / "generate.py"
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        header = Path(temporary) / "log_format.h"
-        generator = ROOT / "logs_format" / "generate.py"
-        subprocess.run([sys.executable, str(generator), "--c", str(header)], check=True)
-        target = folder / header.name
-        if not target.exists() or target.read_bytes() != header.read_bytes():
-            header.replace(target)
+        log, link = Path(temporary) / "log_format.h", Path(temporary) / "link_layout.h"
+        command = [sys.executable, str(generator), "--c", str(log), "--link-c", str(link)]
+        subprocess.run(command, check=True)
+        for header in (log, link):
+            target = folder / header.name
+            if not target.exists() or target.read_bytes() != header.read_bytes():
+                header.replace(target)
     return folder
 
 

@@ -1,0 +1,373 @@
+"""The debug link's two ends against each other, over good lines and bad ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.host.link_machine import (
+    BREAKPOINTS,
+    CONSOLE_END,
+    CONSOLE_OLDEST,
+    LOG_SIZE,
+    MEMORY_BASE,
+    MEMORY_SIZE,
+    QUERY_SIZE,
+    TIMING,
+    Fault,
+    Lines,
+    LinkMachine,
+    content,
+    faults,
+)
+
+from lvmm.link import (
+    BadRequest,
+    BreakpointKind,
+    GuestRunning,
+    LinkClient,
+    LinkClosed,
+    LinkError,
+    LinkMismatch,
+    LinkTimeout,
+    MemoryFault,
+    MemorySpace,
+    Mode,
+    NoSpace,
+    QueryKind,
+    Register,
+    RequestRefused,
+    RunState,
+    SessionLost,
+    Status,
+    StopReason,
+    Timing,
+    Unsupported,
+    session,
+)
+
+pytestmark = pytest.mark.host
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[LinkMachine]:
+    with LinkMachine() as machine:
+        yield machine
+
+
+@pytest.fixture
+def machine(running: LinkMachine) -> LinkMachine:
+    running.reset()
+    return running
+
+
+@pytest.fixture
+def link(machine: LinkMachine) -> Iterator[LinkClient]:
+    with LinkClient(Lines(machine), timing=TIMING) as client:
+        yield client
+
+
+def test_hello_names_the_monitor(link: LinkClient) -> None:
+    hello = link.connect()
+    assert (hello.board, hello.monitor, hello.mode) == ("host", "driver", Mode.REPLAY)
+
+
+def test_registers(link: LinkClient) -> None:
+    for register in (Register.R15, Register.RIP, Register.DR7):
+        link.write_register(register, 0x1234567890ABCDEF + register, force=True)
+    registers = link.read_registers()
+    assert registers.gpr[15] == 0x1234567890ABCDEF + Register.R15
+    assert registers.rip == 0x1234567890ABCDEF + Register.RIP
+    assert registers.dr7 == 0x1234567890ABCDEF + Register.DR7
+    image = bytes(range(256)) * 10
+    link.write_fpu(image)
+    assert link.read_fpu() == (7, image)
+
+
+def test_memory(link: LinkClient) -> None:
+    data = bytes(range(256)) * 40
+    link.write_memory(MEMORY_BASE + 100, data, MemorySpace.PHYSICAL)
+    assert link.read_memory(MEMORY_BASE + 100, len(data)) == data
+    with pytest.raises(MemoryFault, match="no memory at 0x14000") as caught:
+        link.read_memory(MEMORY_BASE + MEMORY_SIZE - 5000, 6000)
+    assert len(caught.value.data) == caught.value.done == 5000
+    with pytest.raises(MemoryFault) as caught:
+        link.write_memory(MEMORY_BASE + MEMORY_SIZE - 3, b"abcdef")
+    assert caught.value.done == 3
+    assert link.read_memory(MEMORY_BASE + MEMORY_SIZE - 3, 3) == b"abc"
+    assert link.read_memory(0, 0) == b""
+
+
+def test_console_log_and_queries(link: LinkClient) -> None:
+    end = CONSOLE_END - CONSOLE_OLDEST
+    expected = content(CONSOLE_OLDEST, end, 1)
+    assert link.read_console(3) == (CONSOLE_OLDEST, expected, CONSOLE_END)
+    assert link.read_console(2499, 10) == (2499, expected[-1:], CONSOLE_END)
+    assert link.log_info().region_size == LOG_SIZE
+    assert link.read_log(7, 1 << 20) == content(7, LOG_SIZE - 7, 2)
+    assert link.query(QueryKind.EPT, 9).encode() == content(0, QUERY_SIZE, QueryKind.EPT + 9)
+
+
+def test_breakpoints(link: LinkClient) -> None:
+    ids = [link.set_breakpoint(BreakpointKind.HARDWARE, 0x1000 + i) for i in range(BREAKPOINTS)]
+    assert sorted(ids) == [1, 2, 3, 4]
+    with pytest.raises(NoSpace, match="no room"):
+        link.set_breakpoint(BreakpointKind.WATCH_ACCESS, 0x2000, 8)
+    link.clear_breakpoint(2)
+    assert link.set_breakpoint(BreakpointKind.SOFTWARE, 1) == 2
+    link.clear_all_breakpoints()
+    with pytest.raises(BadRequest):
+        link.clear_breakpoint(1)
+
+
+def test_what_the_monitor_will_not_do(link: LinkClient) -> None:
+    with pytest.raises(
+        RequestRefused,
+        match=r"^the monitor did not write register: this would alter the replay$",
+    ):
+        link.write_register(Register.RAX, 1)
+    with pytest.raises(Unsupported):
+        link.stop_run()
+    link.resume()
+    with pytest.raises(GuestRunning, match="stop it first"):
+        link.read_registers()
+    assert link.statistics.retries == 0
+
+
+def test_stops(machine: LinkMachine) -> None:
+    lines = Lines(machine)
+    told: list[Status] = []
+    with LinkClient(lines, on_status=told.append, timing=TIMING) as link:
+        stopped = link.wait_for_stop(link.step())
+        assert (stopped.state, stopped.reason) == (RunState.STOPPED, StopReason.STEP)
+        since = link.resume()
+        assert since.state == RunState.RUNNING
+        with pytest.raises(LinkTimeout, match="the guest did not stop"):
+            link.wait_for_stop(since, 0.05)
+        timer = threading.Timer(0.05, lines.say, [machine.stop])
+        timer.start()
+        stopped = link.wait_for_stop(since)
+        assert stopped.reason == StopReason.SOFTWARE_BREAKPOINT
+        assert stopped.stop_count == since.stop_count + 1
+        timer.join()
+        assert told == [stopped]
+        assert link.wait_for_stop(link.interrupt()) == stopped
+        link.resume()
+        assert link.wait_for_stop(link.interrupt()).reason == StopReason.INTERRUPT
+
+
+def test_a_lost_notification_is_made_up_for(machine: LinkMachine) -> None:
+    with LinkClient(Lines(machine), timing=TIMING) as link:
+        since = link.resume()
+        machine.stop()
+        assert link.wait_for_stop(since).stop_count == since.stop_count + 1
+
+
+def test_messages_before_and_in_a_session(machine: LinkMachine) -> None:
+    lines = Lines(machine)
+    heard: list[str] = []
+    with LinkClient(lines, on_line=heard.append, timing=TIMING) as link:
+        link.status()
+        lines.say(lambda: machine.message(b"in a frame\nand ano"))
+        lines.say(lambda: b"plain te")
+        lines.say(lambda: machine.message(b"ther\n" + b"y" * 9000 + b"\n"))
+        lines.say(lambda: b"xt\r\n")
+        machine.message(b"lost\nthis one is lo")
+        lines.say(lambda: machine.message(b"st as well\nthis is not\n"))
+        link.status()
+        assert link.statistics.lost == 1
+    assert heard == ["in a frame", "and another", "y" * 9000, "plain text", "this is not"]
+    machine.reset()
+    assert machine.message(b"early\n") == b"early\r\n"
+
+
+def test_a_listener_that_fails_does_not_hang_the_client(machine: LinkMachine) -> None:
+    lines = Lines(machine)
+
+    def fail(_line: str) -> None:
+        raise KeyError("oops")
+
+    with LinkClient(lines, on_line=fail, timing=TIMING) as link:
+        link.connect()
+        lines.say(lambda: machine.message(b"line\n"))
+        with pytest.raises(LinkError, match="oops"):
+            while True:
+                link.status()
+        assert link.status().state == RunState.STOPPED  # on a new line
+
+
+@dataclasses.dataclass
+class Model:
+    """What the machine must look like; it grows by requests that surely were carried out once."""
+
+    steps: int = 0
+    writes: int = 0
+    rax: int = 0
+    memory: bytearray = dataclasses.field(default_factory=lambda: bytearray(MEMORY_SIZE))
+
+    def request(self, link: LinkClient, kind: str, value: int) -> None:
+        """Makes a request and checks what it gives."""
+        offset = value % (MEMORY_SIZE - 4000)
+        match kind:
+            case "step":
+                self.steps += 1
+                link.step()
+            case "write":
+                data = bytes((value + i) & 0xFF for i in range(value % 4000 + 1))
+                self.memory[offset : offset + len(data)] = data
+                self.writes += 1
+                link.write_memory(MEMORY_BASE + offset, data)
+            case "read":
+                data = link.read_memory(MEMORY_BASE + offset, value % 4000)
+                assert data == self.memory[offset : offset + value % 4000]
+            case "set":
+                self.rax = value
+                self.writes += 1
+                link.write_register(Register.RAX, value, force=True)
+            case "get":
+                assert link.read_registers().gpr[0] == self.rax
+            case "refused":
+                with pytest.raises(RequestRefused):
+                    link.write_register(Register.RAX, 1)
+
+
+REQUESTS = st.lists(
+    st.tuples(
+        st.sampled_from(["step", "write", "read", "set", "get", "refused"]),
+        st.integers(0, 1 << 20),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(REQUESTS, faults("flip", "drop", "duplicate", "insert", "truncate"))
+def test_everything_is_done_once_however_bad_the_line(
+    running: LinkMachine, requests: list[tuple[str, int]], what_happens: list[Fault]
+) -> None:
+    running.reset()
+    model = Model()
+    with LinkClient(Lines(running, what_happens), timing=TIMING) as link:
+        for kind, value in requests:
+            model.request(link, kind, value)
+        counts = running.counts()
+        assert (counts.steps, counts.writes) == (model.steps, model.writes)
+        assert link.read_memory(MEMORY_BASE, MEMORY_SIZE) == model.memory
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 8),
+    faults("flip", "drop", "duplicate", "insert", "truncate", "close", "close"),
+)
+def test_a_line_that_closes_is_opened_again(
+    running: LinkMachine, steps: int, what_happens: list[Fault]
+) -> None:
+    running.reset()
+    surely = perhaps = 0
+    with LinkClient(Lines(running, what_happens), timing=TIMING) as link:
+        for _ in range(steps):
+            try:
+                link.step()
+                surely += 1
+            except LinkClosed:
+                perhaps += 1
+        assert surely <= running.counts().steps <= surely + perhaps
+        while True:  # until the faults are used up
+            try:
+                assert link.status().stop_count == running.counts().steps
+                break
+            except LinkClosed:
+                pass
+
+
+def test_a_dead_line_ends_in_one_clear_error(machine: LinkMachine) -> None:
+    lines = Lines(machine, iter(lambda: Fault("truncate"), None))
+    with (
+        LinkClient(lines, timing=Timing(0.01, 0.1)) as link,
+        pytest.raises(LinkTimeout, match=r"did not answer within 0\.1 seconds") as caught,
+    ):
+        link.status()
+    assert caught.value.exit_code == 7
+
+
+def test_a_restarted_monitor_is_noticed(machine: LinkMachine, link: LinkClient) -> None:
+    link.step()
+    machine.reset()
+    with pytest.raises(SessionLost, match="started again"):
+        link.step()
+    assert machine.counts().steps == 0
+    link.step()
+    assert machine.counts().steps == 1
+
+
+def test_another_tool_takes_the_line_over(machine: LinkMachine, link: LinkClient) -> None:
+    for _ in range(3):
+        link.step()
+    with LinkClient(Lines(machine), timing=TIMING) as other:
+        other.step()
+        with pytest.raises(SessionLost, match="another tool"):
+            link.step()
+        other.step()
+    assert machine.counts().steps == 5
+
+
+@pytest.mark.parametrize("what", ["PROTOCOL_VERSION", "LAYOUT_DIGEST"])
+def test_other_versions_are_refused(
+    machine: LinkMachine, link: LinkClient, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(session, what, 99)
+    with pytest.raises(LinkMismatch, match="from the same version") as caught:
+        link.step()
+    assert caught.value.exit_code == 5
+    assert len(str(caught.value).splitlines()) == 1
+    assert machine.counts().steps == 0
+    monkeypatch.undo()
+    link.step()
+
+
+def test_many_threads_share_a_link(machine: LinkMachine, link: LinkClient) -> None:
+    errors: list[BaseException] = []
+
+    def work(place: int) -> None:
+        try:
+            for i in range(20):
+                data = bytes((place, i)) * 50
+                link.write_memory(MEMORY_BASE + 100 * place, data)
+                assert link.read_memory(MEMORY_BASE + 100 * place, 100) == data
+                link.step()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(place,)) for place in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert machine.counts().steps == 8 * 20
+
+
+def test_closing_ends_a_request_that_waits(machine: LinkMachine) -> None:
+    silent = Lines(machine, iter(lambda: Fault("truncate"), None))
+    link = LinkClient(silent, timing=Timing(0.05, 200))
+    timer = threading.Timer(0.1, link.close)
+    timer.start()
+    with pytest.raises(LinkClosed):
+        link.status()
+    timer.join()
+
+
+def test_a_listener_may_not_make_requests(machine: LinkMachine) -> None:
+    lines = Lines(machine)
+    with LinkClient(lines, on_line=lambda _line: print(link.status()), timing=TIMING) as link:
+        link.connect()
+        lines.say(lambda: b"some text\n")
+        with pytest.raises(LinkError, match="must not make requests"):
+            while True:
+                link.status()
