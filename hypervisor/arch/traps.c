@@ -44,7 +44,7 @@ extern volatile u64 counted_interrupts;
 static struct idt_gate take_idt[256] __attribute__((aligned(16)));
 static struct idt_gate idt[32] __attribute__((aligned(16)));
 static struct tss64 tss __attribute__((aligned(16)));
-static u64 nmi_count;
+static u64 nmi_count, nmi_rip;
 static u8 counted_vector;
 
 #define VECTOR_NMI     2
@@ -122,6 +122,11 @@ u64 traps_nmi_count(void)
     return *(volatile u64 *)&nmi_count;
 }
 
+u64 traps_nmi_rip(void)
+{
+    return *(volatile u64 *)&nmi_rip;
+}
+
 int traps_take_interrupt(void)
 {
     taken_vector = -1;
@@ -154,6 +159,7 @@ void trap_handler(struct trap_frame *f)
 {
     if (f->vector == VECTOR_NMI) {
         nmi_count++;
+        nmi_rip = f->rip;
         return;
     }
     if (f->vector == VECTOR_GP &&

@@ -23,6 +23,8 @@ u64 traps_tss_base(void);
 
 /* NMIs taken in the monitor itself so far (a counter overflow that arrived after the exit). */
 u64 traps_nmi_count(void);
+/* Where the last of them came. */
+u64 traps_nmi_rip(void);
 
 /* Takes the external interrupt that is pending at the CPU, as its acknowledgement: the vector, or
  * -1 when there is none after all. No EOI is sent. */

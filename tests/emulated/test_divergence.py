@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.emulated.machine import events_of, record_tiny, replay, tampered
+from tests.emulated.machine import (
+    boot_sector,
+    events_of,
+    record_guest,
+    record_tiny,
+    replay,
+    tampered,
+)
 
 from lvmm import cli
 from lvmm.logs import Event
@@ -125,6 +132,21 @@ def test_another_vector_is_found(timer: Path, tmp_path: Path) -> None:
     verdict = replay(tmp_path / "planted", 5, tmp_path / "run")
     assert verdict.divergence is not None
     assert planted < verdict.divergence["event"] <= planted + 3
+
+
+def test_divergence_in_real_mode_shows_the_code(tmp_path: Path) -> None:
+    recording = record_guest(boot_sector("real_mode"), tmp_path / "recording")
+    events = events_of(recording)
+    first = next(e for e in events if isinstance(e.payload, In) and e.payload.port == PIT_COUNTER_0)
+    events[first.index] = flip_check(first)
+    tampered(recording, tmp_path / "planted", events)
+    verdict = replay(tmp_path / "planted", 5, tmp_path / "run")
+    assert verdict.divergence is not None
+    assert verdict.divergence["event"] == first.index
+    code = verdict.divergence["code"]
+    assert code["bits"] == 16
+    (current,) = [line["text"] for line in code["instructions"] if line["current"]]
+    assert current.startswith("rep insb")
 
 
 def test_missing_event_is_found(inputs: Path, tmp_path: Path) -> None:

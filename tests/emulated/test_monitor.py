@@ -7,7 +7,7 @@ import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from elftools.elf.elffile import ELFFile
@@ -135,6 +135,32 @@ def test_counter_is_tested_under_interrupts(tmp_path: Path) -> None:
     found = re.search(r"also in (\d+) interrupts", said)
     assert found is not None, said
     assert int(found[1]) >= 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param(
+            {"counter_fault": "start"},
+            "a loop of 1 conditional branches counted 2: this machine's counter is not exact",
+            id="loops",
+        ),
+        pytest.param(
+            {"counter_fault": "interrupts"},
+            "this machine's counter is not exact under interrupts",
+            id="interrupts",
+        ),
+        pytest.param({"skid_margin": 100_000}, "instead of one within 100 branches", id="skid"),
+    ],
+)
+def test_inexact_counter_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    emulator = dataclasses.replace(BOARD.emulator, **changes)
+    result = run_hello(dataclasses.replace(BOARD, emulator=emulator), "record", tmp_path)
+    lines = "\n".join(result.report.lines)
+    assert result.error is None, lines
+    assert result.report.reason == "error", lines
+    assert not result.report.running
+    assert message in lines
 
 
 def test_guest_finds_the_interrupt_controllers_as_the_firmware_left_them(tmp_path: Path) -> None:

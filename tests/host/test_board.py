@@ -49,6 +49,7 @@ def test_unknown_board_lists_the_known() -> None:
         ("log_base = 0x42000000", "log_base = 0x42001000", "multiple of 2 MiB"),
         ("[serial]", "[serial]\nparity = 1", "serial: unknown key 'parity'"),
         ("ips = 50_000_000", "ips = 0", "ips must be positive"),
+        ("ips = 50_000_000", 'ips = 1\ncounter_fault = "x"', "counter_fault 'x' is not known"),
         ("monitor = 0x2f8", "monitor = 0x3f8", "both serial lines are the same"),
         ('pci = "00:03.0"', 'pci = "3"', "device nic0: pci is no bus:dev.fn"),
         ("[[device]]", "[device]", "device: must be an array of tables"),

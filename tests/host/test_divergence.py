@@ -552,6 +552,12 @@ def test_no_kernel(case: Case) -> None:
         assert any(note.startswith("no symbols: ") for note in report["notes"])
 
 
+def test_boot_sector(case: Case) -> None:
+    case.write_manifest(kind="sector")
+    report, _ = case.explain(case.message("x", 40))
+    assert "no symbols: a boot sector has none" in report["notes"]
+
+
 def test_no_recording(case: Case) -> None:
     case.log.write_bytes(b"")
     report, text = case.explain(case.message("the position differs", 40, branches=404))

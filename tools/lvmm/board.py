@@ -61,12 +61,14 @@ class EmulatorSettings:
     """What an emulated board needs.
 
     `ips` is the number of instructions that make a second of emulated time; `skid_margin` the most
-    conditional branches between a counter overflow and its interrupt.
+    conditional branches between a counter overflow and its interrupt. `counter_fault` makes the
+    counter inexact, for tests: "start" or "interrupts" (boards/bochs/README.md).
     """
 
     cpu_model: str
     ips: int
     skid_margin: int
+    counter_fault: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,6 +183,10 @@ def _check(board: Board, where: str) -> None:
     require(board.power.off in ("terminate",), f"power.off '{board.power.off}' is not supported")
     require(board.emulator.ips > 0, "ips must be positive")
     require(board.emulator.skid_margin >= 0, "skid_margin must not be negative")
+    require(
+        board.emulator.counter_fault in ("", "start", "interrupts"),
+        f"counter_fault '{board.emulator.counter_fault}' is not known",
+    )
     seen: set[str] = set()
     for device in board.device:
         require(bool(_BDF.fullmatch(device.pci)), f"device {device.name}: pci is no bus:dev.fn")

@@ -86,6 +86,8 @@ def _names(recording: Path, memory: Source | None, cr3: int) -> GuestNames:
     kernel = recording / manifest.kernel.path
     if manifest.kind == "linux":
         return GuestNames.for_linux(kernel, memory, cr3)
+    if manifest.kind == "sector":
+        return GuestNames.unknown("no symbols: a boot sector has none")
     return GuestNames.for_multiboot(kernel)
 
 

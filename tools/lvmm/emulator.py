@@ -262,6 +262,7 @@ class Emulator:
             "LVMM_PARENT": str(os.getpid()),
             "LVMM_PMU_SEED": str(self._seed),
             "LVMM_PMU_MARGIN": str(self.board.emulator.skid_margin),
+            "LVMM_PMU_FAULT": self.board.emulator.counter_fault,
             "LVMM_RAM_FILE": str(self.ram_path),
             "LVMM_RAM_MIN": str(self.board.memory.total_bytes),
             "LVMM_STATS_FILE": str(self.stats_path),

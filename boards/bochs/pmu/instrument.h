@@ -13,6 +13,7 @@ struct lvmm_pmu_fast {
 extern lvmm_pmu_fast lvmm_pmu;
 
 void lvmm_pmu_event(void);
+void lvmm_pmu_interrupt(bool user);
 void lvmm_initialize(void);
 void lvmm_exit(void);
 void lvmm_reset(unsigned type);
@@ -35,6 +36,8 @@ static inline void lvmm_count_branch(bool user)
   lvmm_count_branch(BX_CPU_THIS_PTR user_pl)
 #define BX_INSTR_WRMSR(cpu_id, addr, value) lvmm_wrmsr(addr, value)
 #define BX_INSTR_VMEXIT(cpu_id, reason, qualification) lvmm_vmexit(reason)
+#define BX_INSTR_HWINTERRUPT(cpu_id, vector, cs, eip) \
+  lvmm_pmu_interrupt(BX_CPU_THIS_PTR user_pl)
 #define BX_INSTR_TLB_CNTRL(cpu_id, what, new_cr3)                                       \
   do {                                                                                  \
     if ((what) == BX_INSTR_CONTEXT_SWITCH)                                              \
@@ -50,6 +53,7 @@ static inline void lvmm_count_branch(bool user)
 #define BX_INSTR_CNEAR_BRANCH_NOT_TAKEN(cpu_id, branch_eip)
 #define BX_INSTR_WRMSR(cpu_id, addr, value)
 #define BX_INSTR_VMEXIT(cpu_id, reason, qualification)
+#define BX_INSTR_HWINTERRUPT(cpu_id, vector, cs, eip)
 #define BX_INSTR_TLB_CNTRL(cpu_id, what, new_cr3)
 
 #endif
@@ -65,7 +69,6 @@ static inline void lvmm_count_branch(bool user)
 #define BX_INSTR_OPCODE(cpu_id, i, opcode, len, is32, is64)
 #define BX_INSTR_EXCEPTION(cpu_id, vector, error_code)
 #define BX_INSTR_INTERRUPT(cpu_id, vector)
-#define BX_INSTR_HWINTERRUPT(cpu_id, vector, cs, eip)
 #define BX_INSTR_CLFLUSH(cpu_id, laddr, paddr)
 #define BX_INSTR_CACHE_CNTRL(cpu_id, what)
 #define BX_INSTR_PREFETCH_HINT(cpu_id, what, seg, offset)

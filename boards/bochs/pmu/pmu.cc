@@ -9,6 +9,7 @@
 #include "cpu/apic.h"
 
 #include <cstdlib>
+#include <cstring>
 
 #include "pmu.h"
 #include "stats.h"
@@ -34,6 +35,8 @@ static Bit64u control;       // IA32_PERF_GLOBAL_CTRL
 static Bit64u select0;       // IA32_PERFEVTSEL0
 static bool nmi_pending;     // overflowed; the interrupt waits for the end of its skid
 static unsigned skid_margin; // in counted branches
+static bool start_fault;     // counts one too many when counting starts
+static bool interrupt_fault; // counts each interrupt
 static Bit64u random_state;
 static Bit64u branches_until_write; // counted before the counter's last write
 static Bit64u counter_at_write;
@@ -107,6 +110,12 @@ void lvmm_pmu_event(void)
     deliver();
 }
 
+void lvmm_pmu_interrupt(bool user)
+{
+  if (interrupt_fault)
+    lvmm_count_branch(user);
+}
+
 static void write_counter(Bit64u value)
 {
   branches_until_write += *lvmm_pmu.counter - counter_at_write;
@@ -141,6 +150,8 @@ void pmu_wrmsr(unsigned index, Bit64u value)
     control = value;
     set_msr(index, value);
     update_counting();
+    if (start_fault)
+      lvmm_count_branch(false);
     break;
   case MSR_PERF_GLOBAL_STATUS_RESET:
     set_msr(MSR_PERF_GLOBAL_STATUS, get_msr(MSR_PERF_GLOBAL_STATUS) & ~value);
@@ -177,6 +188,9 @@ void pmu_initialize(void)
   }
   skid_margin = (unsigned)environment_number("LVMM_PMU_MARGIN", 100);
   random_state = environment_number("LVMM_PMU_SEED", 0);
+  const char *fault = getenv("LVMM_PMU_FAULT");
+  start_fault = fault && !strcmp(fault, "start");
+  interrupt_fault = fault && !strcmp(fault, "interrupts");
 
   // Two names of one counter.
   delete BX_CPU(0)->msrs[MSR_A_PMC0];
