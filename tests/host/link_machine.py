@@ -34,6 +34,8 @@ BREAKPOINTS = 4
 # ends a client that hangs.
 TIMING = Timing(retry=0.03, give_up=120)
 
+_UART_FIFO = 16  # bytes
+
 _LINE, _RECEIVE, _ENCODE, _RESET, _MESSAGE, _STOP, _PROBE = range(7)
 
 
@@ -168,34 +170,45 @@ def faults(*kinds: str) -> st.SearchStrategy[list[Fault]]:
 
 class FaultyLine:
     """A ByteStream to the machine. Every transmission, in either direction, meets the next of the
-    faults; when there are none left, the line is good.
+    faults; when there are none left, the line is good. The monitor looks at its UART only after
+    `away` bytes of a transmission have come.
     """
 
-    def __init__(self, machine: LinkMachine, faults: Iterator[Fault]) -> None:
+    def __init__(self, machine: LinkMachine, faults: Iterator[Fault], away: int) -> None:
         self._machine = machine
         self._faults = faults
+        self._away = away
         self._arrived: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._late = b""
         self._closed = False
 
     def write(self, data: bytes) -> None:
         """See ByteStream."""
         if self._closed:
             raise LinkClosed("closed")
-        data = self._transmit(data)
+        fault = self._next_fault()
+        data = fault.apply(data)
+        if self._away > _UART_FIFO:  # the UART kept the first bytes only
+            data = data[:_UART_FIFO] + data[self._away :]
         self.put(self._machine.line(data))
 
     def put(self, data: bytes) -> None:
         """Sends something to the tools."""
         if data and not self._closed:
-            self._arrived.put(self._transmit(data))
+            fault = self._next_fault()
+            data, self._late = self._late + fault.apply(data), b""
+            if fault.kind == "late":  # it arrives with what is sent after it
+                self._late = data
+            else:
+                self._arrived.put(data)
         if self._closed:
             self._arrived.put(None)
 
-    def _transmit(self, data: bytes) -> bytes:
+    def _next_fault(self) -> Fault:
         fault = next(self._faults, Fault("none"))
         if fault.kind == "close":
             self._closed = True
-        return fault.apply(data)
+        return fault
 
     def read(self) -> bytes:
         """See ByteStream."""
@@ -215,13 +228,14 @@ class FaultyLine:
 class Lines:
     """Opens lines to a machine, one after the other, that share a list of faults."""
 
-    def __init__(self, machine: LinkMachine, faults: Iterable[Fault] = ()) -> None:
+    def __init__(self, machine: LinkMachine, faults: Iterable[Fault] = (), away: int = 0) -> None:
         self._machine = machine
         self._faults = iter(faults)
+        self._away = away
         self.opened: list[FaultyLine] = []
 
     def __call__(self) -> FaultyLine:
-        self.opened.append(FaultyLine(self._machine, self._faults))
+        self.opened.append(FaultyLine(self._machine, self._faults, self._away))
         return self.opened[-1]
 
     def say(self, speak: Callable[[], bytes]) -> None:

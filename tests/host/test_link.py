@@ -35,6 +35,8 @@ from lvmm.link import (
     LinkMismatch,
     LinkTimeout,
     MemoryFault,
+    MemoryKind,
+    MemoryRange,
     MemorySpace,
     Mode,
     NoSpace,
@@ -100,6 +102,10 @@ def test_memory(link: LinkClient) -> None:
     assert caught.value.done == 3
     assert link.read_memory(MEMORY_BASE + MEMORY_SIZE - 3, 3) == b"abc"
     assert link.read_memory(0, 0) == b""
+    assert link.memory_map() == [
+        MemoryRange(MEMORY_BASE, MEMORY_BASE + MEMORY_SIZE, MemoryKind.RAM),
+        MemoryRange(0xFEE00000, 0xFEE01000, MemoryKind.MMIO),
+    ]
 
 
 def test_console_log_and_queries(link: LinkClient) -> None:
@@ -246,7 +252,7 @@ REQUESTS = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(REQUESTS, faults("flip", "drop", "duplicate", "insert", "truncate"))
+@given(REQUESTS, faults("flip", "drop", "duplicate", "insert", "truncate", "late"))
 def test_everything_is_done_once_however_bad_the_line(
     running: LinkMachine, requests: list[tuple[str, int]], what_happens: list[Fault]
 ) -> None:
@@ -263,7 +269,7 @@ def test_everything_is_done_once_however_bad_the_line(
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(1, 8),
-    faults("flip", "drop", "duplicate", "insert", "truncate", "close", "close"),
+    faults("flip", "drop", "duplicate", "insert", "truncate", "late", "close", "close"),
 )
 def test_a_line_that_closes_is_opened_again(
     running: LinkMachine, steps: int, what_happens: list[Fault]
@@ -294,6 +300,17 @@ def test_a_dead_line_ends_in_one_clear_error(machine: LinkMachine) -> None:
     ):
         link.status()
     assert caught.value.exit_code == 7
+
+
+def test_a_monitor_that_seldom_looks_is_woken(machine: LinkMachine) -> None:
+    lines = Lines(machine, away=100)
+    with LinkClient(lines, timing=TIMING) as link:
+        link.step()
+        needed = link.statistics.retries
+        assert needed > 0
+        link.write_memory(MEMORY_BASE, b"x" * 3000)
+        assert link.statistics.retries == needed, "what it needs is not found out again"
+    assert machine.counts().steps == 1
 
 
 def test_a_restarted_monitor_is_noticed(machine: LinkMachine, link: LinkClient) -> None:

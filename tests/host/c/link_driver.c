@@ -15,7 +15,7 @@
 #define CONSOLE_END  2500
 #define QUERY_SIZE   9000
 #define BREAKPOINTS  4
-#define REGISTERS    (LINK_REGISTER_DR7 + 1)
+#define REGISTERS    (LINK_REGISTER_DS_BASE + 1)
 
 enum command {
     COMMAND_LINE,    /* bytes for the link; answer: what it sends */
@@ -261,6 +261,19 @@ static u8 write_memory(void *context, struct link_exchange *exchange)
     return size == exchange->data_size ? LINK_RESULT_OK : LINK_RESULT_FAULT;
 }
 
+static u8 memory_map(void *context, struct link_exchange *exchange)
+{
+    const struct link_memory_range ranges[] = {
+        {MEMORY_BASE, MEMORY_BASE + MEMORY_SIZE, LINK_MEMORY_KIND_RAM},
+        {0xfee00000, 0xfee01000, LINK_MEMORY_KIND_MMIO},
+    };
+
+    (void)context;
+    memcpy(exchange->reply_data, ranges, sizeof(ranges));
+    exchange->reply_size = sizeof(ranges);
+    return LINK_RESULT_OK;
+}
+
 static u8 read_console(void *context, struct link_exchange *exchange)
 {
     const struct link_read_console_request *request = exchange->request;
@@ -308,6 +321,7 @@ static const link_handler handlers[LINK_OPCODES] = {
     [LINK_OPCODE_QUERY] = query,
     [LINK_OPCODE_READ_MEMORY] = read_memory,
     [LINK_OPCODE_WRITE_MEMORY] = write_memory,
+    [LINK_OPCODE_MEMORY_MAP] = memory_map,
     [LINK_OPCODE_READ_CONSOLE] = read_console,
     [LINK_OPCODE_LOG_INFO] = log_info,
     [LINK_OPCODE_READ_LOG] = read_log,

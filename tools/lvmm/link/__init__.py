@@ -23,6 +23,8 @@ from lvmm.link.errors import (
 )
 from lvmm.link.layout import (
     BreakpointKind,
+    MemoryKind,
+    MemoryRange,
     MemorySpace,
     Mode,
     QueryKind,
@@ -47,6 +49,8 @@ __all__ = [
     "LinkMismatch",
     "LinkTimeout",
     "MemoryFault",
+    "MemoryKind",
+    "MemoryRange",
     "MemorySpace",
     "Mode",
     "NoSpace",

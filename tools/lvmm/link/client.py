@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from lvmm.link.layout import (
     BreakpointKind,
     ClearBreakpointRequest,
     LogInfoReply,
+    MemoryRange,
     MemorySpace,
     Opcode,
     QueryKind,
@@ -72,6 +74,7 @@ class LinkClient:
         self._on_status = on_status
         self._told = threading.Condition()
         self._last_told: Status | None = None
+        self._asked = 0.0  # when the last reply with a status came
         listeners = Listeners(on_line, self._take_status)
         self._session = LinkSession(open_line, listeners, timing or Timing())
 
@@ -125,26 +128,23 @@ class LinkClient:
         """
         if since.state != RunState.RUNNING:
             return since
-        end = None if seconds is None else time.monotonic() + seconds
+        end = math.inf if seconds is None else time.monotonic() + seconds
 
-        def has_stopped(status: Status | None) -> bool:
-            return (
-                status is not None
-                and status.state != RunState.RUNNING
-                and status.stop_count != since.stop_count
-            )
+        def new_stop(status: Status | None) -> Status | None:
+            if status is None or status.state == RunState.RUNNING:
+                return None
+            return status if status.stop_count != since.stop_count else None
 
         while True:
             with self._told:
-                wait = _POLL_SECONDS if end is None else min(_POLL_SECONDS, end - time.monotonic())
-                self._told.wait_for(lambda: has_stopped(self._last_told), max(wait, 0))
-                told = self._last_told
-            if told is not None and has_stopped(told):
-                return told
-            status = self.status()
-            if has_stopped(status):
-                return status
-            if end is not None and time.monotonic() >= end:
+                ask = self._asked + _POLL_SECONDS
+                wait = max(min(ask, end) - time.monotonic(), 0)
+                stop = self._told.wait_for(lambda: new_stop(self._last_told), wait)
+            if stop is None and ask <= end:
+                stop = new_stop(self.status())
+            if stop is not None:
+                return stop
+            if ask > end:
                 raise LinkTimeout(f"the guest did not stop within {seconds:g} seconds")
 
     def stop_run(self) -> None:
@@ -232,6 +232,12 @@ class LinkClient:
             if result is Result.FAULT or written != len(part):
                 raise MemoryFault(Opcode.WRITE_MEMORY, address, done)
 
+    def memory_map(self) -> list[MemoryRange]:
+        """What is where in guest-physical memory, ascending; what is in no range is not there."""
+        data = self._session.request(Opcode.MEMORY_MAP, b"", b"")[1]
+        size = MemoryRange.STRUCT.size
+        return [MemoryRange.unpack(data, at) for at in range(0, len(data) - size + 1, size)]
+
     # ---- console, log, text
 
     def read_console(self, offset: int, length: int = DATA_MAX) -> tuple[int, bytes, int]:
@@ -269,15 +275,18 @@ class LinkClient:
     def query(self, kind: QueryKind, argument: int = 0) -> str:
         """Text for people: statistics, EPT entries, a page walk."""
         text = bytearray()
-        while True:
-            fields = QueryRequest(kind, argument & _MASK64, len(text)).pack()
-            reply, part, _ = self._session.request(Opcode.QUERY, fields, b"")
-            text += part
-            if not part or len(text) >= QueryReply.unpack(reply).total:
-                return text.decode("utf-8", "replace")
+        with self._session.exclusive:  # the monitor keeps one text
+            while True:
+                fields = QueryRequest(kind, argument & _MASK64, len(text)).pack()
+                reply, part, _ = self._session.request(Opcode.QUERY, fields, b"")
+                text += part
+                if not part or len(text) >= QueryReply.unpack(reply).total:
+                    return text.decode("utf-8", "replace")
 
     def _status(self, opcode: Opcode) -> Status:
-        return Status.unpack(self._session.request(opcode, b"", b"")[0])
+        status = Status.unpack(self._session.request(opcode, b"", b"")[0])
+        self._asked = time.monotonic()
+        return status
 
     def _take_status(self, status: Status) -> None:
         with self._told:

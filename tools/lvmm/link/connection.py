@@ -68,6 +68,7 @@ class Connection:
         self._heard = 0.0  # when the last bytes came
         self._failure: LinkError | None = None
         self._closing = False
+        self.wake = 0  # zero bytes to send before a request
         self._thread = threading.Thread(target=self._run, name="lvmm-link", daemon=True)
         self._thread.start()
 
@@ -105,9 +106,8 @@ class Connection:
             self._reply = None
             self._accept = is_reply
         try:
-            wake = 0
             while True:
-                self._write(DELIMITER * wake + wire)
+                self._write(DELIMITER * self.wake + wire)
                 reply = self._wait(timing.retry, end)
                 if reply is not None:
                     return reply.payload
@@ -117,7 +117,7 @@ class Connection:
                         "is it running, and is this its line?"
                     )
                 self.statistics.retries += 1
-                wake = min(max(2 * wake, _WAKE_FIRST), _WAKE_MAX)
+                self.wake = min(max(2 * self.wake, _WAKE_FIRST), _WAKE_MAX)
         finally:
             with self._changed:
                 self._accept = None

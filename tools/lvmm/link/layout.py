@@ -10,15 +10,13 @@ from typing import ClassVar
 # of the link
 PROTOCOL_VERSION = 0x1
 # of the description, without its texts
-LAYOUT_DIGEST = 0x54CA6D5C
+LAYOUT_DIGEST = 0xEC4A013C
 # the bytes `LVMM-LNK`: first of a HELLO, in both directions
 MAGIC = 0x4B4E4C2D4D4D564C
 # most data bytes of a request or reply: one page
 DATA_MAX = 0x1000
 # most bytes of a frame's payload: opcode or result, fields, data
 PAYLOAD_MAX = 0x1040
-# bytes of a name in HELLO, filled up with zeros
-NAME_SIZE = 0x20
 # added to the channel of a reply: an echo of a request is none
 REPLY_FLAG = 0x10
 # of the first request after HELLO, which has 0
@@ -108,6 +106,8 @@ class StopReason(enum.IntEnum):
     # the replay left its recording
     DIVERGENCE = 11
     MONITOR_ERROR = 12
+    # the replay reached the end of its recording
+    LOG_END = 13
 
 
 class StatusFlag(enum.IntFlag):
@@ -131,6 +131,15 @@ class MemorySpace(enum.IntEnum):
     VIRTUAL = 0
     # guest-physical
     PHYSICAL = 1
+
+
+class MemoryKind(enum.IntEnum):
+    """enum memory_kind of link.toml."""
+
+    RAM = 0
+    ROM = 1
+    # of a device: neither read nor written by the debugger
+    MMIO = 2
 
 
 class BreakpointKind(enum.IntEnum):
@@ -205,6 +214,10 @@ class Register(enum.IntEnum):
     DR3 = 36
     DR6 = 37
     DR7 = 38
+    ES_BASE = 39
+    CS_BASE = 40
+    SS_BASE = 41
+    DS_BASE = 42
 
 
 class Opcode(enum.IntEnum):
@@ -259,6 +272,9 @@ class Opcode(enum.IntEnum):
     LOG_INFO = 20
     # Read the log region.
     READ_LOG = 21
+    # What is where in guest-physical memory: the data is struct memory_range,
+    # ascending.
+    MEMORY_MAP = 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +352,32 @@ class Message:
 
     @classmethod
     def unpack(cls, data: bytes, at: int = 0) -> Message:
+        """Read the layout at offset `at`; raises struct.error when cut short."""
+        return cls(*cls.STRUCT.unpack_from(data, at))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRange:
+    """Guest-physical addresses of one kind."""
+
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<QQB")
+
+    start: int
+    # the first address that is not in it
+    end: int
+    # enum memory_kind
+    kind: int
+
+    def pack(self) -> bytes:
+        """The 17 bytes of the layout."""
+        return self.STRUCT.pack(
+            self.start,
+            self.end,
+            self.kind,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, at: int = 0) -> MemoryRange:
         """Read the layout at offset `at`; raises struct.error when cut short."""
         return cls(*cls.STRUCT.unpack_from(data, at))
 
@@ -495,9 +537,9 @@ class HelloReply:
     state: int
     # enum mode
     mode: int
-    # name, UTF-8
+    # name, UTF-8, filled up with zeros
     board: tuple[int, ...]
-    # the monitor's version, UTF-8
+    # the monitor's version, likewise
     monitor: tuple[int, ...]
 
     def pack(self) -> bytes:
@@ -1062,6 +1104,13 @@ SHAPES: dict[Opcode, Shape] = {
     Opcode.READ_LOG: Shape(
         Channel.LOG,
         10,
+        False,
+        0,
+        True,
+    ),
+    Opcode.MEMORY_MAP: Shape(
+        Channel.MEMORY,
+        0,
         False,
         0,
         True,

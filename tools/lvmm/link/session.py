@@ -55,7 +55,7 @@ class LinkSession:
         self.timing = timing
         self._open_line = open_line
         self._listeners = listeners
-        self._lock = threading.RLock()
+        self.exclusive = threading.RLock()  # who holds it alone makes requests
         self._connection: Connection | None = None
         self._hello: Hello | None = None  # of the session, while there is one
         self._sequence = 0
@@ -66,7 +66,7 @@ class LinkSession:
         Raises LinkMismatch, LinkTimeout, LinkClosed, and what `open_line` raises.
         """
         self._refuse_listeners()
-        with self._lock:
+        with self.exclusive:
             if self._hello is None:
                 self._hello = self._start(self._open())
             return self._hello
@@ -78,7 +78,7 @@ class LinkSession:
         whether the request was carried out; it was not more than once.
         """
         self._refuse_listeners()
-        with self._lock:
+        with self.exclusive:
             self.connect()
             connection = self._open()
             sequence = self._sequence
@@ -103,7 +103,7 @@ class LinkSession:
         connection = self._connection
         if connection is not None:
             connection.close()
-        with self._lock:
+        with self.exclusive:
             self._hello = None
             if self._connection is not None:
                 self._connection.close()
@@ -129,6 +129,7 @@ class LinkSession:
         request = HelloRequest(
             MAGIC, PROTOCOL_VERSION, LAYOUT_DIGEST, secrets.randbits(_NONCE_BITS)
         )
+        connection.wake = 0
         size = HelloRequest.STRUCT.size  # the reply starts with the same fields
 
         def is_ours(payload: bytes) -> bool:

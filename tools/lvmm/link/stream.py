@@ -116,6 +116,7 @@ def open_stream(address: str, baud_rate: int = BAUD_RATE) -> ByteStream:
             baudrate=baud_rate,
             timeout=READ_SECONDS,
             write_timeout=WRITE_SECONDS,
+            exclusive=True if address.startswith("/") else None,
         )
     except (OSError, ValueError) as error:
         raise EnvironmentProblem(f"cannot open the serial line {address}: {error}") from error
