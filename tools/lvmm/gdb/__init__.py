@@ -1,0 +1,1 @@
+"""A server for gdb's remote serial protocol over an abstract target."""

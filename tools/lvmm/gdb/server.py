@@ -1,0 +1,228 @@
+"""The server: one debugger at a time on a TCP port of the loopback interface.
+
+Everything happens in the caller's thread, in short turns: serve_once().
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import errno
+import select
+import socket
+import time
+from collections.abc import Callable
+
+from lvmm.errors import EnvironmentProblem
+from lvmm.gdb.commands import handle
+from lvmm.gdb.connection import Connection, ConnectionGone
+from lvmm.gdb.machine import Machine
+from lvmm.gdb.registers import X86_64, Description
+from lvmm.gdb.session import Session
+from lvmm.gdb.stop_reply import stop_reply
+from lvmm.gdb.target import Stop, Target, TargetError
+
+HOST = "127.0.0.1"
+
+# While the guest runs, the client is looked at so often: that is how late Ctrl-C may be.
+_TURN_S = 0.02
+# What a client may send ahead while the guest runs, in packets.
+_QUEUE = 256
+# How long a client that was refused is given to read why.
+_REFUSAL_S = 5.0
+_REFUSAL = b"E.another debugger is attached to this guest; detach it first"
+
+
+class GdbServer:
+    """Serves `target` to debuggers. `say` gets one line for each thing that the user should know.
+
+    `early` is what gdb is told of the registers while the guest is not in long mode: I386 for a
+    guest whose symbols are in a 32-bit ELF file.
+
+    Raises EnvironmentProblem when the port cannot be had. Port 0 is any free one: see `port`.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        port: int,
+        say: Callable[[str], None],
+        early: Description = X86_64,
+    ) -> None:
+        self._machine = Machine(target, early)
+        self._say = say
+        self._listener = _listen(port)
+        self.port: int = self._listener.getsockname()[1]
+        self._client: Connection | None = None
+        self._session: Session | None = None
+        self._queue: collections.deque[bytes] = collections.deque()
+        self._refused: dict[Connection, float] = {}
+
+    @property
+    def attached(self) -> bool:
+        """Whether a debugger is connected."""
+        return self._client is not None
+
+    def serve_forever(self, until: Callable[[], bool]) -> None:
+        """Serve until `until()` says so, which is asked several times a second."""
+        while not until():
+            self.serve_once(0.2)
+
+    def serve_once(self, timeout_s: float) -> None:
+        """One turn: wait up to `timeout_s` for clients and for the guest, and answer."""
+        running = self._machine.running
+        for stream in self._readable(0 if running or self._queue else timeout_s):
+            if stream is self._listener:
+                self._accept()
+            elif self._client and stream is self._client.stream:
+                self._guarded(self._receive)
+            else:
+                self._refuse(stream)
+        self._forget_refused()
+        if self._machine.running:
+            self._guarded(lambda: self._wait(min(timeout_s, _TURN_S)))
+        while self._queue and not self._machine.running:
+            data = self._queue.popleft()
+            self._guarded(lambda data=data: self._answer(data))  # type: ignore[misc]
+
+    def close(self) -> None:
+        """Disconnect the client, clear its breakpoints, and give the port back."""
+        self._drop("")
+        for connection in self._refused:
+            connection.close()
+        self._refused.clear()
+        self._listener.close()
+
+    def _readable(self, timeout_s: float) -> list[socket.socket]:
+        streams = [self._listener, *(connection.stream for connection in self._refused)]
+        if self._client:
+            streams.append(self._client.stream)
+        return select.select(streams, [], [], timeout_s)[0]
+
+    def _guarded(self, turn: Callable[[], None]) -> None:
+        """Do something for the client, which may be gone."""
+        if not self._client:
+            return
+        try:
+            turn()
+        except ConnectionGone:
+            self._drop("gdb's connection was lost")
+
+    def _accept(self) -> None:
+        try:
+            stream, _ = self._listener.accept()
+        except OSError:
+            return
+        connection = Connection(stream)
+        if self._client:
+            self._refused[connection] = time.monotonic() + _REFUSAL_S
+            return
+        self._client = connection
+        self._session = Session(self._machine, connection.send)
+        self._say("gdb is connected")
+
+    def _receive(self) -> None:
+        assert self._client
+        for data in self._client.receive():
+            if data is None:
+                self._interrupt()
+            elif len(self._queue) >= _QUEUE:
+                raise ConnectionGone
+            else:
+                self._queue.append(data)
+                if not self._machine.running:
+                    self._answer(self._queue.popleft())
+
+    def _interrupt(self) -> None:
+        """Ctrl-C. One that comes when the guest has just stopped is late, and no error."""
+        if not self._machine.running:
+            return
+        try:
+            self._machine.target.interrupt()
+        except TargetError as error:
+            self._lost(error)
+
+    def _answer(self, data: bytes) -> None:
+        """Handle one packet."""
+        assert self._client and self._session
+        reply = handle(self._session, data)
+        if reply is not None:
+            self._client.send(reply)
+        self._client.no_ack = self._session.no_ack
+        if self._session.ended:
+            self._drop("gdb has detached")
+
+    def _wait(self, timeout_s: float) -> None:
+        """Tell the client when the guest has stopped."""
+        try:
+            stop = self._machine.wait(timeout_s)
+            if stop is not None:
+                self._report(stop)
+        except TargetError as error:
+            self._lost(error)
+
+    def _report(self, stop: Stop) -> None:
+        assert self._client and self._session
+        session = self._session
+        reply = stop_reply(stop, self._machine, session.description, session.features, first=False)
+        if stop.text:
+            session.show(f"{stop.reason.value}: {stop.text}\n")
+        self._client.send(reply)
+
+    def _lost(self, error: TargetError) -> None:
+        """The target failed while the guest ran: the client is told, and disconnected."""
+        assert self._session
+        self._session.show(f"lost the guest: {error}\n")
+        self._drop(f"disconnected gdb: {error}")
+
+    def _drop(self, why: str) -> None:
+        """Forget the client."""
+        if not self._client:
+            return
+        self._client.close()
+        ended = self._session is not None and self._session.ended
+        self._client = self._session = None
+        self._queue.clear()
+        if why:
+            self._say(why)
+        if not ended:
+            try:
+                self._machine.abandon()
+            except TargetError as error:
+                self._say(f"cannot clear gdb's breakpoints: {error}")
+
+    def _refuse(self, stream: socket.socket) -> None:
+        """Answer the first packet of a client that cannot be served."""
+        connection = next((c for c in self._refused if c.stream is stream), None)
+        if connection is None:
+            return
+        with contextlib.suppress(ConnectionGone):
+            if next(iter(connection.receive()), None) is None:
+                return
+            connection.send(_REFUSAL)
+        connection.close()
+        del self._refused[connection]
+
+    def _forget_refused(self) -> None:
+        now = time.monotonic()
+        for connection, deadline in list(self._refused.items()):
+            if now > deadline:
+                connection.close()
+                del self._refused[connection]
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+        listener.listen()
+    except (OSError, OverflowError) as error:
+        listener.close()
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise EnvironmentProblem(
+                f"port {port} for gdb is in use: choose another one by --gdb PORT"
+            ) from None
+        raise EnvironmentProblem(f"cannot listen on port {port} for gdb: {error}") from None
+    listener.setblocking(False)
+    return listener
