@@ -7,9 +7,11 @@ import pty
 import socket
 import threading
 import tty
+import types
 from collections.abc import Iterator
 
 import pytest
+import serial.rfc2217
 from tests.host.link_machine import MEMORY_BASE, TIMING, LinkMachine
 
 from lvmm.errors import EnvironmentProblem, UsageError
@@ -49,6 +51,44 @@ def test_a_socket_that_is_closed_by_the_other_end() -> None:
         threading.Timer(0.05, theirs.close).start()
         with pytest.raises(LinkClosed):
             link.status()
+
+
+class Port(types.SimpleNamespace):
+    """A serial port as far as pyserial's RFC 2217 server cares."""
+
+    def __init__(self) -> None:
+        super().__init__(baudrate=9600, bytesize=8, parity="N", stopbits=1)
+        super().__init__(xonxoff=False, rtscts=False, dtr=True, rts=True, break_condition=False)
+        super().__init__(cts=True, dsr=True, ri=False, cd=True)
+
+    def reset_input_buffer(self) -> None:
+        pass
+
+    def reset_output_buffer(self) -> None:
+        pass
+
+
+def test_over_a_terminal_server(machine: LinkMachine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            accepted, _ = server.accept()
+            with accepted:
+                manager = serial.rfc2217.PortManager(
+                    Port(), types.SimpleNamespace(write=accepted.sendall)
+                )
+                while data := accepted.recv(100):
+                    answer = machine.line(b"".join(manager.filter(data)))
+                    accepted.sendall(b"".join(manager.escape(answer)))
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        address = f"rfc2217://127.0.0.1:{server.getsockname()[1]}"
+        with LinkClient(lambda: open_stream(address), timing=Timing(5, 60)) as link:
+            data = bytes(range(256)) * 16
+            link.write_memory(MEMORY_BASE, data)
+            assert link.read_memory(MEMORY_BASE, 4096) == data
+        thread.join()
 
 
 @pytest.mark.parametrize(

@@ -110,13 +110,14 @@ def open_stream(address: str, baud_rate: int = BAUD_RATE) -> ByteStream:
             f"{address!r} is no serial line: give HOST:PORT, socket://HOST:PORT, "
             "rfc2217://HOST:PORT or a device like /dev/ttyUSB0"
         )
+    local = address.startswith("/")
     try:
         port = serial.serial_for_url(
             address,
             baudrate=baud_rate,
             timeout=READ_SECONDS,
-            write_timeout=WRITE_SECONDS,
-            exclusive=True if address.startswith("/") else None,
+            write_timeout=WRITE_SECONDS if local else None,  # RFC 2217 ports have their own
+            exclusive=True if local else None,
         )
     except (OSError, ValueError) as error:
         raise EnvironmentProblem(f"cannot open the serial line {address}: {error}") from error
