@@ -35,6 +35,7 @@ BREAKPOINTS = 4
 TIMING = Timing(retry=0.03, give_up=120)
 
 _UART_FIFO = 16  # bytes
+_LOOKS = 10
 
 _LINE, _RECEIVE, _ENCODE, _RESET, _MESSAGE, _STOP, _PROBE = range(7)
 
@@ -170,14 +171,17 @@ def faults(*kinds: str) -> st.SearchStrategy[list[Fault]]:
 
 class FaultyLine:
     """A ByteStream to the machine. Every transmission, in either direction, meets the next of the
-    faults; when there are none left, the line is good. The monitor looks at its UART only after
-    `away` bytes of a transmission have come.
+    faults; when there are none left, the line is good. A `busy` monitor looks at its UART when
+    nothing has come for a while, and then keeps looking for a while.
     """
 
-    def __init__(self, machine: LinkMachine, faults: Iterator[Fault], away: int) -> None:
+    def __init__(self, machine: LinkMachine, faults: Iterator[Fault], busy: bool) -> None:
         self._machine = machine
         self._faults = faults
-        self._away = away
+        self._busy = busy
+        self._uart = b""  # what came while nobody looked
+        self._looks = 0  # so often more
+        self._lock = threading.Lock()
         self._arrived: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._late = b""
         self._closed = False
@@ -188,9 +192,19 @@ class FaultyLine:
             raise LinkClosed("closed")
         fault = self._next_fault()
         data = fault.apply(data)
-        if self._away > _UART_FIFO:  # the UART kept the first bytes only
-            data = data[:_UART_FIFO] + data[self._away :]
-        self.put(self._machine.line(data))
+        with self._lock:
+            if self._busy and not self._looks:
+                self._uart = (self._uart + data)[:_UART_FIFO]
+            else:
+                self.put(self._machine.line(data))
+
+    def _look(self) -> None:
+        with self._lock:
+            self._looks = max(self._looks - 1, 0)
+            if self._uart:
+                self._looks = _LOOKS
+                self.put(self._machine.line(self._uart))
+                self._uart = b""
 
     def put(self, data: bytes) -> None:
         """Sends something to the tools."""
@@ -215,6 +229,7 @@ class FaultyLine:
         try:
             data = self._arrived.get(timeout=0.02)
         except queue.Empty:
+            self._look()
             return b""
         if data is None:
             raise LinkClosed("closed")
@@ -228,14 +243,16 @@ class FaultyLine:
 class Lines:
     """Opens lines to a machine, one after the other, that share a list of faults."""
 
-    def __init__(self, machine: LinkMachine, faults: Iterable[Fault] = (), away: int = 0) -> None:
+    def __init__(
+        self, machine: LinkMachine, faults: Iterable[Fault] = (), *, busy: bool = False
+    ) -> None:
         self._machine = machine
         self._faults = iter(faults)
-        self._away = away
+        self._busy = busy
         self.opened: list[FaultyLine] = []
 
     def __call__(self) -> FaultyLine:
-        self.opened.append(FaultyLine(self._machine, self._faults, self._away))
+        self.opened.append(FaultyLine(self._machine, self._faults, self._busy))
         return self.opened[-1]
 
     def say(self, speak: Callable[[], bytes]) -> None:

@@ -302,15 +302,30 @@ def test_a_dead_line_ends_in_one_clear_error(machine: LinkMachine) -> None:
     assert caught.value.exit_code == 7
 
 
-def test_a_monitor_that_seldom_looks_is_woken(machine: LinkMachine) -> None:
-    lines = Lines(machine, away=100)
-    with LinkClient(lines, timing=TIMING) as link:
-        link.step()
-        needed = link.statistics.retries
-        assert needed > 0
-        link.write_memory(MEMORY_BASE, b"x" * 3000)
-        assert link.statistics.retries == needed, "what it needs is not found out again"
+def test_a_monitor_that_seldom_looks(machine: LinkMachine) -> None:
+    """Its UART keeps less than HELLO, a write of memory and most other requests have."""
+    with LinkClient(Lines(machine, busy=True), timing=TIMING) as link:
+        link.resume()
+        for byte in b"fifth":
+            link.write_memory(MEMORY_BASE, bytes((byte,)) * 3000)
+        assert link.read_memory(MEMORY_BASE, 3000) == b"h" * 3000
+        assert link.read_console(0)[2] == CONSOLE_END
+        assert link.wait_for_stop(link.interrupt()).state == RunState.STOPPED
+        assert link.step().stop_count == 2
     assert machine.counts().steps == 1
+
+
+def test_a_stopped_guests_monitor_needs_no_knock(machine: LinkMachine) -> None:
+    lines = Lines(machine)
+    with LinkClient(lines, timing=TIMING) as link:
+        link.interrupt()
+        sent = link.statistics.sent
+        link.read_memory(MEMORY_BASE, 1)
+        once = link.statistics.sent - sent
+        link.resume()
+        sent = link.statistics.sent
+        link.read_memory(MEMORY_BASE, 1)
+        assert link.statistics.sent - sent > once
 
 
 def test_a_restarted_monitor_is_noticed(machine: LinkMachine, link: LinkClient) -> None:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from lvmm.link.connection import Listeners, Statistics, Timing
-from lvmm.link.errors import LinkTimeout, MemoryFault
+from lvmm.link.errors import LinkError, LinkTimeout, MemoryFault
 from lvmm.link.layout import (
     DATA_MAX,
     BreakpointKind,
@@ -93,6 +93,15 @@ class LinkClient:
     def statistics(self) -> Statistics:
         """What happened on the line so far."""
         return self._session.statistics
+
+    @property
+    def failure(self) -> LinkError | None:
+        """Why nothing comes from the line any more; None: it is open, or was not opened yet."""
+        return self._session.failure
+
+    def listen(self) -> None:
+        """Opens the line and takes what the monitor says, without a session."""
+        self._session.listen()
 
     def connect(self) -> Hello:
         """Starts a session, if there is none. Every request does so as well."""
@@ -286,9 +295,11 @@ class LinkClient:
     def _status(self, opcode: Opcode) -> Status:
         status = Status.unpack(self._session.request(opcode, b"", b"")[0])
         self._asked = time.monotonic()
+        self._session.attentive = status.state != RunState.RUNNING
         return status
 
     def _take_status(self, status: Status) -> None:
+        self._session.attentive = status.state != RunState.RUNNING
         with self._told:
             self._last_told = status
             self._told.notify_all()

@@ -8,15 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lvmm.link.errors import LinkClosed, LinkError, LinkTimeout
-from lvmm.link.frame import DELIMITER, Frame, FrameReceiver
+from lvmm.link.frame import Frame, FrameReceiver
 from lvmm.link.layout import REPLY_FLAG, Channel, Message, Status
 from lvmm.link.stream import ByteStream
 from lvmm.link.text import TextLines
-
-# A monitor that seldom looks at its UART misses the start of a frame. Zero bytes before the frame
-# do no harm when they are missed, and make the monitor look until the frame is complete.
-_WAKE_FIRST = 16
-_WAKE_MAX = 512
 
 _SLOW_REPLY = 5  # attempts' time that a reply may take as long as something arrives
 _JOIN_SECONDS = 5.0
@@ -68,7 +63,6 @@ class Connection:
         self._heard = 0.0  # when the last bytes came
         self._failure: LinkError | None = None
         self._closing = False
-        self.wake = 0  # zero bytes to send before a request
         self._thread = threading.Thread(target=self._run, name="lvmm-link", daemon=True)
         self._thread.start()
 
@@ -87,28 +81,30 @@ class Connection:
         request: Frame,
         timing: Timing,
         accept: Callable[[bytes], bool] = lambda _payload: True,
+        *,
+        knock: Frame | None = None,
+        attentive: bool = True,
     ) -> bytes:
         """Sends the request until its reply comes; returns the reply's payload.
 
-        A reply whose payload `accept` does not like is none. Raises LinkTimeout or LinkClosed.
+        A reply whose payload `accept` does not like is none. `knock` is a request that goes first,
+        until it is answered, each time that `request` is sent; the first time only unless the
+        monitor is known to be `attentive`. Raises LinkTimeout or LinkClosed.
         """
-        wire = request.encode()
         end = time.monotonic() + timing.give_up
+        first = None if attentive else knock
 
         def is_reply(frame: Frame) -> bool:
-            return (
-                frame.channel == request.channel | REPLY_FLAG
-                and frame.sequence == request.sequence
-                and accept(frame.payload)
-            )
+            return _answers(frame, request) and accept(frame.payload)
 
-        with self._changed:
-            self._reply = None
-            self._accept = is_reply
+        def is_reply_or_knocks(frame: Frame) -> bool:
+            return is_reply(frame) or (knock is not None and _answers(frame, knock))
+
         try:
             while True:
-                self._write(DELIMITER * self.wake + wire)
-                reply = self._wait(timing.retry, end)
+                reply = self._ask(first, is_reply_or_knocks, timing, end) if first else None
+                if first is None or (reply is not None and not is_reply(reply)):
+                    reply = self._ask(request, is_reply, timing, end)
                 if reply is not None:
                     return reply.payload
                 if time.monotonic() >= end:
@@ -117,10 +113,20 @@ class Connection:
                         "is it running, and is this its line?"
                     )
                 self.statistics.retries += 1
-                self.wake = min(max(2 * self.wake, _WAKE_FIRST), _WAKE_MAX)
+                first = knock
         finally:
             with self._changed:
                 self._accept = None
+
+    def _ask(
+        self, frame: Frame, accept: Callable[[Frame], bool], timing: Timing, end: float
+    ) -> Frame | None:
+        """Sends a frame once; what came in reply."""
+        with self._changed:
+            self._reply = None
+            self._accept = accept
+        self._write(frame.encode())
+        return self._wait(timing.retry, end)
 
     def close(self) -> None:
         """Stops the thread and closes the stream; a second call does nothing."""
@@ -207,3 +213,7 @@ class Connection:
         missed = (frame.sequence - expected) & 0xFF
         self.statistics.lost += missed
         return missed != 0
+
+
+def _answers(reply: Frame, request: Frame) -> bool:
+    return reply.channel == request.channel | REPLY_FLAG and reply.sequence == request.sequence

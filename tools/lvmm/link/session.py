@@ -21,11 +21,20 @@ from lvmm.link.layout import (
     HelloRequest,
     Opcode,
     Result,
+    RunState,
 )
 from lvmm.link.stream import ByteStream
 
 _NONCE_BITS = 64
 _CARRIED_OUT = (Result.OK, Result.FAULT)
+
+# A monitor looks at its UART now and then while the guest runs, and the UART keeps so many bytes:
+# the start of a longer frame would be lost. So a short one goes first. When it has answered that,
+# the monitor listens for a while.
+_UART_FIFO = 16
+# The short one has a sequence number that is out of order: the reply is NO_SESSION, and no session
+# notices anything.
+_OUT_OF_ORDER = 128
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,20 @@ class LinkSession:
         self._connection: Connection | None = None
         self._hello: Hello | None = None  # of the session, while there is one
         self._sequence = 0
+        self.attentive = False  # the guest is known to be stopped: the monitor only listens
+
+    @property
+    def failure(self) -> LinkError | None:
+        """Why nothing comes from the line any more; None: it is open, or was not opened yet."""
+        return self._connection.failure if self._connection is not None else None
+
+    def listen(self) -> None:
+        """Opens the line: what the monitor says goes to the listeners, but it is asked nothing.
+
+        Raises what `open_line` raises.
+        """
+        with self.exclusive:
+            self._open()
 
     def connect(self) -> Hello:
         """Starts a session if there is none.
@@ -85,8 +108,8 @@ class LinkSession:
             self._sequence = (sequence + 1) & 0xFF
             content = bytes((opcode,)) + fields + data
             try:
-                payload = connection.exchange(
-                    Frame(SHAPES[opcode].channel, sequence, content), self.timing
+                payload = self._exchange(
+                    connection, Frame(SHAPES[opcode].channel, sequence, content)
                 )
             except BaseException:
                 self._hello = None
@@ -125,11 +148,25 @@ class LinkSession:
             self._connection = Connection(self._open_line(), self._listeners, self.statistics)
         return self._connection
 
+    def _exchange(
+        self,
+        connection: Connection,
+        request: Frame,
+        accept: Callable[[bytes], bool] = lambda _payload: True,
+    ) -> bytes:
+        knock = None
+        if len(request.encode()) > _UART_FIFO:
+            sequence = (request.sequence + _OUT_OF_ORDER) & 0xFF
+            knock = Frame(Channel.CONTROL, sequence, bytes((Opcode.STATUS,)))
+        return connection.exchange(
+            request, self.timing, accept, knock=knock, attentive=self.attentive
+        )
+
     def _start(self, connection: Connection) -> Hello:
         request = HelloRequest(
             MAGIC, PROTOCOL_VERSION, LAYOUT_DIGEST, secrets.randbits(_NONCE_BITS)
         )
-        connection.wake = 0
+        self.attentive = False
         size = HelloRequest.STRUCT.size  # the reply starts with the same fields
 
         def is_ours(payload: bytes) -> bool:
@@ -139,8 +176,8 @@ class LinkSession:
             return reply.magic == MAGIC and reply.nonce == request.nonce
 
         content = bytes((Opcode.HELLO,)) + request.pack()
-        payload = connection.exchange(
-            Frame(Channel.CONTROL, FIRST_SEQUENCE - 1, content), self.timing, is_ours
+        payload = self._exchange(
+            connection, Frame(Channel.CONTROL, FIRST_SEQUENCE - 1, content), is_ours
         )
         theirs = HelloRequest.unpack(payload, 1)
         if payload[0] != Result.OK or (theirs.version, theirs.layout) != (
@@ -156,6 +193,7 @@ class LinkSession:
             raise LinkError("the monitor's answer to HELLO is malformed")
         reply = HelloReply.unpack(payload, 1)
         self._sequence = FIRST_SEQUENCE
+        self.attentive = reply.state != RunState.RUNNING
         return Hello(reply.state, reply.mode, _name(reply.board), _name(reply.monitor))
 
 
