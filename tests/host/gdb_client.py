@@ -10,6 +10,7 @@ class Client:
 
     def __init__(self, port: int, timeout_s: float = 30) -> None:
         self.stream = socket.create_connection(("127.0.0.1", port), timeout_s)
+        self.stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.acks = True
         self._buffer = b""
 

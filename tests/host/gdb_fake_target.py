@@ -135,6 +135,7 @@ class FakeTarget:
 
     def step(self) -> None:
         self._stopped("step")
+        self.stop = None
         self._execute()
         self.stop = self.stop or Stop(StopReason.STEP)
 

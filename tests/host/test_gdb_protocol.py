@@ -190,13 +190,13 @@ def test_memory(target: FakeTarget, client: Client) -> None:
 
 
 def test_big_packets(target: FakeTarget, client: Client) -> None:
-    content = b"}#$*" * 0x1F00
+    content = b"}#$*" * 0x7C0
     assert client.ask(b"X%x,%x:%b" % (RAM, len(content), escaped(content))) == b"OK"
     assert target.memory[: len(content)] == content
     assert unescaped(client.ask(b"x%x,%x" % (RAM, len(content)))[1:]) == content
-    reply = client.ask(b"m%x,8000" % RAM)
-    assert bytes.fromhex(reply.decode()) == target.memory[:0x8000]
-    assert len(client.ask(b"m%x,ffffffff" % RAM)) == 0x10000
+    reply = client.ask(b"m%x,2000" % RAM)
+    assert bytes.fromhex(reply.decode()) == target.memory[:0x2000]
+    assert client.ask(b"m%x,ffffffff" % RAM) == reply  # as much as fits
 
 
 def test_memory_that_is_not_there(target: FakeTarget, client: Client) -> None:
@@ -313,22 +313,31 @@ def test_memory_map_with_paging(target: FakeTarget, client: Client) -> None:
     target.values |= {"cr0": 0x80000011, "cr4": 0x20, "cr3": RAM, "efer": 0x500}
     table = RAM + 0x1000
     target.memory[:0x2000] = bytes(0x2000)
-    put(target, RAM, table | 1)
+    put(client, RAM, table | 1)
     assert covers(client, MMIO)
-    put(target, table + 3 * 8, 0xC0000000 | 0x81)  # 1 GiB at its own address
+    put(client, table + 3 * 8, 0xC0000000 | 0x81)  # 1 GiB at its own address
     assert not covers(client, MMIO)
-    put(target, table + 3 * 8, 0x80000000 | 0x81)
+    put(client, table + 3 * 8, 0x80000000 | 0x81)
     assert covers(client, MMIO)
 
 
-def put(target: FakeTarget, at: int, value: int) -> None:
-    target.memory[at - RAM : at - RAM + 8] = value.to_bytes(8, "little")
+def put(client: Client, at: int, value: int) -> None:
+    assert client.ask(b"M%x,8:%b" % (at, little(value, 8))) == b"OK"
 
 
 def covers(client: Client, address: int) -> bool:
     root = ET.fromstring(document(client, b"memory-map:read:"))
     starts = [(int(m.attrib["start"], 16), int(m.attrib["length"], 16)) for m in root]
     return any(start <= address < start + length for start, length in starts)
+
+
+def test_regions(client: Client) -> None:
+    """LLDB's way to the memory map."""
+    assert client.ask(b"qMemoryRegionInfo:f0010") == b"start:f0000;size:10000;permissions:rx;"
+    assert client.ask(b"qMemoryRegionInfo:%x" % MMIO) == b"start:%x;size:1000;" % MMIO
+    assert client.ask(b"qMemoryRegionInfo:0") == b"start:0;size:f0000;permissions:rwx;"
+    top = b"start:ff00000000000000;size:100000000000000;permissions:rwx;"
+    assert client.ask(b"qMemoryRegionInfo:ffffffffffffffff") == top
 
 
 def test_threads(client: Client) -> None:
@@ -419,6 +428,28 @@ def test_a_target_that_fails_while_it_runs(target: FakeTarget) -> None:
             assert client.ask(b"?").startswith(b"T05")
 
 
+def test_what_comes_behind_a_detach_does_not_count() -> None:
+    target = FakeTarget()
+    with serving(target) as (server, said):
+        with Client(server.port) as client:
+            client.no_ack()
+            client.raw(framed(b"D") + framed(b"qC") + b"\x03" + framed(b"P0=" + little(1, 8)))
+            assert client.receive() == b"OK"
+            with pytest.raises(EOFError):
+                client.receive()
+        eventually(lambda: said[-1] == "gdb has detached")
+        assert target.stop is None and target.values["rax"] != 1
+
+
+def test_many_that_wait(port: int, client: Client) -> None:
+    waiting = [Client(port) for _ in range(40)]
+    with pytest.raises(EOFError):
+        waiting[-1].byte()
+    assert client.ask(b"qC") == b"QC1"
+    for other in waiting:
+        other.stream.close()
+
+
 @pytest.mark.parametrize("goodbye", [b"D", b"vKill;1", b"k"])
 def test_detaching_lets_the_guest_run(goodbye: bytes) -> None:
     target = FakeTarget()
@@ -444,7 +475,7 @@ def test_a_lost_connection_leaves_a_stopped_guest_stopped() -> None:
     with serving(target) as (server, said):
         with Client(server.port) as client:
             client.ask(b"Z0,%x,1" % (CODE + 5))
-        eventually(lambda: "gdb's connection was lost" in said)
+        eventually(lambda: said[-1].startswith("gdb is gone"))
         assert target.stop and not target.breakpoints and target.values["rip"] == CODE
         with Client(server.port) as client:
             assert client.ask(b"?").startswith(b"T05")
@@ -457,7 +488,7 @@ def test_a_lost_connection_leaves_a_running_guest_running() -> None:
             client.ask(b"Z1,%x,1" % (END + 5))
             client.send(b"c")
             eventually(lambda: target.values["rip"] == END)
-        eventually(lambda: "gdb's connection was lost" in said)
+        eventually(lambda: said[-1].startswith("gdb is gone"))
         assert target.stop is None and not target.breakpoints
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from lvmm.gdb import xsave
+from lvmm.gdb.memory_map import linear_map
 from lvmm.gdb.registers import X86_64, Description, Register, program_counter
 from lvmm.gdb.target import (
     BreakpointKind,
+    MemoryRange,
     Registers,
     Stop,
     StopReason,
@@ -35,6 +37,7 @@ class Machine:
         self._breakpoints: set[Breakpoint] = set()
         self._values: Registers | None = None
         self._fpu: bytes | None = None
+        self._map: list[MemoryRange] | None = None
 
     def attach(self) -> Stop:
         """Stop the guest, unless it is; why it is stopped. Raises TargetError."""
@@ -49,7 +52,7 @@ class Machine:
 
     def forget(self) -> None:
         """The guest's state may have changed: ask for it again."""
-        self._values = self._fpu = None
+        self._values = self._fpu = self._map = None
 
     def description(self) -> Description:
         """The registers that a client is to be told of.
@@ -77,6 +80,13 @@ class Machine:
         if register.source == "rip":
             return program_counter(self.registers())
         return self.registers()[register.source]
+
+    def linear_map(self) -> list[MemoryRange]:
+        """RAM and ROM at linear addresses."""
+        self.attach()
+        if self._map is None:
+            self._map = linear_map(self.target, self.registers())
+        return self._map
 
     def write(self, register: Register, value: int) -> None:
         """Change a register."""
@@ -141,13 +151,14 @@ class Machine:
     def abandon(self) -> None:
         """The client is gone without a word: clear its breakpoints; a stopped guest stays so."""
         self.physical = False
-        if self.running and self._breakpoints:
-            self.detach()
-        elif self.running:
+        try:
+            if self.running and self._breakpoints:
+                self.detach()
+            else:
+                self.clear_all()
+        finally:
             self.running = False
-        else:
-            self.clear_all()
-        self.stop = None
+            self.stop = None
 
     def clear_all(self) -> None:
         """Clear all breakpoints, as far as that is possible. Raises the last TargetError."""

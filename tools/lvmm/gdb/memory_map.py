@@ -8,14 +8,15 @@ MMIO that is mapped elsewhere is refused at each access by the target.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lvmm.gdb.target import MemoryKind, MemoryRange, Registers, Target, TargetError
 from lvmm.guest_view import AddressSpace, Mode
 
-# Where the addresses' upper half starts, and where they end.
-_HALF = MemoryRange(1 << 63, 1 << 63, MemoryKind.MMIO)
+# The addresses that are not canonical, with the widest linear addresses of 57 bits; LLDB looks for
+# a gap to put values in that are in no memory.
+_NOT_CANONICAL = MemoryRange(1 << 56, (1 << 64) - (1 << 56), MemoryKind.MMIO)
 _END = MemoryRange(1 << 64, 1 << 64, MemoryKind.MMIO)
 
 _HEAD = (
@@ -39,32 +40,51 @@ class _PhysicalMemory:
             return b""
 
 
-def memory_map_xml(target: Target, values: Registers) -> bytes:
-    """The document, for the page tables of now."""
+def linear_map(target: Target, values: Registers) -> list[MemoryRange]:
+    """RAM and ROM at linear addresses, ascending, for the page tables of now."""
     space = AddressSpace(_PhysicalMemory(target), _paging(values), values["cr3"])
     special = [
         part
         for part in sorted(target.memory_map(), key=lambda part: part.start)
         if part.kind is not MemoryKind.RAM and space.translate(part.start) == part.start
     ]
+    return list(_around(special))
+
+
+def memory_map_xml(ranges: Iterable[MemoryRange]) -> bytes:
+    """The document."""
     lines = [
-        f'<memory type="{kind.value}" start="{start:#x}" length="{end - start:#x}"/>\n'
-        for start, end, kind in _linear(special)
+        f'<memory type="{part.kind.value}" start="{part.start:#x}"'
+        f' length="{part.end - part.start:#x}"/>\n'
+        for part in ranges
     ]
     return (_HEAD + "".join(lines) + "</memory-map>\n").encode()
 
 
-def _linear(special: Sequence[MemoryRange]) -> list[tuple[int, int, MemoryKind]]:
-    """All linear addresses as ranges, without MMIO. None has the length 2**64: it has no number."""
-    ranges = []
+def region_info(ranges: Iterable[MemoryRange], address: int) -> str:
+    """LLDB's question about one address: its range, or the gap that it is in."""
+    start, end, permissions = 0, 1 << 64, ""
+    for part in ranges:
+        if part.start <= address < part.end:
+            kind = "rx" if part.kind is MemoryKind.ROM else "rwx"
+            start, end, permissions = part.start, part.end, f"permissions:{kind};"
+            break
+        if part.end <= address:
+            start = part.end
+        else:
+            end = min(end, part.start)
+    return f"start:{start:x};size:{end - start:x};{permissions}"
+
+
+def _around(special: Sequence[MemoryRange]) -> Iterator[MemoryRange]:
+    """All addresses but those of MMIO and those that are not canonical."""
     at = 0
-    for part in (*special, _HALF, _END):
+    for part in (*special, _NOT_CANONICAL, _END):
         if at < part.start:
-            ranges.append((at, part.start, MemoryKind.RAM))
+            yield MemoryRange(at, part.start, MemoryKind.RAM)
         if part.kind is MemoryKind.ROM:
-            ranges.append((part.start, part.end, MemoryKind.ROM))
+            yield part
         at = max(at, part.end)
-    return ranges
 
 
 def _paging(values: Registers) -> Mode:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from lvmm.gdb.fields import BadPacket, address_and_length, check_thread, hex_bytes
-from lvmm.gdb.memory_map import memory_map_xml
+from lvmm.gdb.fields import BadPacket, address_and_length, check_thread, hex_bytes, number
+from lvmm.gdb.memory_map import memory_map_xml, region_info
 from lvmm.gdb.monitor_commands import run_monitor_command
 from lvmm.gdb.packet import PACKET_SIZE, escape
 from lvmm.gdb.session import Session
@@ -81,14 +81,18 @@ def _transfer(session: Session, arguments: bytes) -> bytes:
         case [b"", b"memory-map", b"read", b"", window]:
             offset, _ = address_and_length(window)
             if not offset or not session.memory_map:
-                session.machine.attach()
-                values = session.machine.registers()
-                session.memory_map = memory_map_xml(session.machine.target, values)
+                session.memory_map = memory_map_xml(session.machine.linear_map())
             return _part(session.memory_map, window)
         case [b"", b"features" | b"memory-map", b"read", _, _]:
             raise BadPacket("there is no such annex")
         case _:
             return b""
+
+
+def _region_info(session: Session, arguments: bytes) -> bytes:
+    """LLDB's question, with an address."""
+    address = number(arguments.removeprefix(b":"))
+    return region_info(session.machine.linear_map(), address).encode()
 
 
 def _part(document: bytes, window: bytes) -> bytes:
@@ -117,6 +121,7 @@ HANDLERS: Mapping[bytes, Callable[[Session, bytes], bytes]] = {
     b"qSymbol": _symbol,
     b"qHostInfo": _host_info,
     b"qProcessInfo": _process_info,
+    b"qMemoryRegionInfo": _region_info,
     b"qXfer": _transfer,
     b"qRcmd": _monitor,
 }

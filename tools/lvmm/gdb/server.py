@@ -30,6 +30,7 @@ _TURN_S = 0.02
 _QUEUE = 256
 # How long a client that was refused is given to read why.
 _REFUSAL_S = 5.0
+_REFUSED = 16  # so many at a time; more get no reason
 _REFUSAL = b"E.another debugger is attached to this guest; detach it first"
 
 
@@ -82,8 +83,7 @@ class GdbServer:
         if self._machine.running:
             self._guarded(lambda: self._wait(min(timeout_s, _TURN_S)))
         while self._queue and not self._machine.running:
-            data = self._queue.popleft()
-            self._guarded(lambda data=data: self._answer(data))  # type: ignore[misc]
+            self._guarded(self._answer_next)
 
     def close(self) -> None:
         """Disconnect the client, clear its breakpoints, and give the port back."""
@@ -106,7 +106,8 @@ class GdbServer:
         try:
             turn()
         except ConnectionGone:
-            self._drop("gdb's connection was lost")
+            does = "runs on" if self._machine.running else "stays as it is"
+            self._drop(f"gdb is gone; the guest {does}")
 
     def _accept(self) -> None:
         try:
@@ -115,6 +116,9 @@ class GdbServer:
             return
         connection = Connection(stream)
         if self._client:
+            if len(self._refused) == _REFUSED:
+                connection.close()
+                return
             self._refused[connection] = time.monotonic() + _REFUSAL_S
             return
         self._client = connection
@@ -122,8 +126,10 @@ class GdbServer:
         self._say("gdb is connected")
 
     def _receive(self) -> None:
-        assert self._client
-        for data in self._client.receive():
+        """Take in what the client has sent, and answer it unless the guest runs."""
+        client = self._client
+        assert client
+        for data in client.receive():
             if data is None:
                 self._interrupt()
             elif len(self._queue) >= _QUEUE:
@@ -131,7 +137,9 @@ class GdbServer:
             else:
                 self._queue.append(data)
                 if not self._machine.running:
-                    self._answer(self._queue.popleft())
+                    self._answer_next()
+            if self._client is not client:
+                return  # it has taken its leave; nothing behind that counts
 
     def _interrupt(self) -> None:
         """Ctrl-C. One that comes when the guest has just stopped is late, and no error."""
@@ -142,10 +150,10 @@ class GdbServer:
         except TargetError as error:
             self._lost(error)
 
-    def _answer(self, data: bytes) -> None:
+    def _answer_next(self) -> None:
         """Handle one packet."""
         assert self._client and self._session
-        reply = handle(self._session, data)
+        reply = handle(self._session, self._queue.popleft())
         if reply is not None:
             self._client.send(reply)
         self._client.no_ack = self._session.no_ack
