@@ -79,7 +79,8 @@ def _number_query(name: str, *, needed: bool) -> Callable[[Machine, str], str]:
 def _when(machine: Machine, argument: str) -> str:
     _refuse(argument)
     stop = machine.attach()
-    return f"stopped by: {describe(stop)}\n{machine.target.query('when', '')}"
+    mode = machine.target.mode
+    return f"{mode}, stopped by: {describe(stop)}\n{machine.target.query('when', '')}"
 
 
 def _log(machine: Machine, argument: str) -> str:
