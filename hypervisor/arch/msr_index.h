@@ -77,6 +77,7 @@
 #define CR4_PAE     BIT(5)
 #define CR4_VMXE    BIT(13)
 #define CR4_OSXSAVE BIT(18)
+#define CR4_SMAP    BIT(21)
 #define CR4_PKE     BIT(22)
 
 #define RFLAGS_CF BIT(0)

@@ -30,7 +30,7 @@ void serial_init(void)
     outb(MONITOR_SERIAL + UART_MCR, MCR_DTR_RTS);
 }
 
-static void put_raw(u8 c)
+void serial_put_raw(u8 c)
 {
     for (int i = 0; i < READY_POLLS; i++)
         if (inb(MONITOR_SERIAL + UART_LSR) & LSR_THR_EMPTY)
@@ -41,8 +41,8 @@ static void put_raw(u8 c)
 void serial_put(char c)
 {
     if (c == '\n')
-        put_raw('\r');
-    put_raw((u8)c);
+        serial_put_raw('\r');
+    serial_put_raw((u8)c);
 }
 
 int serial_get(void)

@@ -5,7 +5,9 @@
 #include "lib/types.h"
 
 void serial_init(void);
+/* Text: a line feed gets its carriage return. */
 void serial_put(char c);
+void serial_put_raw(u8 byte);
 /* A received byte, or -1. */
 int serial_get(void);
 

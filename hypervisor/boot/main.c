@@ -7,6 +7,7 @@
 #include "arch/pmu.h"
 #include "arch/serial.h"
 #include "arch/traps.h"
+#include "arch/tsc.h"
 #include "board_config.h"
 #include "boot/guest_loader.h"
 #include "boot/multiboot2.h"
@@ -16,6 +17,7 @@
 #include "core/machine_power.h"
 #include "core/passthrough.h"
 #include "core/run.h"
+#include "debug/debugger.h"
 #include "lib/crc32c.h"
 #include "lib/printk.h"
 #include "lib/string.h"
@@ -31,6 +33,7 @@ extern u8 image_end[];
 struct settings {
     u32 mode;
     u64 guest_memory; /* bytes */
+    bool wait;        /* for the debugger, before the guest's first instruction */
 };
 
 static struct boot_info boot;
@@ -73,6 +76,7 @@ static void read_settings(void)
         stop();
     }
     settings.guest_memory *= MIB;
+    settings.wait = text_option(boot.cmdline, "wait", text, sizeof(text)) >= 0;
 }
 
 /* Moves the modules to the end of the log region, where neither guest memory nor the log's
@@ -136,20 +140,6 @@ static void cpu_brand(char *text)
         memcpy(text + i * 16, &r, sizeof(r));
     }
     text[48] = 0;
-}
-
-/* CPUID leaf 0x15, else leaf 0x16; 0: not known. */
-static u64 tsc_frequency(void)
-{
-    struct cpuid_regs r = cpuid(0, 0);
-    u32 last = r.eax;
-
-    if (last >= 0x15) {
-        r = cpuid(0x15, 0);
-        if (r.eax != 0 && r.ecx != 0)
-            return (u64)r.ecx * r.ebx / r.eax;
-    }
-    return last >= 0x16 ? (u64)(cpuid(0x16, 0).eax & 0xffff) * 1000000 : 0;
 }
 
 static void start_session(const struct boot_module *kernel, u32 guest_kind)
@@ -295,8 +285,9 @@ void monitor_main(u32 magic, u64 info)
         stop();
     if (settings.mode != LOG_MODE_LIVE)
         prepare_counter();
+    debugger_init(&vcpu, settings.wait);
     printk("{\"lvmm\":\"running\"}\n");
     run_guest(&vcpu);
     session_report(&vcpu);
-    cpu_halt_forever();
+    debugger_halted();
 }

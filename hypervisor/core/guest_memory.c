@@ -6,6 +6,7 @@
 #include "boot/page0.h"
 #include "core/guest_paging.h"
 #include "core/memory_map.h"
+#include "debug/patches.h"
 #include "lib/printk.h"
 #include "lib/string.h"
 #include "replay/session.h"
@@ -253,7 +254,24 @@ int guest_memory_read(u64 gpa, void *buf, u64 len)
 
 int guest_memory_write(u64 gpa, const void *buf, u64 len)
 {
-    return copy(gpa, (u8 *)(u64)buf, len, true);
+    int error = copy(gpa, (u8 *)(u64)buf, len, true);
+
+    patches_memory_written(gpa, len);
+    return error;
+}
+
+bool guest_memory_backed(u64 gpa)
+{
+    return page_pointer(gpa & ~PAGE_MASK, false) != NULL;
+}
+
+int guest_memory_show(u64 gpa, unsigned int permissions)
+{
+    u64 page = gpa & ~PAGE_MASK;
+    bool writable = page_pointer(page, true) != NULL;
+
+    return ept_map(page, (u64)page_pointer(page, false), PAGE_SIZE,
+                   permissions & (unsigned int)(writable ? EPT_ALL : EPT_READ | EPT_EXECUTE));
 }
 
 static int read_phys(void *ctx, u64 gpa, void *buf, size_t n)
@@ -262,21 +280,33 @@ static int read_phys(void *ctx, u64 gpa, void *buf, size_t n)
     return guest_memory_read(gpa, buf, n);
 }
 
-int guest_linear_to_gpa(const struct vcpu *vcpu, u64 linear, unsigned int access, u64 *gpa,
-                        u32 *pf_error)
+static int translate(const struct vcpu *vcpu, u64 linear, unsigned int access, u64 cr4, bool user,
+                     u64 *gpa, u32 *pf_error)
 {
     static const struct guest_phys_ops ops = {read_phys, NULL};
     struct guest_paging paging = {
         .cr0 = hv_read_cr0(),
         .cr3 = hv_read_cr3(),
-        .cr4 = hv_read_cr4() & ~CR4_PKE,
+        .cr4 = cr4,
         .efer = hv_read_efer(),
         .maxphyaddr = 52,
-        .user = hv_cpl() == 3,
+        .user = user,
         .rflags_ac = vcpu->regs.rflags & BIT(18),
     };
 
     return guest_translate(&paging, linear, access, &ops, gpa, pf_error);
+}
+
+int guest_linear_to_gpa(const struct vcpu *vcpu, u64 linear, unsigned int access, u64 *gpa,
+                        u32 *pf_error)
+{
+    return translate(vcpu, linear, access, hv_read_cr4() & ~CR4_PKE, hv_cpl() == 3, gpa, pf_error);
+}
+
+int guest_linear_to_gpa_any(const struct vcpu *vcpu, u64 linear, u64 *gpa, u32 *pf_error)
+{
+    return translate(vcpu, linear, GUEST_ACCESS_READ, hv_read_cr4() & ~(CR4_PKE | CR4_SMAP), false,
+                     gpa, pf_error);
 }
 
 int guest_fetch(const struct vcpu *vcpu, u8 *buf, unsigned int len)

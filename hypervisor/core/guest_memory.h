@@ -39,10 +39,17 @@ int guest_memory_touch(struct vcpu *vcpu, u64 gpa);
 int guest_memory_read(u64 gpa, void *buf, u64 len);
 int guest_memory_write(u64 gpa, const void *buf, u64 len);
 
+/* Whether that page is RAM or a touched firmware page. */
+bool guest_memory_backed(u64 gpa);
+/* Maps such a page for the guest as it is by itself, but with no more than these permissions. */
+int guest_memory_show(u64 gpa, unsigned int permissions);
+
 /* By linear address as the guest's current code would access it. ERR_FAULT with *pf_error, or
  * ERR_INVALID / ERR_UNSUPPORTED as guest_translate() says. */
 int guest_linear_to_gpa(const struct vcpu *vcpu, u64 linear, unsigned int access, u64 *gpa,
                         u32 *pf_error);
+/* As the guest's page tables map it, whatever their permissions. */
+int guest_linear_to_gpa_any(const struct vcpu *vcpu, u64 linear, u64 *gpa, u32 *pf_error);
 /* Up to `len` code bytes at RIP; returns how many could be read. */
 int guest_fetch(const struct vcpu *vcpu, u8 *buf, unsigned int len);
 

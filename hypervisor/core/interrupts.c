@@ -6,12 +6,26 @@
 
 static bool pending; /* at the machine, not acknowledged */
 static bool nmi_pending;
+static bool waiting; /* for the guest's window */
 
 /* While the interrupt waits for the guest's window it must not cause exits again. */
 static void wait_for_window(bool wait)
 {
+    waiting = wait;
     hv_set_interrupt_exiting(!wait);
     hv_set_interrupt_window(wait);
+}
+
+void interrupts_hold(bool hold)
+{
+    if (!session_recording())
+        return;
+    if (hold) {
+        hv_set_interrupt_exiting(false);
+        hv_set_interrupt_window(false);
+    } else {
+        wait_for_window(waiting);
+    }
 }
 
 void interrupts_pending(struct vcpu *vcpu)

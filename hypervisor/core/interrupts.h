@@ -8,6 +8,8 @@
 
 void interrupts_pending(struct vcpu *vcpu);
 void interrupts_nmi_arrived(void);
+/* Record: for one entry the guest, which cannot take any, gets none, and none causes an exit. */
+void interrupts_hold(bool hold);
 /* Before an entry: injects what the guest can take here, or waits for the window. */
 int interrupts_deliver(struct vcpu *vcpu);
 

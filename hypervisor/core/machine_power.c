@@ -1,11 +1,14 @@
 #include "core/machine_power.h"
+#include "arch/cpu.h"
 #include "lib/string.h"
 #include "log_format.h"
 
 #define KEYBOARD_COMMAND 0x64
 #define KEYBOARD_RESET   0xfe
 #define RESET_CONTROL    0xcf9 /* PCI chipsets: bit 2 is the reset */
-#define SYSTEM_CONTROL_A 0x92  /* bit 0 is the fast reset */
+#define RESET_SYSTEM     0x02
+#define RESET_CPU        0x04
+#define SYSTEM_CONTROL_A 0x92 /* bit 0 is the fast reset */
 #define SLEEP_ENABLE     0x2000
 
 /* ACPI specification, sections 5.2.5 to 5.2.9. */
@@ -86,4 +89,12 @@ u8 machine_power_on_write(u16 port, u8 size, u64 value)
     if (port != 0 && (port == pm1a_control || port == pm1b_control) && (value & SLEEP_ENABLE))
         return LOG_END_REASON_POWER_OFF;
     return 0;
+}
+
+void machine_power_reset(void)
+{
+    outb(RESET_CONTROL, RESET_SYSTEM);
+    outb(RESET_CONTROL, RESET_SYSTEM | RESET_CPU);
+    outb(KEYBOARD_COMMAND, KEYBOARD_RESET); /* where the chipset has no reset register */
+    cpu_halt_forever();
 }

@@ -9,5 +9,7 @@
 void machine_power_init(void);
 /* An enum log_end_reason, or 0 where the write does nothing of the kind. */
 u8 machine_power_on_write(u16 port, u8 size, u64 value);
+/* A warm reset of the machine. */
+__attribute__((noreturn)) void machine_power_reset(void);
 
 #endif

@@ -262,6 +262,14 @@ void passthrough_harvest(struct vcpu *vcpu)
     }
 }
 
+const struct dma_device *passthrough_device(unsigned int i, u16 *bdf)
+{
+    if (i >= device_count)
+        return NULL;
+    *bdf = devices[i].bdf;
+    return &devices[i].dma;
+}
+
 void passthrough_report(void)
 {
     for (unsigned int i = 0; i < device_count; i++) {

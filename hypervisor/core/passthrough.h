@@ -5,6 +5,7 @@
 #define LVMM_CORE_PASSTHROUGH_H
 
 #include "core/vcpu.h"
+#include "dma/dma.h"
 
 /* Shadow memory for the rings, in the monitor's region. 0 or a negative error, told. */
 int passthrough_init(void *shadow, u64 shadow_size);
@@ -13,6 +14,10 @@ u64 passthrough_memory_read(struct vcpu *vcpu, u64 gpa, u8 size);
 void passthrough_memory_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value);
 u64 passthrough_port_read(struct vcpu *vcpu, u16 port, u8 size);
 void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value);
+
+/* Device `i` from 0: its bus, device and function as in PCI's configuration address, and its
+ * engine; NULL after the last. */
+const struct dma_device *passthrough_device(unsigned int i, u16 *bdf);
 
 /* Prints what each device's engine did on the monitor's line. */
 void passthrough_report(void);

@@ -1,9 +1,9 @@
 #include "core/run.h"
 #include "arch/cpu.h"
-#include "arch/serial.h"
 #include "core/handlers.h"
 #include "core/interrupts.h"
 #include "core/passthrough.h"
+#include "debug/debugger.h"
 #include "lib/printk.h"
 #include "replay/position.h"
 #include "replay/session.h"
@@ -11,8 +11,6 @@
 /* How often the monitor comes back by itself: to look at its serial line, and for DMA that no
  * interrupt announces. In ticks of the time-stamp counter. */
 #define TIME_SLICE 5000000
-
-#define STOP_REQUEST 0x03 /* Ctrl-C on the monitor's line */
 
 static u64 exit_counts[HV_REASON_COUNT];
 
@@ -27,14 +25,9 @@ static void look_around(struct vcpu *vcpu)
     if (now < next_look || vcpu->event.valid)
         return;
     next_look = now + TIME_SLICE;
-    if (serial_get() == STOP_REQUEST) {
-        if (session_replaying())
-            session_diverged(vcpu, "stopped by Ctrl-C", NULL);
-        else
-            session_end(vcpu, LOG_END_REASON_STOPPED, true);
-    } else if (session_recording()) {
+    debugger_poll();
+    if (session_recording() && !session_ended())
         passthrough_harvest(vcpu);
-    }
 }
 
 static int handle(struct vcpu *vcpu, const struct exit *exit)
@@ -107,6 +100,11 @@ static void give_up(struct vcpu *vcpu, const struct exit *exit)
     session_end(vcpu, LOG_END_REASON_MONITOR_ERROR, true);
 }
 
+u64 run_exit_count(u32 reason)
+{
+    return exit_counts[reason];
+}
+
 static void report_exits(void)
 {
     for (u32 i = 0; i < HV_REASON_COUNT; i++)
@@ -122,7 +120,8 @@ static bool prepare(struct vcpu *vcpu)
         session_apply_due(vcpu);
         if (!session_ended())
             position_prepare(vcpu);
-    } else if (session_recording() && interrupts_deliver(vcpu) < 0) {
+    } else if (session_recording() && (!debugger_stepping() || vcpu->halted) &&
+               interrupts_deliver(vcpu) < 0) {
         return false;
     }
     return !session_ended();
@@ -133,13 +132,15 @@ void run_guest(struct vcpu *vcpu)
     struct exit exit = {.kind = EXIT_NONE};
 
     hv_set_timer(TIME_SLICE);
-    while (prepare(vcpu)) {
+    while (debugger_boundary(vcpu) && prepare(vcpu)) {
+        debugger_before_entry(vcpu);
         if (hv_run(vcpu, &exit) < 0) {
             session_end(vcpu, LOG_END_REASON_MONITOR_ERROR, true);
             break;
         }
         session_next_exit();
         exit_counts[(exit.reason & 0xffff) % HV_REASON_COUNT]++;
+        debugger_after_exit(vcpu, &exit);
         /* An interrupt that was recorded here comes before what the guest was about to do. */
         if (session_replaying()) {
             position_on_exit(vcpu, &exit);

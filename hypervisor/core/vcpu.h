@@ -141,7 +141,35 @@ void hv_set_timer(u64 tsc_ticks);
  * single-steps itself: then hv_breakpoint_usable() says no. Resume from there with RFLAGS.RF. */
 bool hv_breakpoint_usable(const struct vcpu *vcpu);
 void hv_set_breakpoint(u64 linear, bool exceptions);
+/* Both that and the debugger's points; after every exit. */
 void hv_clear_breakpoint(void);
+
+/* The debugger's breakpoints and watchpoints in debug registers, loaded for one entry. `length` is
+ * 1, 2, 4 or 8 bytes and `address` a multiple of it, else ERR_INVALID. */
+#define HV_DEBUG_POINTS 3
+enum hv_debug_kind {
+    HV_DEBUG_EXECUTE = 0,
+    HV_DEBUG_WRITE = 1,
+    HV_DEBUG_ACCESS = 3,
+};
+int hv_set_debug_point(unsigned int i, enum hv_debug_kind kind, u64 address, u8 length);
+void hv_clear_debug_point(unsigned int i);
+void hv_load_debug_points(const struct vcpu *vcpu);
+/* Which of the monitor's debug registers caused a #DB exit: bit 0 the position's, bit i + 1 that of
+ * point i. 0: the guest's own, to be reflected. */
+unsigned int hv_debug_causes(const struct exit *exit);
+void hv_reflect_debug_exception(struct vcpu *vcpu, const struct exit *exit);
+/* The guest's own values, whatever is loaded. */
+void hv_read_debug_registers(u64 dr[4], u64 *dr6, u64 *dr7);
+
+/* Whether INT3 exits. One that is the guest's own is injected again. */
+void hv_intercept_breakpoints(bool on);
+void hv_inject_software_breakpoint(struct vcpu *vcpu, u8 length);
+
+/* No interrupt is delivered before the next instruction: false where that cannot be had, as with an
+ * event to deliver. Released after the exit. */
+bool hv_hold_interrupts(const struct vcpu *vcpu);
+void hv_release_interrupts(void);
 
 /* Whether an external interrupt can be delivered at this very boundary. */
 bool hv_can_inject(const struct vcpu *vcpu);
@@ -152,6 +180,15 @@ void hv_inject_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error
 void hv_complete_instruction(struct vcpu *vcpu, u64 next_rip);
 
 void hv_read_system(struct system_regs *out);
+u64 hv_read_kernel_gs_base(void);
+enum hv_system_register {
+    HV_FS_BASE,
+    HV_GS_BASE,
+    HV_KERNEL_GS_BASE,
+    HV_CR2,
+    HV_CR3,
+};
+int hv_write_system(enum hv_system_register which, u64 value);
 u64 hv_segment_base(enum segment_index index);
 u32 hv_segment_access(enum segment_index index);
 unsigned int hv_cpl(void);

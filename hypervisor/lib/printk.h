@@ -1,5 +1,4 @@
-/* Formatted output on the monitor's serial line. Conversions: %s %c %d %u %x %lx %lu %ld with
- * zero-padded widths. */
+/* Text for the user, formatted as lib/format.h says, on the monitor's serial line. */
 #ifndef LVMM_LIB_PRINTK_H
 #define LVMM_LIB_PRINTK_H
 
@@ -7,6 +6,11 @@
 
 #include "lib/types.h"
 
+/* Takes whole lines, and parts of long ones. */
+typedef void (*printk_sink)(const char *text, size_t size);
+
+/* Sends text there from now on; NULL: to the serial line as it is. */
+void printk_to(printk_sink to);
 __attribute__((format(printf, 1, 2))) void printk(const char *format, ...);
 void vprintk(const char *format, va_list args);
 

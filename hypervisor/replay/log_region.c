@@ -48,3 +48,31 @@ void log_console_put(void *region, u8 byte)
     ring[header->console_head & (header->console_size - 1)] = byte;
     header->console_head++;
 }
+
+u32 log_console_read(const void *region, u64 *offset, void *to, u32 size, u64 *end)
+{
+    const struct log_region_header *header = region;
+    const u8 *ring = (const u8 *)region + header->console_offset;
+    u64 oldest = 0;
+    u32 done = 0;
+
+    *end = header->console_head;
+    if (*end > header->console_size)
+        oldest = *end - header->console_size;
+    if (*offset < oldest)
+        *offset = oldest;
+    for (; done < size && *offset + done < *end; done++)
+        ((u8 *)to)[done] = ring[(*offset + done) & (header->console_size - 1)];
+    return done;
+}
+
+u32 log_region_read(const void *region, u64 offset, void *to, u32 size)
+{
+    const struct log_region_header *header = region;
+    u64 left = offset < header->region_size ? header->region_size - offset : 0;
+
+    if (size > left)
+        size = (u32)left;
+    memcpy(to, (const u8 *)region + offset, size);
+    return size;
+}

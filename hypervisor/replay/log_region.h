@@ -17,6 +17,13 @@ int log_region_format(void *region, u64 size, const struct log_region_params *pa
 /* Sets the state that tools show; `state` is an enum log_region_state. */
 void log_region_set_state(void *region, u32 state);
 
+/* Copies at most `size` console bytes from byte number *offset on, or from the oldest that is still
+ * there, whose number *offset then is. *end: bytes ever written. Returns how many were copied. */
+u32 log_console_read(const void *region, u64 *offset, void *to, u32 size, u64 *end);
+
+/* Copies at most `size` bytes of the region from `offset` on; returns how many. */
+u32 log_region_read(const void *region, u64 offset, void *to, u32 size);
+
 /* Appends a byte of the guest's console output; the ring keeps the newest. */
 void log_console_put(void *region, u8 byte);
 

@@ -12,9 +12,6 @@
 /* How often an event stores all registers, so that a divergence can be told in values. */
 #define FULL_INTERVAL 64
 
-/* Kinds fit into five bits of the log's event prefix. */
-#define EVENT_KINDS 32
-
 static struct {
     u32 mode;
     void *region;
@@ -27,7 +24,7 @@ static struct {
     bool diverged;
     u32 out_crc;
     u64 events;
-    u64 events_by_kind[EVENT_KINDS];
+    u64 events_by_kind[SESSION_EVENT_KINDS];
     bool last_was_dma;        /* record: the last event, logged at this exit, was DMA */
     struct log_regs dma_regs; /* record: at the last DMA */
 } session;
@@ -467,9 +464,29 @@ static const char *const end_names[] = {
     [LOG_END_REASON_MONITOR_ERROR] = "error",
 };
 
+void session_read_status(struct session_status *status)
+{
+    *status = (struct session_status){
+        .events = session.events,
+        .log_bytes = session_recording() ? log_writer_bytes(&session.writer) : 0,
+        .end_reason = session.ended ? session.end_reason : 0,
+        .diverged = session.diverged,
+    };
+}
+
+u64 session_event_count(u8 kind)
+{
+    return session.events_by_kind[kind];
+}
+
+const void *session_region(void)
+{
+    return session.region;
+}
+
 void session_report(const struct vcpu *vcpu)
 {
-    for (u8 kind = 1; kind < EVENT_KINDS; kind++)
+    for (u8 kind = 1; kind < SESSION_EVENT_KINDS; kind++)
         if (session.events_by_kind[kind] != 0)
             printk("{\"lvmm\":\"events\",\"kind\":\"%s\",\"count\":%lu}\n", log_event_name(kind),
                    session.events_by_kind[kind]);

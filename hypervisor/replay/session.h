@@ -30,6 +30,8 @@ bool session_next_is(const struct vcpu *vcpu, u8 kind);
 int session_record_interrupt(struct vcpu *vcpu, u8 vector);
 int session_record_nmi(struct vcpu *vcpu);
 int session_record_dma(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len);
+/* The stream of the debugger's writes; devices' streams are below. */
+#define SESSION_DEBUGGER_STREAM 255
 
 /* Everything that the guest puts out is folded into the check of the next event. */
 void session_output(u32 kind, u64 address, u64 value);
@@ -61,6 +63,20 @@ const struct log_event *session_next_async(void);
 bool session_at(const struct vcpu *vcpu, const struct log_event *event);
 /* Replay: reports that the run left the recording, and ends it. */
 void session_diverged(struct vcpu *vcpu, const char *why, const struct log_event *actual);
+
+struct session_status {
+    u64 events;    /* logged or replayed so far */
+    u64 log_bytes; /* record: of the log so far */
+    u8 end_reason; /* enum log_end_reason; 0: the run has not ended */
+    bool diverged;
+};
+
+void session_read_status(struct session_status *status);
+/* How many events of a kind below SESSION_EVENT_KINDS there were so far. */
+#define SESSION_EVENT_KINDS 32
+u64 session_event_count(u8 kind);
+/* The log region (replay/log_region.h). */
+const void *session_region(void);
 
 /* Prints the run's outcome and statistics on the monitor's line. */
 void session_report(const struct vcpu *vcpu);

@@ -12,7 +12,8 @@
 #define SIZE_2M    0x200000ULL
 #define POOL_PAGES 64
 
-#define CAP_2M BIT(16)
+#define CAP_EXECUTE_ONLY BIT(0)
+#define CAP_2M           BIT(16)
 
 static u64 root[512] __attribute__((aligned(4096)));
 static u64 pool[POOL_PAGES][512] __attribute__((aligned(4096)));
@@ -22,6 +23,11 @@ static bool large_pages;
 void ept_init(void)
 {
     large_pages = rdmsr(MSR_VMX_EPT_VPID_CAP) & CAP_2M;
+}
+
+bool ept_execute_only(void)
+{
+    return rdmsr(MSR_VMX_EPT_VPID_CAP) & CAP_EXECUTE_ONLY;
 }
 
 u64 ept_pointer(void)
@@ -75,4 +81,19 @@ int ept_map(u64 gpa, u64 hpa, u64 size, unsigned int permissions)
         size -= step;
     }
     return 0;
+}
+
+int ept_lookup(u64 gpa, u64 entries[4])
+{
+    u64 *table = root;
+
+    for (int level = 0; level < 4; level++) {
+        u64 entry = table[gpa >> (39 - 9 * level) & 511];
+
+        entries[level] = entry;
+        if (level == 3 || (entry & EPT_LARGE) || !(entry & EPT_ALL))
+            return level + 1;
+        table = (u64 *)(entry & EPT_ADDRESS);
+    }
+    return 4;
 }

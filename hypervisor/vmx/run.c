@@ -121,6 +121,9 @@ static void save_interrupted_event(struct vcpu *vcpu)
         .error = (u32)vmread(VMCS_IDT_VECTORING_ERROR),
         .length = (u32)vmread(VMCS_EXIT_INSTRUCTION_LENGTH),
     };
+    /* The exit may have set RF, as a fault does; only a fault's delivery stores it so. */
+    if (INTERRUPTION_TYPE(info) != TYPE_HARDWARE_EXCEPTION)
+        vcpu->regs.rflags &= ~RFLAGS_RF;
     vmwrite(VMCS_GUEST_INTERRUPTIBILITY, vmread(VMCS_GUEST_INTERRUPTIBILITY) &
                                              ~(INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
 }

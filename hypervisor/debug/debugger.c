@@ -1,0 +1,308 @@
+#include "debug/debugger.h"
+#include "arch/cpu.h"
+#include "arch/msr_index.h"
+#include "arch/serial.h"
+#include "arch/tsc.h"
+#include "core/guest_memory.h"
+#include "core/interrupts.h"
+#include "core/machine_power.h"
+#include "debug/breakpoints.h"
+#include "debug/commands.h"
+#include "debug/link.h"
+#include "debug/pages.h"
+#include "debug/patches.h"
+#include "debug/watches.h"
+#include "lib/printk.h"
+#include "replay/session.h"
+
+/* How long the line is listened to after the last byte: requests that come one after the other
+ * find the monitor there, since its UART keeps 16 bytes only. */
+#define LISTEN_PER_SECOND 20
+
+#define VECTOR_DB 1
+#define VECTOR_BP 3
+
+static struct {
+    struct vcpu *vcpu;
+    struct link link;
+    enum link_run_state state;
+    bool altered, reset;
+
+    /* The last stop. */
+    u8 reason; /* enum link_stop_reason */
+    u32 stop_count, breakpoint;
+    u64 address;
+
+    /* Why to stop at the next boundary. */
+    bool break_in;
+    bool step; /* when an instruction is done */
+    struct breakpoint hit;
+
+    /* Why the next entry is for one instruction: the debugger's step; to pass a breakpoint; for an
+     * access to a patched page or to a debug register. */
+    bool pass, access, debug_register;
+
+    /* The entry that is for one instruction. */
+    bool one, trapped, opened;
+    u64 rip, rcx;
+    bool was_halted;
+} d;
+
+static void put(void *context, u8 byte)
+{
+    (void)context;
+    serial_put_raw(byte);
+}
+
+static void say(const char *text, size_t size)
+{
+    link_message(&d.link, text, size);
+}
+
+void debugger_init(struct vcpu *vcpu, bool wait)
+{
+    d.vcpu = vcpu;
+    d.break_in = wait;
+    link_init(&d.link, command_handlers, put, vcpu);
+    printk_to(say);
+}
+
+static u64 linear_rip(const struct vcpu *vcpu)
+{
+    u64 linear = hv_segment_base(SEG_CS) + vcpu->regs.rip;
+
+    return hv_read_efer() & EFER_LMA ? linear : (u32)linear;
+}
+
+void debugger_poll(void)
+{
+    u64 until = 0;
+    int byte;
+
+    do {
+        while ((byte = serial_get()) >= 0) {
+            link_receive(&d.link, (u8)byte);
+            until = rdtsc() + tsc_frequency() / LISTEN_PER_SECOND;
+        }
+        if (d.reset)
+            machine_power_reset();
+    } while (d.state == LINK_RUN_STATE_RUNNING && !d.break_in && rdtsc() < until);
+}
+
+enum link_run_state debugger_state(void)
+{
+    return d.state;
+}
+
+void debugger_status(struct link_status *status)
+{
+    struct session_status session;
+
+    session_read_status(&session);
+    *status = (struct link_status){
+        .state = (u8)d.state,
+        .mode = (u8)session_mode(),
+        .flags = d.altered ? LINK_STATUS_FLAG_ALTERED : 0,
+        .reason = d.reason,
+        .end_reason = session.end_reason,
+        .stop_count = d.stop_count,
+        .breakpoint = d.breakpoint,
+        .address = d.address,
+        .branches = d.vcpu->branches,
+        .events = session.events,
+        .rip = d.vcpu->regs.rip,
+        .console_end = ((const struct log_region_header *)session_region())->console_head,
+        .log_bytes = session.log_bytes,
+    };
+}
+
+static void set_stopped(enum link_run_state state, u8 reason, u64 address, u32 breakpoint)
+{
+    struct link_status status;
+
+    d.state = state;
+    d.reason = reason;
+    d.address = address;
+    d.breakpoint = breakpoint;
+    d.stop_count++;
+    d.break_in = d.step = d.pass = false;
+    d.hit.id = 0;
+    debugger_status(&status);
+    link_notify(&d.link, &status);
+}
+
+/* Serves requests until the guest is to go on, or the run has been ended. */
+static void stop(u8 reason, u64 address, u32 breakpoint)
+{
+    u64 rip;
+
+    set_stopped(LINK_RUN_STATE_STOPPED, reason, address, breakpoint);
+    while (d.state == LINK_RUN_STATE_STOPPED && !session_ended())
+        debugger_poll();
+    d.state = LINK_RUN_STATE_RUNNING;
+    rip = linear_rip(d.vcpu);
+    d.pass = patch_at(d.vcpu, rip);
+    if (breakpoints_hardware_at(rip))
+        d.vcpu->regs.rflags |= RFLAGS_RF;
+}
+
+static u8 hit_reason(u8 kind)
+{
+    switch (kind) {
+    case LINK_BREAKPOINT_KIND_SOFTWARE:
+        return LINK_STOP_REASON_SOFTWARE_BREAKPOINT;
+    case LINK_BREAKPOINT_KIND_HARDWARE:
+        return LINK_STOP_REASON_HARDWARE_BREAKPOINT;
+    default:
+        return LINK_STOP_REASON_WATCHPOINT;
+    }
+}
+
+/* Whether the entry for one instruction executed it, or one iteration of a REP. */
+static bool executed(const struct vcpu *vcpu)
+{
+    return d.trapped || vcpu->regs.rip != d.rip || vcpu->regs.gpr[GPR_RCX] != d.rcx ||
+           vcpu->halted != d.was_halted;
+}
+
+bool debugger_boundary(struct vcpu *vcpu)
+{
+    bool done = d.one && executed(vcpu);
+
+    d.one = false;
+    if (done && d.access)
+        d.hit = breakpoints_by_id(watches_after());
+    if (done)
+        d.pass = d.access = d.debug_register = false;
+    if (session_ended())
+        return false;
+    if (d.hit.id != 0)
+        stop(hit_reason(d.hit.kind), d.hit.address, d.hit.id);
+    else if (d.step && done)
+        stop(LINK_STOP_REASON_STEP, vcpu->regs.rip, 0);
+    else if (d.break_in && !vcpu->event.valid)
+        stop(LINK_STOP_REASON_INTERRUPT, vcpu->regs.rip, 0);
+    return !session_ended();
+}
+
+bool debugger_stepping(void)
+{
+    return d.step || d.pass || d.access || d.debug_register;
+}
+
+void debugger_before_entry(struct vcpu *vcpu)
+{
+    if (!d.debug_register)
+        hv_load_debug_points(vcpu);
+    if (!debugger_stepping())
+        return;
+    d.one = true;
+    d.trapped = false;
+    d.rip = vcpu->regs.rip;
+    d.rcx = vcpu->regs.gpr[GPR_RCX];
+    d.was_halted = vcpu->halted;
+    if (hv_hold_interrupts(vcpu))
+        interrupts_hold(true);
+    hv_set_single_step(true);
+    d.opened = d.pass || d.access;
+    if (d.opened)
+        pages_open();
+}
+
+static void on_debug_exception(struct vcpu *vcpu, struct exit *exit)
+{
+    unsigned int causes = hv_debug_causes(exit);
+
+    if (causes == 0) {
+        hv_reflect_debug_exception(vcpu, exit);
+        exit->kind = EXIT_NONE;
+    }
+    for (unsigned int i = 0; i < HV_DEBUG_POINTS; i++)
+        if (causes & BIT(i + 1))
+            d.hit = breakpoints_point(i);
+}
+
+static void on_breakpoint_exception(struct vcpu *vcpu, struct exit *exit)
+{
+    u64 rip = linear_rip(vcpu);
+
+    if (patch_at(vcpu, rip))
+        d.hit = breakpoints_software(rip);
+    else
+        hv_inject_software_breakpoint(vcpu, exit->length);
+    exit->kind = EXIT_NONE;
+}
+
+void debugger_after_exit(struct vcpu *vcpu, struct exit *exit)
+{
+    if (d.one) {
+        hv_release_interrupts();
+        interrupts_hold(false);
+        hv_set_single_step(false);
+        d.trapped = exit->kind == EXIT_STEP;
+        if (d.opened)
+            pages_close();
+    }
+    if (exit->kind == EXIT_EXCEPTION && exit->u.event.vector == VECTOR_DB)
+        on_debug_exception(vcpu, exit);
+    else if (exit->kind == EXIT_EXCEPTION && exit->u.event.vector == VECTOR_BP)
+        on_breakpoint_exception(vcpu, exit);
+    else if (exit->kind == EXIT_DEBUG_REGISTER)
+        d.debug_register = true;
+    else if (exit->kind == EXIT_MEMORY && pages_find(exit->u.memory.gpa) >= 0) {
+        d.access = true;
+        watches_before(vcpu, exit);
+        exit->kind = EXIT_NONE;
+    }
+    if (session_replaying())
+        return; /* what else there is belongs to the positions */
+    hv_clear_breakpoint();
+    if (exit->kind == EXIT_EXCEPTION || exit->kind == EXIT_DEBUG_REGISTER)
+        exit->kind = EXIT_NONE;
+}
+
+static u8 end_reason(void)
+{
+    struct session_status session;
+
+    session_read_status(&session);
+    if (session.diverged)
+        return LINK_STOP_REASON_DIVERGENCE;
+    switch (session.end_reason) {
+    case LOG_END_REASON_TRIPLE_FAULT:
+        return LINK_STOP_REASON_TRIPLE_FAULT;
+    case LOG_END_REASON_MONITOR_ERROR:
+        return LINK_STOP_REASON_UNHANDLED_EXIT;
+    default:
+        return LINK_STOP_REASON_RUN_END;
+    }
+}
+
+void debugger_halted(void)
+{
+    set_stopped(LINK_RUN_STATE_HALTED, end_reason(), d.vcpu->regs.rip, 0);
+    for (;;)
+        debugger_poll();
+}
+
+void debugger_interrupt(void)
+{
+    if (d.state == LINK_RUN_STATE_RUNNING)
+        d.break_in = true;
+}
+
+void debugger_go(bool step)
+{
+    d.state = LINK_RUN_STATE_RUNNING;
+    d.step = step;
+}
+
+void debugger_reset_after_reply(void)
+{
+    d.reset = true;
+}
+
+void debugger_altered(void)
+{
+    d.altered = true;
+}

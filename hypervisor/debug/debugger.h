@@ -1,0 +1,39 @@
+/* Run control: stops the guest at instruction boundaries, and serves the debug link.
+ *
+ * A stop leaves no trace in the guest. In replay nothing that is done here changes the run, unless
+ * a write is forced. */
+#ifndef LVMM_DEBUG_DEBUGGER_H
+#define LVMM_DEBUG_DEBUGGER_H
+
+#include "core/vcpu.h"
+#include "link_layout.h"
+
+/* `wait`: the guest is stopped before its first instruction. */
+void debugger_init(struct vcpu *vcpu, bool wait);
+
+/* The four places in the run loop. At a boundary: stops the guest here if it is to stop; false when
+ * the run is over. */
+bool debugger_boundary(struct vcpu *vcpu);
+void debugger_before_entry(struct vcpu *vcpu);
+/* What was the debugger's own becomes EXIT_NONE. Before position_on_exit(). */
+void debugger_after_exit(struct vcpu *vcpu, struct exit *exit);
+/* Looks at the line. */
+void debugger_poll(void);
+
+/* While the guest executes a single instruction it gets no interrupts. */
+bool debugger_stepping(void);
+
+/* The run is over: answers requests for ever. */
+__attribute__((noreturn)) void debugger_halted(void);
+
+/* ---- for the requests (commands.c) */
+
+enum link_run_state debugger_state(void);
+void debugger_interrupt(void);
+void debugger_go(bool step);
+void debugger_status(struct link_status *status);
+void debugger_reset_after_reply(void);
+/* A forced write in replay. */
+void debugger_altered(void);
+
+#endif
