@@ -72,6 +72,19 @@ def test_both_ends_encode_alike(machine: LinkMachine, frame: Frame) -> None:
     assert machine.receive(coded) == [frame]
 
 
+def test_full_blocks_at_a_frames_end_are_coded_alike(machine: LinkMachine) -> None:
+    for size in (*range(240, 262), *range(490, 520)):
+        frame = Frame(Channel.CONTROL, 1, b"x" * size)
+        assert machine.encode(frame) == frame.encode()
+
+
+def test_a_block_that_is_cut_short_is_no_frame(machine: LinkMachine) -> None:
+    coded = bytearray(Frame(Channel.CONTROL, 1, b"xyz").encode())
+    assert coded[1] == len(coded) - 2, "one block"
+    coded[1] += 1
+    assert received(bytes(coded), [])[0] == machine.receive(bytes(coded)) == []
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(TEXTS, FRAMES), max_size=4), TEXTS, st.lists(st.integers(0), max_size=5))
 def test_text_between_frames_is_kept(

@@ -192,8 +192,9 @@ class Connection:
     def _dispatch(self, frame: Frame) -> None:
         if frame.channel == Channel.MESSAGE:
             head, text = frame.payload[: Message.STRUCT.size], frame.payload[Message.STRUCT.size :]
-            if self._missed(frame):
-                self._messages.cut(in_line=head != bytes(len(head)))
+            continues = head != bytes(len(head))
+            if self._missed(frame) or continues != self._messages.in_line:
+                self._messages.cut(in_line=continues)
             for line in self._messages.feed(text):
                 self._listeners.line(line)
         elif frame.channel == Channel.NOTIFY:

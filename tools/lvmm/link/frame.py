@@ -87,13 +87,11 @@ class FrameReceiver:
             yield bytes(self._pending)
             self._pending.clear()
 
-    def _end(self) -> Iterator[Frame | bytes]:
+    def _end(self) -> Iterator[Frame]:
         pending = bytes(self._pending)
         self._pending.clear()
         self._is_text = False
-        if len(pending) == 1:
-            yield pending
-        elif pending:
+        if pending:
             frame = decode(pending)
             if frame is not None:
                 yield frame

@@ -21,6 +21,11 @@ class TextLines:
         self._skipping = False  # up to the end of the line
         self.dropped = 0
 
+    @property
+    def in_line(self) -> bool:
+        """Whether a line has begun and not ended."""
+        return self._skipping or bool(self._buffer)
+
     def feed(self, data: bytes) -> Iterator[str]:
         """Takes bytes; gives the lines that are whole now, without their ends."""
         if self._skipping:
