@@ -99,4 +99,5 @@ def explain(result: int) -> str:
 
 def failure(opcode: Opcode, result: int, text: str) -> RequestFailed:
     """The exception for a result other than OK and NO_SESSION."""
-    return _CLASSES.get(result, RequestFailed)(opcode, result, text)
+    one_line = " ".join(text.split())
+    return _CLASSES.get(result, RequestFailed)(opcode, result, one_line)
