@@ -76,6 +76,7 @@ static u64 linear_rip(const struct vcpu *vcpu)
 
 void debugger_poll(void)
 {
+    bool running = d.state == LINK_RUN_STATE_RUNNING;
     u64 until = 0;
     int byte;
 
@@ -86,7 +87,7 @@ void debugger_poll(void)
         }
         if (d.reset)
             machine_power_reset();
-    } while (d.state == LINK_RUN_STATE_RUNNING && !d.break_in && rdtsc() < until);
+    } while (running && !d.break_in && rdtsc() < until);
 }
 
 enum link_run_state debugger_state(void)

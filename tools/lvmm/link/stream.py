@@ -53,11 +53,17 @@ class SocketStream:
             if not select.select([self._socket], [], [], READ_SECONDS)[0]:
                 return b""
             data = self._socket.recv(_READ_MAX)
+            self._acknowledge()
         except (OSError, ValueError) as error:  # ValueError: closed meanwhile
             raise LinkClosed(f"the line to the monitor is closed: {error}") from error
         if not data:
             raise LinkClosed("the line to the monitor was closed by its other end")
         return data
+
+    def _acknowledge(self) -> None:
+        """At once: the emulator sends single bytes, each held back until the last is acknowledged."""
+        with contextlib.suppress(OSError):  # not a TCP socket
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def write(self, data: bytes) -> None:
         """See ByteStream."""
