@@ -68,6 +68,7 @@ class FakeTarget:
     stops_at: dict[int, Stop] = field(default_factory=dict)  # RIP: the stop when it gets there
     breakpoints: set[tuple[BreakpointKind, int, int]] = field(default_factory=set)
     failure: TargetError | None = None  # the link is down
+    interrupt_failure: TargetError | None = None
     stop: Stop | None = None
     forced: bool = False
     calls: list[str] = field(default_factory=list)
@@ -141,6 +142,8 @@ class FakeTarget:
 
     def interrupt(self) -> None:
         self._check()
+        if self.interrupt_failure:
+            raise self.interrupt_failure
         if self.stop is None:
             self.stop = Stop(StopReason.INTERRUPT)
 

@@ -12,6 +12,7 @@ from tests.host.gdb_fixtures import GDB, little
 
 from lvmm.errors import EnvironmentProblem
 from lvmm.gdb.server import GdbServer
+from lvmm.gdb.target import TargetError
 
 target, port, client = gdb_fixtures.target, gdb_fixtures.port, gdb_fixtures.client
 
@@ -69,6 +70,32 @@ def test_a_lost_connection_leaves_a_running_guest_running() -> None:
             eventually(lambda: target.values["rip"] == END)
         eventually(lambda: said[-1].startswith("gdb is gone"))
         assert target.stop is None and not target.breakpoints
+
+
+def test_a_detach_that_fails_leaves_the_server_usable() -> None:
+    target = FakeTarget()
+    with serving(target) as (server, said):
+        with Client(server.port) as client:
+            client.ask(b"?")
+            client.ask(b"Z0,%x,1" % (CODE + 5))
+            target.failure = TargetError("the link is down")
+            assert client.ask(b"D") == b"E05"
+        eventually(lambda: said[-1] == "cannot clear gdb's breakpoints: the link is down")
+        target.failure = None
+        target.interrupt()
+        with Client(server.port) as client:
+            assert client.ask(b"?").startswith(b"T05")
+            client.ask(b"Z0,%x,1" % (CODE + 5))
+            assert client.ask(b"c").startswith(b"T05")
+            assert client.ask(b"D") == b"OK"
+        eventually(lambda: said[-1] == "gdb has detached")
+        assert not target.breakpoints
+
+
+def test_a_client_may_take_the_place_of_one_that_is_gone(port: int) -> None:
+    for _ in range(30):
+        with Client(port) as client:
+            assert client.ask(b"?").startswith(b"T05")
 
 
 def test_a_second_debugger_is_told(target: FakeTarget, port: int, client: Client) -> None:

@@ -88,6 +88,7 @@ def test_checksum_in_capitals_and_no_checksum() -> None:
 
 
 def test_a_packet_that_lost_its_end_does_not_cost_the_next() -> None:
+    assert items(b"$m10,4#" + frame(b"m20,4")) == [Mark.BROKEN, Packet(b"m20,4")]
     assert items(b"$m10," + frame(b"m20,4")) == [Mark.BROKEN, Packet(b"m20,4")]
 
 

@@ -49,6 +49,18 @@ def test_interrupt(target: FakeTarget, client: Client) -> None:
     assert client.ask(b"qC") == b"QC1"
 
 
+def test_an_interrupt_that_fails_can_be_repeated(target: FakeTarget, client: Client) -> None:
+    client.send(b"c")
+    eventually(lambda: target.values["rip"] == END and target.stop is None)
+    target.interrupt_failure = TargetError("no answer")
+    client.raw(b"\x03")
+    shown = client.receive()
+    assert bytes.fromhex(shown[1:].decode()) == b"cannot interrupt the guest: no answer\n"
+    target.interrupt_failure = None
+    client.raw(b"\x03")
+    assert client.receive().startswith(b"T02")
+
+
 def test_interrupt_behind_continue_in_one_segment(client: Client) -> None:
     for _ in range(20):
         client.raw(framed(b"c") + b"\x03")

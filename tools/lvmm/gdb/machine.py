@@ -149,7 +149,7 @@ class Machine:
             self.stop = None
 
     def abandon(self) -> None:
-        """The client is gone without a word: clear its breakpoints; a stopped guest stays so."""
+        """The client is gone: clear what breakpoints it has left; a stopped guest stays so."""
         self.physical = False
         try:
             if self.running and self._breakpoints:
@@ -163,9 +163,9 @@ class Machine:
     def clear_all(self) -> None:
         """Clear all breakpoints, as far as that is possible. Raises the last TargetError."""
         problem = None
-        while self._breakpoints:
+        for breakpoint_ in list(self._breakpoints):
             try:
-                self.target.clear_breakpoint(*self._breakpoints.pop())
+                self.clear_breakpoint(breakpoint_)
             except TargetError as error:
                 problem = error
         if problem:

@@ -28,9 +28,12 @@ HOST = "127.0.0.1"
 _TURN_S = 0.02
 # What a client may send ahead while the guest runs, in packets.
 _QUEUE = 256
-# How long a client that was refused is given to read why.
-_REFUSAL_S = 5.0
-_REFUSED = 16  # so many at a time; more get no reason
+# How many clients may wait for the one that is served to be gone, and how long each. One that sends
+# something before gets the refusal; more are not listened to.
+_WAITING = 16
+_WAIT_S = 5.0
+# How often the one that is served is looked at first: what it sent last may be unread.
+_LAST_WORDS = 8
 _REFUSAL = b"E.another debugger is attached to this guest; detach it first"
 
 
@@ -57,7 +60,7 @@ class GdbServer:
         self._client: Connection | None = None
         self._session: Session | None = None
         self._queue: collections.deque[bytes] = collections.deque()
-        self._refused: dict[Connection, float] = {}
+        self._waiting: dict[Connection, float] = {}
 
     @property
     def attached(self) -> bool:
@@ -78,8 +81,8 @@ class GdbServer:
             elif self._client and stream is self._client.stream:
                 self._guarded(self._receive)
             else:
-                self._refuse(stream)
-        self._forget_refused()
+                self._take_or_refuse(stream)
+        self._forget_waiting()
         if self._machine.running:
             self._guarded(lambda: self._wait(min(timeout_s, _TURN_S)))
         while self._queue and not self._machine.running:
@@ -88,15 +91,15 @@ class GdbServer:
     def close(self) -> None:
         """Disconnect the client, clear its breakpoints, and give the port back."""
         self._drop("")
-        for connection in self._refused:
+        for connection in self._waiting:
             connection.close()
-        self._refused.clear()
+        self._waiting.clear()
         self._listener.close()
 
     def _readable(self, timeout_s: float) -> list[socket.socket]:
-        streams = [self._listener, *(connection.stream for connection in self._refused)]
-        if self._client:
-            streams.append(self._client.stream)
+        # The client comes first: when it is gone, there is a place for the next one.
+        connections = [*([self._client] if self._client else []), *self._waiting]
+        streams = [*(connection.stream for connection in connections), self._listener]
         return select.select(streams, [], [], timeout_s)[0]
 
     def _guarded(self, turn: Callable[[], None]) -> None:
@@ -115,12 +118,15 @@ class GdbServer:
         except OSError:
             return
         connection = Connection(stream)
-        if self._client:
-            if len(self._refused) == _REFUSED:
-                connection.close()
-                return
-            self._refused[connection] = time.monotonic() + _REFUSAL_S
-            return
+        if not self._client:
+            self._begin(connection)
+        elif len(self._waiting) == _WAITING:
+            connection.close()
+        else:
+            self._waiting[connection] = time.monotonic() + _WAIT_S
+
+    def _begin(self, connection: Connection) -> None:
+        """Serve this client."""
         self._client = connection
         self._session = Session(self._machine, connection.send)
         self._say("gdb is connected")
@@ -143,12 +149,12 @@ class GdbServer:
 
     def _interrupt(self) -> None:
         """Ctrl-C. One that comes when the guest has just stopped is late, and no error."""
-        if not self._machine.running:
+        if not self._machine.running or not self._session:
             return
         try:
             self._machine.target.interrupt()
         except TargetError as error:
-            self._lost(error)
+            self._session.show(f"cannot interrupt the guest: {error}\n")
 
     def _answer_next(self) -> None:
         """Handle one packet."""
@@ -188,35 +194,42 @@ class GdbServer:
         if not self._client:
             return
         self._client.close()
-        ended = self._session is not None and self._session.ended
         self._client = self._session = None
         self._queue.clear()
         if why:
             self._say(why)
-        if not ended:
-            try:
-                self._machine.abandon()
-            except TargetError as error:
-                self._say(f"cannot clear gdb's breakpoints: {error}")
+        try:
+            self._machine.abandon()
+        except TargetError as error:
+            self._say(f"cannot clear gdb's breakpoints: {error}")
 
-    def _refuse(self, stream: socket.socket) -> None:
-        """Answer the first packet of a client that cannot be served."""
-        connection = next((c for c in self._refused if c.stream is stream), None)
+    def _take_or_refuse(self, stream: socket.socket) -> None:
+        """A client that waits sends its first packet: serve it when the other is gone by now."""
+        connection = next((c for c in self._waiting if c.stream is stream), None)
         if connection is None:
+            return
+        for _ in range(_LAST_WORDS):
+            if not (self._client and select.select([self._client.stream], [], [], 0)[0]):
+                break
+            self._guarded(self._receive)
+        if not self._client:
+            del self._waiting[connection]
+            self._begin(connection)
+            self._guarded(self._receive)
             return
         with contextlib.suppress(ConnectionGone):
             if next(iter(connection.receive()), None) is None:
                 return
             connection.send(_REFUSAL)
         connection.close()
-        del self._refused[connection]
+        del self._waiting[connection]
 
-    def _forget_refused(self) -> None:
+    def _forget_waiting(self) -> None:
         now = time.monotonic()
-        for connection, deadline in list(self._refused.items()):
+        for connection, deadline in list(self._waiting.items()):
             if now > deadline:
                 connection.close()
-                del self._refused[connection]
+                del self._waiting[connection]
 
 
 def _listen(port: int) -> socket.socket:
