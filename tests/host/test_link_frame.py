@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.host import cbuild
 from tests.host.link_machine import Fault, LinkMachine, faults
 
 from lvmm.link.frame import Frame, FrameReceiver, decode
@@ -161,13 +157,3 @@ def test_lines_with_pieces_of_frames_are_dropped() -> None:
     assert list(lines.feed(b"\nthree")) == [""]
     assert list(lines.rest()) == ["three"]
     assert list(lines.rest()) == []
-
-
-def test_the_python_layouts_are_up_to_date(tmp_path: Path) -> None:
-    output = tmp_path / "layout.py"
-    generator = cbuild.ROOT / "logs_format" / "generate.py"
-    subprocess.run([sys.executable, str(generator), "--link-python", str(output)], check=True)
-    kept = cbuild.ROOT / "tools" / "lvmm" / "link" / "layout.py"
-    assert output.read_text() == kept.read_text(), (
-        "run: python3 logs_format/generate.py --link-python tools/lvmm/link/layout.py"
-    )
