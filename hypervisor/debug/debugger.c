@@ -279,11 +279,23 @@ static u8 end_reason(void)
     }
 }
 
-void debugger_halted(void)
+__attribute__((noreturn)) static void serve(u8 reason)
 {
-    set_stopped(LINK_RUN_STATE_HALTED, end_reason(), d.vcpu->regs.rip, 0);
+    set_stopped(LINK_RUN_STATE_HALTED, reason, d.vcpu->regs.rip, 0);
     for (;;)
         debugger_poll();
+}
+
+void debugger_halted(void)
+{
+    serve(end_reason());
+}
+
+void debugger_panicked(void)
+{
+    if (d.vcpu == NULL)
+        cpu_halt_forever();
+    serve(LINK_STOP_REASON_MONITOR_ERROR);
 }
 
 void debugger_interrupt(void)

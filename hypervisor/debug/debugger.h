@@ -26,6 +26,9 @@ bool debugger_stepping(void);
 /* The run is over: answers requests for ever. */
 __attribute__((noreturn)) void debugger_halted(void);
 
+/* The same after a failure of the monitor's own; nothing where the debugger is not there yet. */
+__attribute__((noreturn)) void debugger_panicked(void);
+
 /* ---- for the requests (commands.c) */
 
 enum link_run_state debugger_state(void);

@@ -1,5 +1,6 @@
 #include "lib/panic.h"
 #include "arch/cpu.h"
+#include "debug/debugger.h"
 #include "lib/printk.h"
 #include "replay/session.h"
 
@@ -14,11 +15,10 @@ void panic(const char *format, ...)
     vprintk(format, args);
     va_end(args);
     printk("\n");
-    if (!panicking) {
-        panicking = true;
-        session_abort();
-        printk(
-            "{\"lvmm\":\"halted\",\"reason\":\"panic\",\"branches\":0,\"events\":0,\"rip\":0}\n");
-    }
-    cpu_halt_forever();
+    if (panicking)
+        cpu_halt_forever();
+    panicking = true;
+    session_abort();
+    printk("{\"lvmm\":\"halted\",\"reason\":\"panic\",\"branches\":0,\"events\":0,\"rip\":0}\n");
+    debugger_panicked();
 }

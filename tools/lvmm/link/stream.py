@@ -61,7 +61,9 @@ class SocketStream:
         return data
 
     def _acknowledge(self) -> None:
-        """At once: the emulator sends single bytes, each held back until the last is acknowledged."""
+        """At once: the emulator sends single bytes, each held back until the last is acknowledged
+        (Nagle).
+        """
         with contextlib.suppress(OSError):  # not a TCP socket
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
