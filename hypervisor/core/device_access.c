@@ -75,6 +75,7 @@ int port_read(struct vcpu *vcpu, u16 port, u8 size, u64 *value)
 
 void port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
 {
+    u64 forwarded;
     u8 reason;
 
     if (is_monitor_port(port))
@@ -84,8 +85,9 @@ void port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
         session_end(vcpu, reason, false);
         return;
     }
+    forwarded = machine_power_forward(port, size, value);
     console_on_write(port, value);
     if (!session_replaying())
-        passthrough_port_write(vcpu, port, size, value);
+        passthrough_port_write(vcpu, port, size, forwarded);
     session_output(OUTPUT_PORT, port, value);
 }

@@ -3,8 +3,13 @@
 #include "lib/string.h"
 #include "log_format.h"
 
+#define KEYBOARD_DATA    0x60
 #define KEYBOARD_COMMAND 0x64
 #define KEYBOARD_RESET   0xfe
+#define KEYBOARD_OUTPUT                                                                            \
+    0xd1 /* the next byte goes to the output port: bit 0 is no reset, bit 1 A20 */
+#define KEYBOARD_A20_OFF 0xdd
+#define KEYBOARD_A20_ON  0xdf
 #define RESET_CONTROL    0xcf9 /* PCI chipsets: bit 2 is the reset */
 #define RESET_SYSTEM     0x02
 #define RESET_CPU        0x04
@@ -36,6 +41,7 @@ struct acpi_header {
 
 static u16 pm1a_control, pm1b_control, reset_port;
 static u8 reset_value;
+static u8 keyboard_command; /* the last one */
 
 static u32 read_u32(const u8 *p)
 {
@@ -80,6 +86,8 @@ u8 machine_power_on_write(u16 port, u8 size, u64 value)
 {
     if (port == KEYBOARD_COMMAND && (u8)value == KEYBOARD_RESET)
         return LOG_END_REASON_RESET;
+    if (port == KEYBOARD_DATA && keyboard_command == KEYBOARD_OUTPUT && !(value & 1))
+        return LOG_END_REASON_RESET;
     if (port == RESET_CONTROL && size == 1 && (value & 4))
         return LOG_END_REASON_RESET;
     if (port == SYSTEM_CONTROL_A && (value & 1))
@@ -89,6 +97,21 @@ u8 machine_power_on_write(u16 port, u8 size, u64 value)
     if (port != 0 && (port == pm1a_control || port == pm1b_control) && (value & SLEEP_ENABLE))
         return LOG_END_REASON_POWER_OFF;
     return 0;
+}
+
+u64 machine_power_forward(u16 port, u8 size, u64 value)
+{
+    u8 command = keyboard_command;
+
+    if (size != 1)
+        return value;
+    if (port == KEYBOARD_DATA || port == KEYBOARD_COMMAND)
+        keyboard_command = port == KEYBOARD_COMMAND ? (u8)value : 0;
+    if (port == SYSTEM_CONTROL_A || (port == KEYBOARD_DATA && command == KEYBOARD_OUTPUT))
+        return value | 2;
+    if (port == KEYBOARD_COMMAND && (u8)value == KEYBOARD_A20_OFF)
+        return KEYBOARD_A20_ON;
+    return value;
 }
 
 void machine_power_reset(void)

@@ -18,6 +18,7 @@ SEEDS = (11, 22, 33)
 
 # How each guest ends, so that every kind of end is recorded and replayed.
 ENDS = {
+    "a20": "halt",
     "apic": "triple-fault",
     "fpu": "reset",
     "hello": "halt",
@@ -41,6 +42,15 @@ def test_guest_replays_identically(name: str, tmp_path: Path) -> None:
         verdict = replay(recording, seed, tmp_path / f"replay-{seed}")
         assert_identical(verdict)
         assert verdict.end_reason == ENDS[name]
+
+
+def test_a20_stays_open(tmp_path: Path) -> None:
+    """The monitor lies at an address that the guest could mask for it, too."""
+    recording = record_tiny("a20", tmp_path / "recording")
+    *tries, output_port = (recording / "console.log").read_text().splitlines()
+    assert len(tries) == 4
+    assert all(line.endswith("A20 is open") for line in tries)
+    assert int(output_port.split()[-1], 16) & 3 == 3
 
 
 def test_boot_sector_replays_identically(tmp_path: Path) -> None:
