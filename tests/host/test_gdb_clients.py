@@ -72,6 +72,17 @@ def test_a_lost_connection_leaves_a_running_guest_running() -> None:
         assert target.stop is None and not target.breakpoints
 
 
+def test_a_client_without_breakpoints_is_lost_without_a_stop() -> None:
+    target = FakeTarget()
+    with serving(target) as (server, said):
+        with Client(server.port) as client:
+            client.send(b"c")
+            eventually(lambda: target.values["rip"] == END)
+        eventually(lambda: said[-1] == "gdb is gone; the guest runs on")
+        assert target.stop is None
+        assert target.calls.count("resume") == 1
+
+
 def test_a_detach_that_fails_leaves_the_server_usable() -> None:
     target = FakeTarget()
     with serving(target) as (server, said):

@@ -47,7 +47,7 @@ def test_every_packet_has_a_reply_or_lets_the_guest_run(packets: list[bytes]) ->
         if reply is None:
             assert packet[:1] in b"csCSk" or packet.startswith(b"vCont;")
             while session.machine.running:
-                target.interrupt()
+                session.machine.interrupt()
                 session.machine.wait(0)
         else:
             assert len(reply) <= PACKET_SIZE

@@ -161,6 +161,29 @@ def test_breakpoints_step_and_continue() -> None:
     assert f"set SOFTWARE {CODE + 32:#x} 1" in target.calls
 
 
+@pytest.mark.skipif(shutil.which("as") is None, reason="there is no assembler")
+def test_steps_by_source_line(tmp_path: Path) -> None:
+    lines = "_start: nop; nop; nop; nop\nnop; nop; nop\nnop; nop; nop\nnop\n.globl _start\n"
+    file = assembled(tmp_path, lines, "--64", "elf_x86_64")
+    target = FakeTarget()
+    with serving(target) as (server, _):
+        output = gdb(server.port, "next", "break *$pc+1", "step", "p $pc", "step", file=file)
+    assert f"$1 = (void (*)()) {CODE + 5:#x}" in output
+    assert re.search(r"^3\s+nop; nop; nop", output, re.M)
+    assert target.calls.count("step") == 7
+
+
+def assembled(folder: Path, source: str, bits: str, emulation: str) -> Path:
+    """An ELF file with line numbers, at CODE."""
+    (folder / "guest.s").write_text(source)
+    for words in (
+        ("as", bits, "-g", "-o", "guest.o", "guest.s"),
+        ("ld", "-m", emulation, f"-Ttext={CODE:#x}", "-o", "guest.elf", "guest.o"),
+    ):
+        subprocess.run(words, cwd=folder, check=True, capture_output=True)
+    return folder / "guest.elf"
+
+
 def test_watchpoints() -> None:
     target = FakeTarget()
     target.memory[0x4000:0x4100] = bytes(0x100)
@@ -253,12 +276,7 @@ def test_a_second_gdb_is_told() -> None:
 @pytest.mark.skipif(shutil.which("as") is None, reason="there is no assembler")
 def test_a_32_bit_guest_with_its_elf_file(tmp_path: Path) -> None:
     source = "_start: inc %eax\ninc %ecx\nnop\nnop\nhere: jmp here\n.globl _start\n"
-    (tmp_path / "guest.s").write_text(source)
-    for words in (
-        ("as", "--32", "-g", "-o", "guest.o", "guest.s"),
-        ("ld", "-m", "elf_i386", f"-Ttext={CODE:#x}", "-o", "guest.elf", "guest.o"),
-    ):
-        subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    file = assembled(tmp_path, source, "--32", "elf_i386")
     target = FakeTarget()
     target.values |= {"efer": 0, "cs_access": CODE_32}
     target.memory[CODE - RAM : CODE - RAM + 2] = b"\x40\x41"
@@ -266,7 +284,7 @@ def test_a_32_bit_guest_with_its_elf_file(tmp_path: Path) -> None:
         output = gdb(
             server.port,
             *("x/2i $pc", "break 4", "continue", "p $esp", "info registers cr0"),
-            file=tmp_path / "guest.elf",
+            file=file,
         )
     assert "not compatible" not in output
     assert re.search(r"inc +%eax\n.*inc +%ecx", output)

@@ -28,6 +28,39 @@ def test_continue_to_breakpoints(target: FakeTarget, client: Client) -> None:
     assert not target.breakpoints
 
 
+def test_stepping_through_a_range(target: FakeTarget, client: Client) -> None:
+    assert client.ask(b"vCont;r%x,%x:1;c" % (CODE, CODE + 7)).startswith(b"T05")
+    assert target.values["rip"] == CODE + 7
+    assert target.calls.count("step") == 7
+    assert client.ask(b"vCont;r%x,%x" % (CODE, CODE + 7)).startswith(b"T05")
+    assert target.values["rip"] == CODE + 8  # at least one step
+    target.stops_at = {CODE + 9: Stop(StopReason.HARDWARE_BREAKPOINT)}
+    assert client.ask(b"vCont;r%x,%x" % (CODE, END)).endswith(b"hwbreak:;")
+    assert target.values["rip"] == CODE + 10
+    client.ask(b"Z0,%x,1" % (CODE + 20))
+    assert client.ask(b"vCont;r%x,%x" % (CODE, END)).startswith(b"T05")
+    assert target.values["rip"] == CODE + 20
+    for bad in (b"vCont;r", b"vCont;r1", b"vCont;r1,", b"vCont;rx,1", b"vCont;r1,2:7"):
+        assert client.ask(bad).startswith(b"E"), bad
+
+
+def test_an_interrupt_while_stepping_through_a_range(target: FakeTarget, client: Client) -> None:
+    client.ask(b"?")
+    target.values["rip"] = END
+    client.send(b"vCont;r%x,%x" % (END, END + 1))  # a loop that does not leave it
+    client.raw(b"\x03")
+    assert client.receive().startswith(b"T02")
+
+
+def test_an_interrupt_between_two_steps_ends_the_next(target: FakeTarget, client: Client) -> None:
+    assert client.ask(b"s").startswith(b"T05")
+    client.raw(b"\x03")
+    assert client.ask(b"s").startswith(b"T02")
+    assert target.values["rip"] == CODE + 1
+    assert client.ask(b"s").startswith(b"T05")
+    assert target.values["rip"] == CODE + 2
+
+
 def test_watchpoints(target: FakeTarget, client: Client) -> None:
     target.writes_at = {CODE + 3: (RAM + 0x4002, b"\x00" * 8), CODE + 6: (RAM + 0x6000, b"\x01")}
     assert client.ask(b"Z2,%x,4" % (RAM + 0x4004)) == b"OK"

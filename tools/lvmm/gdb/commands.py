@@ -20,7 +20,7 @@ from lvmm.gdb.target import BreakpointKind, MemoryFault, TargetError
 Handler = Callable[[Session, bytes], bytes | None]
 
 _OK = b"OK"
-_VCONT = b"vCont;c;C;s;S"
+_VCONT = b"vCont;c;C;s;S;r"
 # How a watched range may be long: a page, which is what one EPT permission covers.
 _LONGEST_WATCH = 4096
 
@@ -218,16 +218,25 @@ def _vcont(session: Session, arguments: bytes) -> None:
     actions = arguments.split(b";")
     if actions[0] or not actions[1:]:
         raise BadPacket("an action is missing")
-    steps = []
-    for action in actions[1:]:
-        word, colon, thread = action.partition(b":")
-        if colon:
-            check_thread(thread)
-        if not re.fullmatch(rb"[cs]|[CS][0-9a-fA-F]{2}", word):
-            raise BadPacket("there is no such action")
-        steps.append(word[:1] in b"sS")
+    parsed = [_action(action) for action in actions[1:]]
+    step, within = parsed[0]
     session.machine.attach()
-    session.machine.run(step=steps[0])
+    session.machine.run(step=step, within=within)
+
+
+def _action(action: bytes) -> tuple[bool, range | None]:
+    """Whether it is a step, and the range to step through. Signals are not for a machine."""
+    word, colon, thread = action.partition(b":")
+    if colon:
+        check_thread(thread)
+    if word[:1] == b"r":
+        start, comma, end = word[1:].partition(b",")
+        if not comma:
+            raise BadPacket("a range has two addresses")
+        return True, range(number(start), number(end))
+    if not re.fullmatch(rb"[cs]|[CS][0-9a-fA-F]{2}", word):
+        raise BadPacket("there is no such action")
+    return word[:1] in b"sS", None
 
 
 def _thread_alive(_session: Session, arguments: bytes) -> bytes:

@@ -21,6 +21,8 @@ STOP_TIMEOUT_S = 10.0
 # From these the guest does not go on.
 _FINAL = (StopReason.HALTED, StopReason.END_OF_LOG)
 
+_EXECUTE = (BreakpointKind.SOFTWARE, BreakpointKind.HARDWARE)
+
 Breakpoint = tuple[BreakpointKind, int, int]
 
 
@@ -31,6 +33,8 @@ class Machine:
         self.target = target
         self.architecture: Description | None = None  # the user's choice
         self._early = early
+        self._within: range | None = None
+        self._interrupted = False
         self.stop: Stop | None = None  # None: it runs, or nobody has asked yet
         self.running = False  # this client let it run
         self.physical = False  # memory accesses are to physical addresses
@@ -111,24 +115,60 @@ class Machine:
             self.target.clear_breakpoint(*breakpoint_)
             self._breakpoints.remove(breakpoint_)
 
-    def run(self, *, step: bool) -> None:
-        """Let the guest run; wait() tells when it stops. One that has ended stops at once."""
-        if self.stop is None or self.stop.reason not in _FINAL:
+    def run(self, *, step: bool, within: range | None = None) -> None:
+        """Let the guest run; wait() tells when it stops. One that has ended stops at once.
+
+        `within`: step until RIP is outside of it.
+        """
+        self.running = True
+        self._within = within
+        if self._interrupted:  # it came too late for the step before: gdb goes on without noticing
+            self.stop = Stop(StopReason.INTERRUPT)
+        elif self.stop is None or self.stop.reason not in _FINAL:
+            self._go(step=step)
+
+    def _go(self, *, step: bool) -> None:
+        try:
             if step:
                 self.target.step()
             else:
                 self.target.resume()
-            self.stop = None
-            self.forget()
-        self.running = True
+        except TargetError:
+            self.running = False
+            raise
+        self.stop = None
+        self.forget()
 
     def wait(self, timeout_s: float) -> Stop | None:
         """Why the guest that was let run has stopped; None while it has not."""
         if self.stop is None:
             self.stop = self.target.poll_stop(timeout_s)
-        if self.stop is not None:
-            self.running = False
+        if self.stop is None:
+            return None
+        if self.stop.reason is StopReason.STEP:
+            if self._interrupted:
+                self.stop = Stop(StopReason.INTERRUPT)
+            elif self._steps_on(program_counter(self.registers())):
+                self._go(step=True)
+                return None
+        self._interrupted = False
+        self.running = False
         return self.stop
+
+    def _steps_on(self, rip: int) -> bool:
+        """Whether a step to here is not the last: a breakpoint here would be stepped over."""
+        here = ((kind, rip, 1) for kind in _EXECUTE)
+        return (
+            self._within is not None and rip in self._within and self._breakpoints.isdisjoint(here)
+        )
+
+    def interrupt(self) -> None:
+        """Ask the guest to stop. While gdb steps, the request may come between two steps."""
+        if self.running:
+            self._interrupted = True
+            self.target.interrupt()
+        elif self.stop and self.stop.reason is StopReason.STEP:
+            self._interrupted = True
 
     def reset(self) -> None:
         """Start the guest from its beginning, stopped."""
@@ -144,6 +184,7 @@ class Machine:
         try:
             self.clear_all()
         finally:
+            self._interrupted = False
             self.run(step=False)
             self.running = False
             self.stop = None
@@ -157,7 +198,7 @@ class Machine:
             else:
                 self.clear_all()
         finally:
-            self.running = False
+            self.running = self._interrupted = False
             self.stop = None
 
     def clear_all(self) -> None:

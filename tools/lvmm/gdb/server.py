@@ -149,10 +149,9 @@ class GdbServer:
 
     def _interrupt(self) -> None:
         """Ctrl-C. One that comes when the guest has just stopped is late, and no error."""
-        if not self._machine.running or not self._session:
-            return
+        assert self._session
         try:
-            self._machine.target.interrupt()
+            self._machine.interrupt()
         except TargetError as error:
             self._session.show(f"cannot interrupt the guest: {error}\n")
 
