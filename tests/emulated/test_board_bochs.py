@@ -17,7 +17,8 @@ from lvmm.board import Board, load_board
 from lvmm.emulator import Emulator, Ending
 from lvmm.errors import EnvironmentProblem, MachineError, UsageError
 
-pytestmark = pytest.mark.emulated
+# One worker: they share what is made once.
+pytestmark = [pytest.mark.emulated, pytest.mark.xdist_group(__name__)]
 
 HERE = Path(__file__).parent
 DEADLINE = 120.0  # seconds

@@ -24,6 +24,9 @@ PIT_COUNTER_0 = 0x40
 Change = Callable[[Event], Event]
 
 
+pytestmark = pytest.mark.xdist_group(__name__)  # one worker: they share recordings
+
+
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recording with every kind of synchronous event."""

@@ -1,7 +1,6 @@
 """Debian's kernel with its own e1000 driver: recorded, replayed, and what that costs."""
 
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace as changed
 from pathlib import Path
 
@@ -19,7 +18,7 @@ DEADLINE_S = 600.0
 SHORT = "lvmm.race=600000"
 SHORT_PACKETS = 50
 EVEN_PACKETS = 1000
-PARALLEL = 2
+ENDS = ("crash", "poweroff", "halt")
 STOCK_EVERY = 5  # one in so many of the short recordings is of the stock kernel with its network
 
 BOOT_LOG_LIMIT = 4_000_000  # bytes
@@ -27,6 +26,9 @@ LOG_PER_RECEIVED_BYTE_LIMIT = 1.10  # by the bytes of the frames; measured are 1
 BOOT_TIME_RATIO_LIMIT = 1.5
 
 pytestmark = pytest.mark.deadline(1800)
+
+# Tests that share a recording, and so a worker.
+of_even_datagrams = pytest.mark.xdist_group("even-datagrams")
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,7 @@ def even(tmp_path_factory: pytest.TempPathFactory) -> NetRecording:
     )
 
 
+@of_even_datagrams
 def test_even_datagrams_replay_identically(even: NetRecording, tmp_path: Path) -> None:
     assert even.packets == EVEN_PACKETS
     assert even.manifest.end_reason == "reset"
@@ -49,11 +52,13 @@ def test_even_datagrams_replay_identically(even: NetRecording, tmp_path: Path) -
     assert_identical(replay(even.directory, 2, tmp_path / "run"))
 
 
+@of_even_datagrams
 def test_log_size(even: NetRecording) -> None:
     assert even.log_bytes_boot <= BOOT_LOG_LIMIT
     assert even.log_bytes_per_received_byte <= LOG_PER_RECEIVED_BYTE_LIMIT
 
 
+@of_even_datagrams
 def test_recording_a_boot_costs_little_time(even: NetRecording) -> None:
     """Processor time of the emulator up to init, against the same boot without the monitor."""
     guest = guest_build.linux_guest(BOARD, f"lvmm.packets=0 {SHORT}")
@@ -63,6 +68,7 @@ def test_recording_a_boot_costs_little_time(even: NetRecording) -> None:
     assert recorded["cpu_s"] / native.cpu_s <= BOOT_TIME_RATIO_LIMIT
 
 
+@of_even_datagrams
 def test_changed_packet_is_found(even: NetRecording, tmp_path: Path) -> None:
     """One bit of a received payload: the guest's digest, and so its output, differs."""
     events = events_of(even.directory)
@@ -80,26 +86,23 @@ def test_changed_packet_is_found(even: NetRecording, tmp_path: Path) -> None:
     assert not verdict.identical
 
 
-def test_short_workload_replays_identically(tmp_path: Path, pytestconfig: pytest.Config) -> None:
-    """As many recordings as --linux-recordings says, each replayed with another seed."""
-    count = pytestconfig.getoption("--linux-recordings")
-    ends = ("crash", "poweroff", "halt")
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """As many short recordings as --linux-recordings says."""
+    if "number" in metafunc.fixturenames:
+        count = metafunc.config.getoption("--linux-recordings")
+        metafunc.parametrize("number", range(count))
 
-    def record_and_replay(number: int) -> session.ReplayVerdict:
-        directory = tmp_path / f"recording-{number}"
-        guest_settings = f"{SHORT} lvmm.end={ends[number % len(ends)]}"
-        settings = RunSettings(seed=100 + number, timeout_s=DEADLINE_S)
-        if number % STOCK_EVERY == 0:
-            traffic = Traffic(seed=number)
-            record_receiving(BOARD, directory, SHORT_PACKETS, traffic, settings, guest_settings)
-        else:
-            guest = guest_build.small_linux_guest(BOARD, guest_settings)
-            session.record(BOARD, guest, settings, directory)
-        verdict = replay(directory, 200 + number, tmp_path / f"replay-{number}")
-        shutil.rmtree(directory)
-        return verdict
 
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        verdicts = list(pool.map(record_and_replay, range(count)))
-    for verdict in verdicts:
-        assert_identical(verdict)
+def test_short_workload_replays_identically(number: int, tmp_path: Path) -> None:
+    """One recording, replayed with another seed."""
+    directory = tmp_path / "recording"
+    guest_settings = f"{SHORT} lvmm.end={ENDS[number % len(ENDS)]}"
+    settings = RunSettings(seed=100 + number, timeout_s=DEADLINE_S)
+    if number % STOCK_EVERY == 0:
+        traffic = Traffic(seed=number)
+        record_receiving(BOARD, directory, SHORT_PACKETS, traffic, settings, guest_settings)
+    else:
+        guest = guest_build.small_linux_guest(BOARD, guest_settings)
+        session.record(BOARD, guest, settings, directory)
+    assert_identical(replay(directory, 200 + number, tmp_path / "replay"))
+    shutil.rmtree(directory)

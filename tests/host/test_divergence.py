@@ -26,7 +26,8 @@ from lvmm.logs.writer import LogWriter
 from lvmm.recording_dir import FileEntry, Manifest
 from lvmm.register_check import Difference, explanations
 
-pytestmark = pytest.mark.host
+# One worker: they share what is made once.
+pytestmark = [pytest.mark.host, pytest.mark.xdist_group(__name__)]
 
 BASE = 0x10_0000  # where the guest's code is linked
 COUNT = 60  # events in the recording

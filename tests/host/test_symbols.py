@@ -17,7 +17,8 @@ from lvmm.guest_view import AddressSpace, Mode, find_code
 from lvmm.linux_modules import find_module
 from lvmm.symbols import SymbolsUnavailable, SymbolTable, elf_symbols, find_kernel, kernel_symbols
 
-pytestmark = pytest.mark.host
+# One worker: they share what is made once.
+pytestmark = [pytest.mark.host, pytest.mark.xdist_group(__name__)]
 
 PAGE = 4096
 KERNEL = 0xFFFF_FFFF_8100_0000
