@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.host.link_machine import TIMING, Fault, Lines, LinkMachine, faults
 
-from lvmm.link import LinkClient, Status
+from lvmm.link import LinkClient, LinkTimeout, Status
 
 pytestmark = pytest.mark.host
 
@@ -74,3 +74,17 @@ def test_every_status_that_arrives_is_told(running: LinkMachine) -> None:
         link.status()
         assert link.statistics.lost == 1
     assert [status.stop_count for status in told] == [1, 3]
+
+
+def test_an_old_stop_is_not_taken_for_a_new_one(running: LinkMachine) -> None:
+    running.reset()
+    lines = Lines(running)
+    with LinkClient(lines, timing=TIMING) as link:
+        link.connect()
+        lines.say(running.stop)
+        since = link.resume()
+        assert since.stop_count == 1
+        with pytest.raises(LinkTimeout):
+            link.wait_for_stop(since, 0.05)
+        lines.say(running.stop)
+        assert link.wait_for_stop(since).stop_count == 2

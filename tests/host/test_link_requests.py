@@ -12,6 +12,7 @@ from lvmm.link.layout import (
     DATA_MAX,
     LAYOUT_DIGEST,
     MAGIC,
+    PAYLOAD_MAX,
     PROTOCOL_VERSION,
     REPLY_FLAG,
     Channel,
@@ -20,6 +21,8 @@ from lvmm.link.layout import (
     MemorySpace,
     Opcode,
     Result,
+    SetBreakpointReply,
+    SetBreakpointRequest,
     WriteFlag,
     WriteMemoryRequest,
 )
@@ -186,3 +189,11 @@ def test_fields_of_a_reply_start_as_zeros(machine: LinkMachine) -> None:
     ask(machine, 3, b"\x10" + WRITE[1:2] + MEMORY_BASE.to_bytes(8, "little") + b"\0\x10", 4)
     registers = ask(machine, 4, bytes((Opcode.READ_REGISTERS,)))
     assert registers == bytes(len(registers))
+
+
+def test_a_text_that_is_too_long_is_cut(machine: LinkMachine) -> None:
+    ask(machine, 0, hello(7))
+    request = SetBreakpointRequest(kind=200, length=1, address=0)
+    reply = ask(machine, 1, bytes((Opcode.SET_BREAKPOINT,)) + request.pack())
+    room = PAYLOAD_MAX - 1 - SetBreakpointReply.STRUCT.size
+    assert reply == bytes((Result.BAD_REQUEST,)) + b"x" * room

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.host.link_machine import TIMING, FaultyLine, LinkMachine
+from tests.host.link_machine import (
+    MEMORY_BASE,
+    TIMING,
+    Fault,
+    FaultyLine,
+    Lines,
+    LinkMachine,
+)
 
-from lvmm.link import LinkClient, LinkError
+from lvmm.link import LinkClient, LinkError, LinkTimeout, Timing
+from lvmm.link.connection import Listeners
 from lvmm.link.frame import Frame, decode
 from lvmm.link.layout import (
     LAYOUT_DIGEST,
@@ -19,6 +27,7 @@ from lvmm.link.layout import (
     Result,
     Status,
 )
+from lvmm.link.session import LinkSession
 
 pytestmark = pytest.mark.host
 
@@ -97,3 +106,29 @@ def test_a_malformed_reply_is_a_clear_error(
         with pytest.raises(LinkError, match=text):
             link.step()
         assert link.status().stop_count == 1
+
+
+def test_after_a_timeout_a_new_session_starts_by_itself(machine: LinkMachine) -> None:
+    dead: list[Fault] = []
+    lines = Lines(machine, iter(lambda: dead[0] if dead else Fault("none"), None))
+    session = LinkSession(lines, Listeners(), TIMING)
+    session.connect()
+    dead.append(Fault("truncate"))
+    session.timing = Timing(0.03, 0.1)
+    with pytest.raises(LinkTimeout):
+        session.request(Opcode.STEP, b"", b"")
+    dead.clear()
+    session.timing = TIMING
+    assert machine.counts().steps == 0
+    session.request(Opcode.STEP, b"", b"")
+    session.close()
+    assert machine.counts().steps == 1
+
+
+def test_a_monitor_that_does_not_listen_after_all_is_knocked_for(machine: LinkMachine) -> None:
+    lines = Lines(machine, busy=True)
+    with LinkClient(lines, timing=TIMING) as link:
+        link.connect()  # the guest is stopped, so the monitor should have nothing else to do
+        lines.opened[-1]._looks = 0
+        link.write_memory(MEMORY_BASE, b"x" * 3000)
+    assert machine.counts().writes == 1

@@ -181,9 +181,18 @@ static u8 write_fpu(void *context, struct link_exchange *exchange)
 
 static u8 set_breakpoint(void *context, struct link_exchange *exchange)
 {
+    const struct link_set_breakpoint_request *request = exchange->request;
     struct link_set_breakpoint_reply *reply = exchange->reply;
 
     (void)context;
+    if (request->kind > LINK_BREAKPOINT_KIND_WATCH_ACCESS) {
+        char text[2 * LINK_PAYLOAD_MAX];
+
+        memset(text, 'x', sizeof(text) - 1);
+        text[sizeof(text) - 1] = 0;
+        link_reply_text(exchange, text);
+        return LINK_RESULT_BAD_REQUEST;
+    }
     for (u32 i = 0; i < BREAKPOINTS; i++) {
         if (!machine.breakpoint[i]) {
             machine.breakpoint[i] = true;
