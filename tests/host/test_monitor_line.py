@@ -1,9 +1,23 @@
 """Parsing of the monitor's serial line."""
 
 import socket
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
-from lvmm.monitor_line import MonitorLine, MonitorReport, parse_line, split_lines
+import pytest
+
+from lvmm.link import SocketStream
+from lvmm.link.frame import Frame, FrameReceiver
+from lvmm.link.layout import (
+    REPLY_FLAG,
+    Channel,
+    HelloReply,
+    HelloRequest,
+    Opcode,
+    Result,
+)
+from lvmm.monitor_line import MonitorLine, MonitorReport, parse_line
 
 
 def test_lines_that_are_no_messages_are_text() -> None:
@@ -33,33 +47,115 @@ def test_report_collects_messages() -> None:
     assert report.last_text() == "lvmm: counter exact"
 
 
-def test_lines_are_split_across_reads() -> None:
-    buffer = bytearray(b"one\r\ntwo\nthr")
-    assert list(split_lines(buffer)) == ["one", "two"]
-    buffer += b"ee\n"
-    assert list(split_lines(buffer)) == ["three"]
+class Machine:
+    """The other end of a line: a monitor without link, or (after answer_requests()) one with it."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        ours, self.end = socket.socketpair()
+        self.transcript = tmp_path / "monitor.log"
+        self.line = MonitorLine()
+        self.line.open(SocketStream(ours), self.transcript)
+        self.asked: list[int] = []  # opcodes
+
+    def say(self, data: bytes) -> None:
+        self.end.sendall(data)
+
+    def answer_requests(self, result: Result) -> threading.Thread:
+        """From now on HELLO is answered, and STOP_RUN with this; OK ends the run."""
+
+        def serve() -> None:
+            receiver = FrameReceiver()
+            while data := self.end.recv(1 << 12):
+                for frame in receiver.feed(data):
+                    if isinstance(frame, Frame):
+                        self._answer(frame, result)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        return thread
+
+    def _answer(self, request: Frame, result: Result) -> None:
+        opcode = request.payload[0]
+        self.asked.append(opcode)
+        reply = bytes((result,))
+        if opcode == Opcode.HELLO:
+            names = bytes(HelloReply.STRUCT.size - HelloRequest.STRUCT.size)
+            reply = bytes((Result.OK,)) + request.payload[1:] + names
+        elif opcode == Opcode.STATUS:
+            reply = bytes((Result.NO_SESSION,))
+        elif result == Result.OK:
+            text = b'\0{"lvmm":"halted","reason":"stopped"}\n'
+            self.say(Frame(Channel.MESSAGE, 0, text).encode())
+        self.say(Frame(request.channel | REPLY_FLAG, request.sequence, reply).encode())
+
+    def poll_until(self, condition: Callable[[], object]) -> None:
+        """The test's deadline ends it otherwise."""
+        while not condition():
+            self.line.poll(0.05)
+
+    def stop(self) -> None:
+        """The line goes away."""
+        self.end.shutdown(socket.SHUT_RDWR)
+        self.poll_until(lambda: self.line.closed)
+        self.line.close()
 
 
-def test_garbage_without_end_is_dropped() -> None:
-    buffer = bytearray(b"x" * (2 << 20))
-    assert list(split_lines(buffer)) == []
-    assert not buffer
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
 
 
-def test_line_over_a_socket(tmp_path: Path) -> None:
+def test_plain_lines_before_a_session(machine: Machine) -> None:
+    assert not machine.line.poll(0.01)
+    machine.say(b'{"lvmm":"running"}\r\n\xff\xfe text\none\ntw')
+    machine.poll_until(lambda: machine.line.report.running and "one" in machine.line.report.lines)
+    machine.say(b'o\n{"lvmm":"halted","reason":"halt"}')
+    machine.stop()
+    assert machine.line.report.reason == "halt", "the last line needs no end"
+    lines = machine.line.report.lines
+    assert lines == ['{"lvmm":"running"}', "one", "two", '{"lvmm":"halted","reason":"halt"}']
+    assert machine.transcript.read_text().splitlines() == lines
+    assert not machine.line.poll(0.01), "nothing comes any more, and nothing fails"
+
+
+def test_the_monitor_is_asked_to_stop(machine: Machine) -> None:
+    thread = machine.answer_requests(Result.OK)
+    machine.say(b'{"lvmm":"running"}\n')
+    machine.line.ask_to_stop()
+    machine.line.ask_to_stop()
+    machine.poll_until(lambda: machine.line.report.halted)
+    machine.stop()
+    thread.join()
+    assert machine.asked.count(Opcode.STOP_RUN) == 1
+    assert machine.line.report.reason == "stopped"
+    assert '"halted"' in machine.transcript.read_text().splitlines()[-1]
+    assert machine.line.stop_failure == ""
+
+
+def test_a_monitor_that_cannot_stop_says_why(machine: Machine) -> None:
+    thread = machine.answer_requests(Result.UNSUPPORTED)
+    machine.line.ask_to_stop()
+    machine.poll_until(lambda: machine.line.stop_failure)
+    machine.stop()
+    thread.join()
+    assert "did not stop run" in machine.line.stop_failure
+
+
+def test_asking_a_dead_monitor_hangs_nothing(machine: Machine) -> None:
+    machine.line.ask_to_stop()
+    assert not machine.line.poll(0.01)
+    machine.line.close()
+    assert machine.line.report.halted is None
+
+
+def test_a_full_disk_is_no_broken_line(machine: Machine) -> None:
+    machine.line.close()
+    full = Path("/dev/full")
     ours, monitors = socket.socketpair()
-    line = MonitorLine(ours, tmp_path / "monitor.log")
-    assert not line.poll(0.01)
-    monitors.sendall(b'{"lvmm":"running"}\n\xff\xfe text\n{"lvmm":"hal')
-    assert line.poll(1)
-    assert line.report.running
-    line.ask_to_stop()
-    assert monitors.recv(1) == b"\x03"
-    monitors.sendall(b'ted","reason":"halt"}')
+    line = MonitorLine()
+    line.open(SocketStream(ours), full)
+    monitors.sendall(b"text\n")
+    with pytest.raises(OSError, match="No space"):
+        while not line.poll(1):
+            pass
     monitors.close()
-    while line.poll(0.1):
-        pass
-    assert line.closed
-    line.close()
-    assert line.report.reason == "halt"
-    assert (tmp_path / "monitor.log").read_bytes().endswith(b'"halt"}')

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import errno
 import json
+import math
 import os
 import subprocess
 import sys
@@ -15,14 +16,19 @@ from pathlib import Path
 from lvmm import __version__, provision, session
 from lvmm.apt import ensure_packages
 from lvmm.board import Board, load_board
+from lvmm.debug.attach import AttachOptions, attach
+from lvmm.debug.service import GdbOptions
 from lvmm.divergence_report import render_divergence
 from lvmm.errors import LvmmError, UsageError
-from lvmm.guest import Guest, check_guest
+from lvmm.gdb.registers import I386, X86_64
+from lvmm.guest import Guest, Kind, check_guest
 from lvmm.guest_build import ROOT
+from lvmm.link import open_stream
 from lvmm.machine_run import StopRequest
 from lvmm.recording_dir import Manifest, read_manifest
 
 DEFAULT_BOARD = "bochs-vtx"
+DEFAULT_TIMEOUT_S = 3600.0
 
 EXIT_CODES = """\
 exit codes:
@@ -77,11 +83,25 @@ def _show_console(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _settings(options: argparse.Namespace, *, quiet: bool) -> session.RunSettings:
+def _settings(
+    options: argparse.Namespace, *, quiet: bool, kind: Kind, wait: bool = False
+) -> session.RunSettings:
+    """What the options say; `wait` is what --gdb means without --wait and --no-wait."""
+    gdb = None
+    if options.gdb is not None:
+        early = I386 if kind == "multiboot" else X86_64
+        wait = wait if options.wait is None else options.wait
+        gdb = GdbOptions(options.gdb, wait, _say, early)
+    elif options.wait is not None:
+        raise UsageError("--wait and --no-wait go with --gdb PORT")
+    timeout = options.timeout
+    if timeout is None:
+        timeout = math.inf if gdb else DEFAULT_TIMEOUT_S
     return session.RunSettings(
         net_port=getattr(options, "net_port", None),
         seed=options.seed,
-        timeout_s=options.timeout,
+        timeout_s=timeout,
+        gdb=gdb,
         as_disk=getattr(options, "disk", False),
         console=None if quiet else _show_console,
         menu_timeout_s=getattr(options, "menu_timeout", 0),
@@ -114,12 +134,14 @@ def _record(options: argparse.Namespace) -> int:
     stop = StopRequest()
     with stop.from_ctrl_c():
         manifest = session.record(
-            board, guest, _settings(options, quiet=options.json), output, stop
+            board, guest, _settings(options, quiet=options.json, kind=guest.kind), output, stop
         )
     if options.json:
         print(json.dumps({"directory": str(output), **dataclasses.asdict(manifest)}, indent=2))
     else:
         _say(_recorded_line(manifest))
+        if manifest.altered:
+            _say("the debugger has altered the guest by force: a replay will go another way")
         _say(f"recording in {output}; replay it with: ./lvmm replay {output}")
     return 0
 
@@ -134,7 +156,13 @@ def _recorded_line(manifest: Manifest) -> str:
 def _replay(options: argparse.Namespace) -> int:
     manifest = read_manifest(options.directory)
     board = load_board(manifest.board)
-    verdict = session.replay(board, options.directory, _settings(options, quiet=options.json))
+    settings = _settings(options, quiet=options.json, kind=manifest.kind, wait=True)
+    if settings.gdb is None:  # nothing is kept: it may just be killed
+        verdict = session.replay(board, options.directory, settings)
+    else:
+        stop = StopRequest()
+        with stop.from_ctrl_c():
+            verdict = session.replay(board, options.directory, settings, stop=stop)
     if options.json:
         print(json.dumps({**dataclasses.asdict(verdict), "identical": verdict.identical}, indent=2))
     else:
@@ -157,6 +185,9 @@ def verdict_table(verdict: session.ReplayVerdict) -> str:
     memory = yes(verdict.memory_identical)
     if verdict.differing_pages:
         memory += ", first pages: " + " ".join(f"{page:#x}" for page in verdict.differing_pages)
+    same = "the replay is identical" if verdict.identical else "THE REPLAY DIFFERS"
+    if verdict.altered:
+        same = "the debugger has altered the replay"
     rows = [
         ("events matched", f"{verdict.events_matched} of {verdict.events_total}"),
         ("console", console),
@@ -165,7 +196,7 @@ def verdict_table(verdict: session.ReplayVerdict) -> str:
         ("end", f"{verdict.end_reason} (recorded: {verdict.recorded_end_reason})"),
         ("seed", str(verdict.seed)),
         ("time", f"{verdict.wall_s:.1f} s"),
-        ("verdict", "the replay is identical" if verdict.identical else "THE REPLAY DIFFERS"),
+        ("verdict", same),
     ]
     return "\n".join(f"{name:<15} {value}" for name, value in rows)
 
@@ -175,13 +206,24 @@ def _live(options: argparse.Namespace) -> int:
     guest = _guest(options, board)
     stop = StopRequest()
     with stop.from_ctrl_c():
-        result = session.live(board, guest, _settings(options, quiet=options.json), stop)
+        settings = _settings(options, quiet=options.json, kind=guest.kind)
+        result = session.live(board, guest, settings, stop)
     report = result.report
     if options.json:
         facts = {"end_reason": report.reason, "wall_s": result.wall_s, "exits": report.exits}
         print(json.dumps(facts, indent=2))
     else:
         _say(f"the guest ended ({report.reason}) after {result.wall_s:.1f} s")
+    return 0
+
+
+def _attach(options: argparse.Namespace) -> int:
+    if options.log is not None and not options.console:
+        raise UsageError("--log goes with --console")
+    if options.json and (options.console or options.gdb is not None):
+        raise UsageError("--json shows the state once: it goes without --gdb and --console")
+    wanted = AttachOptions(options.gdb, options.console, options.log, options.json)
+    attach(lambda: open_stream(options.serial), wanted)
     return 0
 
 
@@ -226,6 +268,13 @@ def _port(text: str) -> int:
     return value
 
 
+def _tcp_port(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 65535:
+        raise argparse.ArgumentTypeError("a TCP port from 1 to 65535 is needed")
+    return value
+
+
 def _seed(text: str) -> int:
     value = int(text)
     if not 0 <= value < 1 << 32:
@@ -265,7 +314,18 @@ def _parser() -> argparse.ArgumentParser:
 
     run = argparse.ArgumentParser(add_help=False)
     run.add_argument("--seed", type=_seed, metavar="N", help="of the counter's skid (random)")
-    run.add_argument("--timeout", type=float, default=3600.0, metavar="S", help="(%(default)s s)")
+    run.add_argument(
+        "--timeout",
+        type=float,
+        metavar="S",
+        help=f"end the run then ({DEFAULT_TIMEOUT_S:.0f} s; with --gdb never)",
+    )
+    run.add_argument("--gdb", type=_tcp_port, metavar="PORT", help="serve gdb on this port")
+    run.add_argument(
+        "--wait",
+        action=argparse.BooleanOptionalAction,
+        help="start the guest only when gdb says so (with --gdb, replay does, live and record not)",
+    )
     run.add_argument("--json", action="store_true", help="results as JSON on stdout")
 
     network = argparse.ArgumentParser(add_help=False)
@@ -291,6 +351,19 @@ def _parser() -> argparse.ArgumentParser:
         "live", parents=[on_board, guest, run, network], help="run a guest without a log"
     )
     live.set_defaults(run=_live)
+
+    attached = commands.add_parser("attach", help="debug a machine at its monitor's serial line")
+    attached.add_argument(
+        "--serial",
+        required=True,
+        metavar="LINE",
+        help="/dev/ttyUSB0 or the like, HOST:PORT, socket://HOST:PORT or rfc2217://HOST:PORT",
+    )
+    attached.add_argument("--gdb", type=_tcp_port, metavar="PORT", help="serve gdb on this port")
+    attached.add_argument("--console", action="store_true", help="show the guest's console")
+    attached.add_argument("--log", type=Path, metavar="FILE", help="a copy of the console")
+    attached.add_argument("--json", action="store_true", help="the state as JSON on stdout")
+    attached.set_defaults(run=_attach)
 
     build = commands.add_parser(
         "build", parents=[on_board, guest], help="make the boot image alone"

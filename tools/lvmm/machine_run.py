@@ -2,7 +2,8 @@
 
 The guest's console is passed through while the machine runs; the run ends when the monitor says
 that the guest has ended, when the emulator ends, at the deadline, or at Ctrl-C (the monitor is
-then asked to stop the guest, so that a recording is sealed).
+then asked to stop the guest, so that a recording is sealed). With a debugger, a guest that has
+ended stays there to be looked at until the debugger leaves, or Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from types import FrameType
 
 from lvmm.board import Board
 from lvmm.console_ring import ConsoleRing, log_bytes
+from lvmm.debug.of_a_run import RunDebugger
+from lvmm.debug.service import GdbOptions
 from lvmm.emulator import Emulator, Ending, Stats
 from lvmm.errors import LvmmError, MachineError
+from lvmm.link import SocketStream
 from lvmm.monitor_line import MonitorLine, MonitorReport
 
 POLL_S = 0.05
@@ -51,6 +55,7 @@ class RunOptions:
     console: ConsoleSink | None = None
     marks: tuple[str, ...] = ()
     end_mark: str | None = None
+    gdb: GdbOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,9 @@ class Mark:
 
 @dataclass
 class RunResult:
-    """How a run went. `error` is set when the machine failed or the deadline passed."""
+    """How a run went. `error` is set when the machine failed or the deadline passed; `altered` when
+    a debugger changed what a log does not know.
+    """
 
     report: MonitorReport
     wall_s: float = 0.0
@@ -77,6 +84,8 @@ class RunResult:
     error: LvmmError | None = None
     timed_out: bool = False
     interrupted: bool = False
+    stop_failure: str = ""
+    altered: bool = False
     marks: dict[str, Mark] = field(default_factory=dict)
     console: bytes = b""
 
@@ -97,6 +106,10 @@ class StopRequest:
     def requested(self) -> bool:
         return self._event.is_set()
 
+    def wait(self, seconds: float) -> None:
+        """Waits for a request, up to so long."""
+        self._event.wait(seconds)
+
     @contextmanager
     def from_ctrl_c(self) -> Iterator[None]:
         """While active, SIGINT and SIGTERM make a request and do nothing else."""
@@ -116,11 +129,13 @@ class StopRequest:
 class _Watcher:
     """The loop over one run."""
 
-    def __init__(self, emulator: Emulator, board: Board, options: RunOptions) -> None:
+    def __init__(
+        self, emulator: Emulator, board: Board, options: RunOptions, line: MonitorLine
+    ) -> None:
         self.emulator = emulator
         self.options = options
         self.start = time.monotonic()
-        self.line = MonitorLine(emulator.monitor, emulator.run_dir / "monitor.log")
+        self.line = line
         self.result = RunResult(self.line.report)
         self._ring = ConsoleRing(emulator.ram_path, board.memory.log_base)
         self._board = board
@@ -151,9 +166,10 @@ class _Watcher:
                     log_bytes=log_bytes(self.emulator.ram_path, self._board.memory.log_base),
                 )
 
+    def halted(self) -> bool:
+        return self.result.report.halted is not None
+
     def ended(self) -> bool:
-        if self.result.report.halted:
-            return True
         mark = self.options.end_mark
         if mark and mark.encode() in self._console:
             return True
@@ -169,6 +185,7 @@ class _Watcher:
             pass
         self.pass_console()
         result.ending = self.emulator.poll()
+        result.stop_failure = self.line.stop_failure
         try:
             result.stats = self.emulator.stats()
         except MachineError:
@@ -203,19 +220,41 @@ def run_machine(
         start_time=options.start_time,
         ips=options.ips,
     )
-    with emulator:
-        watcher = _Watcher(emulator, board, options)
-        stop_deadline: float | None = None
-        while not watcher.ended():
-            watcher.line.poll(POLL_S)
-            watcher.pass_console()
-            result = watcher.result
-            if stop_deadline is None:
-                result.interrupted = stop is not None and stop.requested
-                result.timed_out = watcher.elapsed() > options.deadline_s
-                if result.interrupted or result.timed_out:
-                    watcher.line.ask_to_stop()
-                    stop_deadline = time.monotonic() + STOP_GRACE_S
-            elif time.monotonic() > stop_deadline or (stop is not None and stop.at_once):
-                break
-        return watcher.finish()
+    line = MonitorLine()
+    gdb = RunDebugger(line, options.gdb) if options.gdb else None
+    try:
+        with emulator:
+            line.open(SocketStream(emulator.monitor), emulator.run_dir / "monitor.log")
+            watcher = _Watcher(emulator, board, options, line)
+            _watch(watcher, gdb, stop)
+            if gdb is not None and watcher.halted():
+                watcher.result.altered = gdb.altered()
+            return watcher.finish()
+    finally:
+        line.close()
+        if gdb is not None:
+            gdb.close()
+
+
+def _watch(watcher: _Watcher, gdb: RunDebugger | None, stop: StopRequest | None) -> None:
+    """Returns when the run has ended and nobody wants to look at it any more."""
+    stop_deadline: float | None = None
+    result = watcher.result
+    while not watcher.ended():
+        watcher.line.poll(POLL_S)
+        watcher.pass_console()
+        stopping = stop is not None and stop.requested
+        expired = watcher.elapsed() > watcher.options.deadline_s
+        if gdb is not None:
+            gdb.attend(watcher.halted())
+        if watcher.halted():
+            if gdb is None or gdb.left() or stopping or expired:
+                return
+        elif stop_deadline is None:
+            result.interrupted = stopping
+            result.timed_out = expired
+            if stopping or expired:
+                watcher.line.ask_to_stop()
+                stop_deadline = time.monotonic() + STOP_GRACE_S
+        elif time.monotonic() > stop_deadline or (stop is not None and stop.at_once):
+            return

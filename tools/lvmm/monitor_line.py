@@ -11,24 +11,26 @@ The monitor's messages, by the value of that key (numbers are JSON numbers):
     halted      reason, branches, events, rip, log_bytes
                                           the run is over; the monitor idles from here on
 
-Sending the byte 0x03 asks the monitor to stop the guest and to seal the log.
+The line is a debug link (docs/debug-link.md): the texts come as they are until somebody asks the
+monitor for something, and in frames after that. Asking it to stop the guest and to seal the log is
+such a request.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import socket
+import queue
+import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from lvmm.errors import LvmmError
+from lvmm.link import ByteStream, LinkClient, LinkClosed, LinkTimeout, SessionLost
 
 Message = dict[str, Any]
-
-_STOP = b"\x03"
-_LONGEST_LINE = 1 << 20
 
 
 def parse_line(line: str) -> Message | None:
@@ -40,19 +42,6 @@ def parse_line(line: str) -> Message | None:
     except ValueError:
         return None
     return message if isinstance(message, dict) and isinstance(message.get("lvmm"), str) else None
-
-
-def split_lines(buffer: bytearray) -> Iterator[str]:
-    """Takes all whole lines out of the buffer."""
-    while True:
-        end = buffer.find(b"\n")
-        if end < 0:
-            if len(buffer) > _LONGEST_LINE:
-                buffer.clear()  # garbage: a line never gets this long
-            return
-        line = bytes(buffer[:end]).decode("utf-8", "replace").rstrip("\r")
-        del buffer[: end + 1]
-        yield line
 
 
 @dataclass
@@ -109,44 +98,83 @@ def _count(counts: dict[str, int], name: object, count: object) -> None:
 
 
 class MonitorLine:
-    """Reads the line of a running machine and keeps a transcript in a file."""
+    """Reads the line of a running machine and keeps a transcript in a file.
 
-    def __init__(self, stream: socket.socket, transcript: Path) -> None:
-        self._stream = stream
-        self._buffer = bytearray()
-        self._transcript = transcript.open("wb")
+    `link` makes requests on the same line.
+    """
+
+    def __init__(self) -> None:
+        self._stream: ByteStream | None = None
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._transcript: BinaryIO | None = None
+        self._stopper: threading.Thread | None = None
+        self.link = LinkClient(self._take_stream, on_line=self._lines.put)
         self.report = MonitorReport()
         self.closed = False
+        self.stop_failure = ""  # why the monitor did not do what ask_to_stop() asks
+
+    def open(self, stream: ByteStream, transcript: Path) -> None:
+        """Starts to read the line, which is closed by close()."""
+        self._transcript = transcript.open("wb")
+        self._stream = stream
+        self.link.listen()
 
     def poll(self, seconds: float) -> bool:
-        """Waits up to `seconds` for input and takes it in. False when there was none."""
-        if self.closed:
-            time.sleep(seconds)
-            return False
+        """Waits up to `seconds` for lines and takes them in. False when there was none.
+
+        Raises OSError when the transcript cannot be written.
+        """
+        ended = self.link.failure is not None  # before the last line is looked for
         try:
-            self._stream.settimeout(max(seconds, 0.001))
-            data = self._stream.recv(1 << 16)
-        except TimeoutError:
+            line = self._lines.get(timeout=0 if ended else seconds)
+        except queue.Empty:
+            if ended:
+                self.closed = True
+                time.sleep(seconds)
             return False
-        except OSError:
-            data = b""
-        if not data:
-            self.closed = True
-            return False
-        self._transcript.write(data)
-        self._transcript.flush()
-        self._buffer += data
-        for line in split_lines(self._buffer):
-            self.report.take(line)
-        return True
+        self._take(line)
+        while True:
+            try:
+                self._take(self._lines.get_nowait())
+            except queue.Empty:
+                return True
 
     def ask_to_stop(self) -> None:
-        """Asks the monitor to end the run here."""
-        with contextlib.suppress(OSError):
-            self._stream.sendall(_STOP)
+        """Asks the monitor to end the run here. Returns at once; the report will tell."""
+        if self._stopper is None:
+            self._stopper = threading.Thread(target=self._stop_run, name="lvmm-stop", daemon=True)
+            self._stopper.start()
 
     def close(self) -> None:
-        """Closes the transcript; takes in a last line without an end."""
-        if self._buffer:
-            self.report.take(self._buffer.decode("utf-8", "replace"))
-        self._transcript.close()
+        """Gives the line up, takes in what is left of it, and closes the transcript."""
+        self.link.close()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._take(self._lines.get_nowait())
+        if self._transcript is not None:
+            self._transcript.close()
+
+    def _take(self, line: str) -> None:
+        assert self._transcript is not None
+        self._transcript.write(line.encode() + b"\n")
+        self._transcript.flush()
+        self.report.take(line)
+
+    def _take_stream(self) -> ByteStream:
+        """The line, once: it is gone when it has been closed."""
+        stream, self._stream = self._stream, None
+        if stream is None:
+            raise LinkClosed("the machine is off")
+        return stream
+
+    def _stop_run(self) -> None:
+        """Asks until there is an answer: the monitor may not have started yet."""
+        while True:
+            try:
+                self.link.stop_run()
+                return
+            except (LinkTimeout, SessionLost):
+                continue
+            except LvmmError as error:
+                self.stop_failure = str(error)
+                return

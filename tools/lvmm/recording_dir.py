@@ -48,7 +48,11 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What recording.json says."""
+    """What recording.json says.
+
+    `altered`: a debugger changed the guest in a way that the log does not know, so that a replay
+    goes another way.
+    """
 
     board: str
     kind: Kind
@@ -74,6 +78,7 @@ class Manifest:
     monitor_sha256: str
     kernel_name: str
     marks: dict[str, Any] = field(default_factory=dict)
+    altered: bool = False
     version: int = MANIFEST_VERSION
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from lvmm import __version__, recording_dir
 from lvmm.board import Board
+from lvmm.debug.service import GdbOptions
 from lvmm.divergence import explain_divergence
 from lvmm.errors import (
     EnvironmentProblem,
@@ -54,6 +55,12 @@ class RunSettings:
     menu_timeout_s: int = 0
     marks: tuple[str, ...] = ()
     ips: int | None = None
+    gdb: GdbOptions | None = None
+
+    @property
+    def wait(self) -> bool:
+        """Whether the guest is to wait for the debugger before its first instruction."""
+        return self.gdb is not None and self.gdb.wait
 
 
 def with_network(settings: RunSettings, port: int, marks: tuple[str, ...]) -> RunSettings:
@@ -65,7 +72,8 @@ def with_network(settings: RunSettings, port: int, marks: tuple[str, ...]) -> Ru
 class ReplayVerdict:
     """What a replay showed.
 
-    `differing_pages` are addresses of the first few; `divergence` is the explained report.
+    `differing_pages` are addresses of the first few; `divergence` is the explained report;
+    `altered` says that a debugger has changed the guest.
     """
 
     seed: int
@@ -83,11 +91,13 @@ class ReplayVerdict:
     console_differs_at: int | None = None
     divergence: dict[str, Any] | None = None
     events: dict[str, int] = field(default_factory=dict)
+    altered: bool = False
 
     @property
     def identical(self) -> bool:
         return (
             self.divergence is None
+            and not self.altered
             and self.events_matched == self.events_total
             and self.console_identical
             and self.registers_identical
@@ -111,13 +121,19 @@ def monitor_image(
     output: Path,
     log: Path | None = None,
     menu_timeout_s: int = 0,
+    wait: bool = False,
 ) -> Path:
-    """Builds the boot image for a run of the guest under the monitor; returns the monitor used."""
+    """Builds the boot image for a run of the guest under the monitor; returns the monitor used.
+
+    With `wait` the guest does not start before a debugger says so.
+    """
     monitor = monitor_elf(board.name)
     files = list(guest.boot_files())
     if log is not None:
         files.append(BootFile("log.lvmm", log, "log"))
     settings = {"mode": mode, "memory": str(guest.memory_mib)}
+    if wait:
+        settings["wait"] = "1"
     build_image(BootImage(monitor, settings, tuple(files), menu_timeout_s), output)
     return monitor
 
@@ -145,7 +161,8 @@ def raise_run_error(result: RunResult) -> None:
     if report.halted is None:
         if result.timed_out:
             raise MachineTimeout("the deadline passed and the monitor did not answer")
-        raise MachineError("the monitor did not answer the request to stop")
+        why = f": {result.stop_failure}" if result.stop_failure else ""
+        raise MachineError(f"the monitor did not answer the request to stop{why}")
     if report.reason == "error":
         text = "; ".join(report.errors) or report.last_text() or "no message"
         raise MachineError(f"the monitor gave up: {text}")
@@ -179,7 +196,14 @@ def _temporary_run(
     with tempfile.TemporaryDirectory(prefix=f"lvmm-{mode}-") as scratch:
         check_space(Path(scratch), guest, board)
         image = Path(scratch) / "boot.iso"
-        monitor_image(board, guest, mode, image, menu_timeout_s=settings.menu_timeout_s)
+        monitor_image(
+            board,
+            guest,
+            mode,
+            image,
+            menu_timeout_s=settings.menu_timeout_s,
+            wait=settings.wait,
+        )
         result = run_machine(board, image, Path(scratch) / "run", _options(settings), stop)
         raise_run_error(result)
         return result
@@ -193,6 +217,7 @@ def _options(settings: RunSettings, **changes: Any) -> RunOptions:
         ips=settings.ips,
         deadline_s=settings.timeout_s,
         console=settings.console,
+        gdb=settings.gdb,
     )
     return dataclasses.replace(options, **changes)
 
@@ -220,7 +245,12 @@ def record(
     try:
         stored = _store_guest(guest, partial)
         monitor = monitor_image(
-            board, stored, "record", image, menu_timeout_s=settings.menu_timeout_s
+            board,
+            stored,
+            "record",
+            image,
+            menu_timeout_s=settings.menu_timeout_s,
+            wait=settings.wait,
         )
         result = run_machine(board, image, run_dir, options, stop)
     except BaseException:
@@ -334,6 +364,7 @@ def _manifest(
         monitor_sha256=monitor_entry.sha256,
         marks={text: dataclasses.asdict(mark) for text, mark in result.marks.items()},
         kernel_name=source.kernel.name,
+        altered=result.altered,
     )
 
 
@@ -342,11 +373,12 @@ def replay(
     directory: Path,
     settings: RunSettings,
     keep_run: Path | None = None,
+    stop: StopRequest | None = None,
 ) -> ReplayVerdict:
     """Replays a recording on a fresh machine without a network, and compares everything.
 
     A divergence is part of the verdict, not an exception. `keep_run` names a directory for the
-    machine's own logs.
+    machine's own logs. Raises KeyboardInterrupt when a stop request came before the end.
     """
     manifest = recording_dir.read_manifest(directory)
     recording_dir.verify_files(directory, manifest)
@@ -355,14 +387,17 @@ def replay(
         check_space(Path(scratch), guest, board)
         image = Path(scratch) / "boot.iso"
         run_dir = keep_run or Path(scratch) / "run"
-        monitor_image(board, guest, "replay", image, log=directory / recording_dir.LOG)
+        log = directory / recording_dir.LOG
+        monitor_image(board, guest, "replay", image, log=log, wait=settings.wait)
         options = _options(
             settings,
             net_port=None,
             start_time=int(time.time()) + random.SystemRandom().randrange(1, 1 << 26),
             ring_console=True,
         )
-        result = run_machine(board, image, run_dir, options)
+        result = run_machine(board, image, run_dir, options, stop)
+        if result.interrupted:
+            raise KeyboardInterrupt
         if result.report.divergence is None:
             raise_run_error(result)
         ram = run_dir / "ram.img"
@@ -412,6 +447,7 @@ def _judge(
         console_differs_at=_first_difference(console, recorded_console),
         divergence=report.divergence and explain_divergence(report.divergence, directory, ram),
         events=report.events,
+        altered=result.altered,
     )
 
 

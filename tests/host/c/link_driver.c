@@ -342,6 +342,7 @@ static void start(void)
     memset(&bare, 0, sizeof(bare));
     machine.status.state = LINK_RUN_STATE_STOPPED;
     machine.status.mode = LINK_MODE_REPLAY;
+    machine.status.console_end = CONSOLE_END;
     link_init(&monitor_link, handlers, put, NULL);
 }
 

@@ -99,6 +99,11 @@ class LinkClient:
         """Why nothing comes from the line any more; None: it is open, or was not opened yet."""
         return self._session.failure
 
+    @property
+    def in_session(self) -> bool:
+        """Whether the monitor was asked for something yet, and answered."""
+        return self._session.hello is not None
+
     def listen(self) -> None:
         """Opens the line and takes what the monitor says, without a session."""
         self._session.listen()

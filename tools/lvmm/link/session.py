@@ -66,7 +66,7 @@ class LinkSession:
         self._listeners = listeners
         self.exclusive = threading.RLock()  # who holds it alone makes requests
         self._connection: Connection | None = None
-        self._hello: Hello | None = None  # of the session, while there is one
+        self.hello: Hello | None = None  # of the session, while there is one
         self._sequence = 0
         self.attentive = False  # the guest is known to be stopped: the monitor only listens
 
@@ -90,9 +90,9 @@ class LinkSession:
         """
         self._refuse_listeners()
         with self.exclusive:
-            if self._hello is None:
-                self._hello = self._start(self._open())
-            return self._hello
+            if self.hello is None:
+                self.hello = self._start(self._open())
+            return self.hello
 
     def request(self, opcode: Opcode, fields: bytes, data: bytes) -> tuple[bytes, bytes, Result]:
         """Makes a request; returns the reply's fields and data, and OK or FAULT.
@@ -112,10 +112,10 @@ class LinkSession:
                     connection, Frame(SHAPES[opcode].channel, sequence, content)
                 )
             except BaseException:
-                self._hello = None
+                self.hello = None
                 raise
             if payload[:1] == bytes((Result.NO_SESSION,)):
-                self._hello = None
+                self.hello = None
                 raise SessionLost(
                     "the monitor was started again, or another tool took over its line"
                 )
@@ -127,7 +127,7 @@ class LinkSession:
         if connection is not None:
             connection.close()
         with self.exclusive:
-            self._hello = None
+            self.hello = None
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
@@ -143,7 +143,7 @@ class LinkSession:
         if self._connection is not None and self._connection.failure is not None:
             self._connection.close()
             self._connection = None
-            self._hello = None
+            self.hello = None
         if self._connection is None:
             self._connection = Connection(self._open_line(), self._listeners, self.statistics)
         return self._connection

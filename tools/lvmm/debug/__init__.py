@@ -1,0 +1,1 @@
+"""Debugging a machine over its monitor's line: gdb, the guest's console, the state."""

@@ -1,0 +1,128 @@
+"""`lvmm attach`: at the monitor's line of a machine that is running somewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import queue
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lvmm.debug import stops
+from lvmm.debug.console_view import ConsoleView
+from lvmm.debug.service import GdbOptions, GdbService
+from lvmm.debug.terminal import LEAVE, Screen, keys, single_keys
+from lvmm.errors import EnvironmentProblem
+from lvmm.link import ByteStream, Hello, LinkClient, Mode, RunState, Status
+from lvmm.machine_run import StopRequest
+
+# While the guest runs, each question costs it some time: the monitor listens for a while after it.
+_CONSOLE_S = 0.5
+_KEYS_S = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class AttachOptions:
+    """What to do at the line; none of it: show the state once. `log` gets the console as well."""
+
+    gdb_port: int | None = None
+    console: bool = False
+    log: Path | None = None
+    as_json: bool = False
+
+
+def attach(open_line: Callable[[], ByteStream], options: AttachOptions) -> None:
+    """Returns when the user leaves. Raises LvmmError: without the line, an answer, or the port."""
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with contextlib.ExitStack() as stack:
+        screen = Screen(stack.enter_context(_log(options.log)) if options.log else None)
+        link = stack.enter_context(
+            LinkClient(open_line, on_line=said.put, on_status=_tell_end(said.put))
+        )
+        hello = link.connect()
+        if options.gdb_port is None and not options.console:
+            _show_state(hello, link.status(), options.as_json)
+            return
+        if options.gdb_port is not None:
+            service = GdbService(link, GdbOptions(options.gdb_port, False, _prefixed(said.put)))
+            stack.callback(service.close)
+            service.start()
+        stop = StopRequest()
+        with stop.from_ctrl_c():
+            _stay(link, screen, said, options.console, stop)
+
+
+def _log(path: Path) -> BinaryIO:
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot write {path}: {error.strerror}") from None
+
+
+def _prefixed(say: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda line: say(f"lvmm: {line}")
+
+
+def _tell_end(say: Callable[[str], None]) -> Callable[[Status], None]:
+    def tell(status: Status) -> None:
+        if status.state == RunState.HALTED:
+            say(f"lvmm: the run is over: {stops.reason_text(status)}")
+
+    return tell
+
+
+def _stay(
+    link: LinkClient,
+    screen: Screen,
+    said: queue.SimpleQueue[str],
+    console: bool,
+    stop: StopRequest,
+) -> None:
+    view = ConsoleView(link, screen.show, screen.say)
+    leave = "Ctrl-] or Ctrl-C" if console else "Ctrl-C"
+    screen.say(f"lvmm: attached; {leave} leaves, and the guest goes on as it is")
+    with single_keys():
+        turns = 0
+        while not stop.requested:
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    screen.say(said.get_nowait())
+            if link.failure is not None:
+                raise link.failure
+            if console and turns % round(_CONSOLE_S / _KEYS_S) == 0:
+                view.update()
+            if console and LEAVE in keys(_KEYS_S):
+                return
+            if not console:
+                stop.wait(_KEYS_S)
+            turns += 1
+
+
+def _show_state(hello: Hello, status: Status, as_json: bool) -> None:
+    facts = _facts(hello, status)
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    rows = {**facts, "rip": f"{status.rip:#x}"}
+    for name, value in rows.items():
+        print(f"{name.replace('_', ' '):<15} {value}")
+
+
+def _facts(hello: Hello, status: Status) -> dict[str, Any]:
+    mode = Mode(status.mode).name.lower() if status.mode in set(Mode) else f"mode {status.mode}"
+    return {
+        "board": hello.board,
+        "monitor": hello.monitor,
+        "mode": mode,
+        "state": stops.state_text(status),
+        "last_stop": stops.reason_text(status),
+        "stops": status.stop_count,
+        "branches": status.branches,
+        "rip": status.rip,
+        "events": status.events,
+        "log_bytes": status.log_bytes,
+        "console_bytes": status.console_end,
+        "altered": stops.altered(status),
+    }

@@ -1,0 +1,80 @@
+"""gdb at the monitor's line of a machine, served by a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lvmm.debug.target import LinkTarget
+from lvmm.gdb.registers import X86_64, Description
+from lvmm.gdb.server import GdbServer
+from lvmm.link import LinkClient
+
+_TURN_S = 0.2
+# How long close() waits for a request that is under way.
+_CLOSE_S = 30.0
+
+
+@dataclass(frozen=True)
+class GdbOptions:
+    """How gdb is served. `port` 0 is any free one; with `wait` the guest is stopped before its
+    first instruction; `say` gets lines for the user; `early` is what gdb is told of the registers
+    while the guest is not in long mode.
+    """
+
+    port: int
+    wait: bool
+    say: Callable[[str], None]
+    early: Description = X86_64
+
+
+class GdbService:
+    """Listens on the port from the start on; gdb is answered from start() on.
+
+    Raises EnvironmentProblem when the port cannot be had.
+    """
+
+    def __init__(self, link: LinkClient, options: GdbOptions) -> None:
+        self._say = options.say
+        self._target = LinkTarget(link)
+        self._server = GdbServer(self._target, options.port, options.say, options.early)
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._seen_out = False
+
+    @property
+    def port(self) -> int:
+        """The port that gdb connects to."""
+        return self._server.port
+
+    @property
+    def seen_out(self) -> bool:
+        """Whether a debugger has seen the run's end and left."""
+        return self._seen_out
+
+    def start(self) -> None:
+        """Serves from now on; the first call tells the user so."""
+        if self._thread is None:
+            self._say(f"gdb: target remote :{self.port}")
+            self._thread = threading.Thread(target=self._serve, name="lvmm-gdb", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Disconnects gdb and clears its breakpoints, where the link is still open."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join(_CLOSE_S)
+        else:
+            self._server.close()
+
+    def _serve(self) -> None:
+        attached = False
+        try:
+            while not self._closing.is_set():
+                self._server.serve_once(_TURN_S)
+                if attached and not self._server.attached and self._target.halted:
+                    self._seen_out = True
+                attached = self._server.attached
+        finally:
+            self._server.close()
