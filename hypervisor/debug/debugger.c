@@ -269,6 +269,8 @@ static u8 end_reason(void)
     session_read_status(&session);
     if (session.diverged)
         return LINK_STOP_REASON_DIVERGENCE;
+    if (session_replaying())
+        return LINK_STOP_REASON_LOG_END;
     switch (session.end_reason) {
     case LOG_END_REASON_TRIPLE_FAULT:
         return LINK_STOP_REASON_TRIPLE_FAULT;
