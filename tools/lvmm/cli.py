@@ -28,11 +28,8 @@ from lvmm.machine_run import StopRequest
 from lvmm.recording_dir import Manifest, read_manifest
 
 DEFAULT_BOARD = "bochs-vtx"
-<<<<<<< ours
 DEFAULT_TIMEOUT_S = 3600.0
-=======
 TEST_WORKERS_MAX = 4
->>>>>>> theirs
 
 EXIT_CODES = """\
 exit codes:
