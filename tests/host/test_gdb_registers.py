@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.host import gdb_fixtures
 from tests.host.gdb_client import Client
 from tests.host.gdb_fake_target import CODE, CODE_32, FakeTarget, serving
-from tests.host.gdb_fixtures import little, registers_of
+from tests.host.gdb_fixtures import document, little, registers_of
 
 from lvmm.gdb.registers import I386
 
@@ -74,3 +74,39 @@ def test_writing_registers(target: FakeTarget, client: Client) -> None:
     assert target.calls.count("write rax") == len([c for c in target.calls if "write" in c]) == 1
     for bad in (b"P3=12", b"P3", b"P999=00", b"G", b"G12", b"Gxx", b"G" + b"00" * 5000):
         assert client.ask(bad).startswith(b"E"), bad
+
+
+def test_the_program_counter_is_as_wide_as_the_code(target: FakeTarget, client: Client) -> None:
+    target.values |= {"rip": 0xFFFFFFFF_00101000, "cs_access": CODE_32}
+    assert client.ask(b"p10") == little(CODE, 8)
+
+
+def test_the_32_bit_registers_are_numbered_as_in_gdb() -> None:
+    target = FakeTarget()
+    target.values |= {"efer": 0, "cs_access": CODE_32}
+    order = [
+        "rax",
+        "rcx",
+        "rdx",
+        "rbx",
+        "rsp",
+        "rbp",
+        "rsi",
+        "rdi",
+        "rip",
+        "rflags",
+        "cs",
+        "ss",
+        "ds",
+        "es",
+        "fs",
+        "gs",
+    ]
+    with serving(target, early=I386) as (server, _), Client(server.port) as client:
+        assert client.ask(b"g") == b"".join(little(target.values[name], 4) for name in order)
+
+
+def test_the_last_part_of_a_document_is_marked(client: Client) -> None:
+    length = len(document(client, b"features:read:target.xml"))
+    assert client.ask(b"qXfer:features:read:target.xml:%x,a" % (length - 10))[:1] == b"l"
+    assert client.ask(b"qXfer:features:read:target.xml:%x,a" % (length - 11))[:1] == b"m"

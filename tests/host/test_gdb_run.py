@@ -16,6 +16,7 @@ def test_continue_to_breakpoints(target: FakeTarget, client: Client) -> None:
     assert client.ask(b"Z0,%x,1" % (CODE + 5)) == b"OK"
     assert client.ask(b"Z1,%x,1" % (CODE + 9)) == b"OK"
     assert client.ask(b"Z0,%x,1" % (CODE + 5)) == b"OK"
+    assert client.ask(b"Z0,%x,3" % (CODE + 5)) == b"OK"  # a kind that some clients give
     reply = client.ask(b"vCont;c")
     assert reply.startswith(b"T05thread:1;") and reply.endswith(b"swbreak:;")
     assert b"10:" + little(CODE + 5, 8) in reply
