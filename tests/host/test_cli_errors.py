@@ -137,6 +137,10 @@ def test_command_line_of_two_lines(capsys: Capture, bzimage: Path) -> None:
         ["record", "--linux", "a", "--memory", "x"],
         ["record", "--linux", "a", "--memory", "-5"],
         ["record", "--linux", "a", "--net-port", "80"],
+        ["record", "--linux", "a", "--gdb", "0"],
+        ["live", "--linux", "a", "--gdb", "65536"],
+        ["replay", "a", "--gdb", "port"],
+        ["attach"],
         ["record", "--linux", "a", "--seed", "-1"],
         ["record", "--linux", "a", "--frobnicate"],
         ["replay"],
@@ -162,6 +166,20 @@ def test_port_in_use(capsys: Capture, tmp_path: Path, hello: Path) -> None:
         arguments = ["record", "--multiboot", hello, "--net-port", port, "-o", output]
         fails(capsys, arguments, 1, str(port), "in use")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_gdb_port_in_use(capsys: Capture, tmp_path: Path, hello: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        guest = ["--multiboot", hello, "--memory", 16, "--gdb", port]
+        fails(capsys, ["live", *guest], 1, str(port), "in use")
+        fails(capsys, ["record", *guest, "-o", tmp_path / "r"], 1, str(port), "in use")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_waiting_for_no_debugger(capsys: Capture, hello: Path) -> None:
+    for option in ("--wait", "--no-wait"):
+        fails(capsys, ["live", "--multiboot", hello, option], 2, "--gdb PORT")
 
 
 def test_full_disk(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lvmm.gdb.target import BreakpointKind, Stop, StopReason
-from lvmm.link import Mode, RunState, Status
+from lvmm.link import RunState, Status
 from lvmm.link import StopReason as LinkReason
 from lvmm.link.layout import StatusFlag
 from lvmm.logs.layout import EndReason
@@ -88,8 +88,7 @@ def position_text(status: Status) -> str:
 
 def as_stop(status: Status, kinds: Mapping[int, BreakpointKind]) -> Stop:
     """The stop for a debugger; `kinds` are those of the breakpoints, by the monitor's numbers."""
-    ended = status.mode == Mode.REPLAY and status.reason == LinkReason.RUN_END
-    if ended or status.reason == LinkReason.LOG_END:
+    if status.reason == LinkReason.LOG_END:
         return Stop(StopReason.END_OF_LOG, text=reason_text(status))
     if status.state == RunState.HALTED:
         return Stop(StopReason.HALTED, text=reason_text(status))
