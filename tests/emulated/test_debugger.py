@@ -98,10 +98,13 @@ def test_a_debugged_recording_replays(tmp_path: Path) -> None:
             "watch *(unsigned int *) &interrupts",
             *["continue"] * 3,
             "set var $eax = 1",
+            "set var *(unsigned int *) &hits = 0x5eed",
+            "x/wx &hits",
             "delete",
             "continue",
             "info registers",
         )
+        assert ":\t0x00005eed" in said
         assert said.count("Breakpoint 1, ") >= 5
         assert "Old value" in said
         assert "Could not write register" in said, "the log has no place for it"
