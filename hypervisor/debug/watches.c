@@ -24,7 +24,7 @@ int watch_set(const struct vcpu *vcpu, u32 id, u8 kind, u64 linear, u8 length)
 {
     u64 gpa;
 
-    if (length == 0 || length > WATCH_LENGTH_MAX || (linear & PAGE_MASK) + length > PAGE_SIZE)
+    if (length == 0 || (linear & PAGE_MASK) + length > PAGE_SIZE)
         return ERR_UNSUPPORTED;
     if (debug_translate(vcpu, linear, &gpa) < 0 || !guest_memory_backed(gpa))
         return ERR_FAULT;

@@ -4,10 +4,10 @@
 
 #include "core/vcpu.h"
 
-#define WATCH_LENGTH_MAX 64 /* bytes */
+#define WATCH_LENGTH_MAX 255 /* bytes: what a u8 holds */
 
 /* `kind` is an enum link_breakpoint_kind for data. ERR_FAULT where no RAM is mapped; ERR_NO_SPACE;
- * ERR_UNSUPPORTED where it crosses a page or is too long. */
+ * ERR_UNSUPPORTED where it crosses a page. */
 int watch_set(const struct vcpu *vcpu, u32 id, u8 kind, u64 linear, u8 length);
 void watch_clear(u32 id);
 

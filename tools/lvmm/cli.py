@@ -17,6 +17,7 @@ from lvmm import __version__, provision, session
 from lvmm.apt import ensure_packages
 from lvmm.board import Board, load_board
 from lvmm.debug.attach import AttachOptions, attach
+from lvmm.debug.guest_symbols import GuestSymbols
 from lvmm.debug.service import GdbOptions
 from lvmm.divergence_report import render_divergence
 from lvmm.errors import LvmmError, UsageError
@@ -85,14 +86,17 @@ def _show_console(data: bytes) -> None:
 
 
 def _settings(
-    options: argparse.Namespace, *, quiet: bool, kind: Kind, wait: bool = False
+    options: argparse.Namespace, *, quiet: bool, kind: Kind, kernel: Path, wait: bool = False
 ) -> session.RunSettings:
     """What the options say; `wait` is what --gdb means without --wait and --no-wait."""
     gdb = None
     if options.gdb is not None:
         early = I386 if kind == "multiboot" else X86_64
         wait = wait if options.wait is None else options.wait
-        gdb = GdbOptions(options.gdb, wait, _say, early)
+        symbols = None
+        if kind == "linux":
+            symbols = GuestSymbols(kernel, ROOT / "build" / "gdb" / f"symbols-{os.getpid()}.elf")
+        gdb = GdbOptions(options.gdb, wait, _say, early, symbols)
     elif options.wait is not None:
         raise UsageError("--wait and --no-wait go with --gdb PORT")
     timeout = options.timeout
@@ -135,7 +139,11 @@ def _record(options: argparse.Namespace) -> int:
     stop = StopRequest()
     with stop.from_ctrl_c():
         manifest = session.record(
-            board, guest, _settings(options, quiet=options.json, kind=guest.kind), output, stop
+            board,
+            guest,
+            _settings(options, quiet=options.json, kind=guest.kind, kernel=guest.kernel),
+            output,
+            stop,
         )
     if options.json:
         print(json.dumps({"directory": str(output), **dataclasses.asdict(manifest)}, indent=2))
@@ -157,7 +165,13 @@ def _recorded_line(manifest: Manifest) -> str:
 def _replay(options: argparse.Namespace) -> int:
     manifest = read_manifest(options.directory)
     board = load_board(manifest.board)
-    settings = _settings(options, quiet=options.json, kind=manifest.kind, wait=True)
+    settings = _settings(
+        options,
+        quiet=options.json,
+        kind=manifest.kind,
+        kernel=options.directory / manifest.kernel.path,
+        wait=True,
+    )
     if settings.gdb is None:  # nothing is kept: it may just be killed
         verdict = session.replay(board, options.directory, settings)
     else:
@@ -207,7 +221,7 @@ def _live(options: argparse.Namespace) -> int:
     guest = _guest(options, board)
     stop = StopRequest()
     with stop.from_ctrl_c():
-        settings = _settings(options, quiet=options.json, kind=guest.kind)
+        settings = _settings(options, quiet=options.json, kind=guest.kind, kernel=guest.kernel)
         result = session.live(board, guest, settings, stop)
     report = result.report
     if options.json:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import struct
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from lvmm.guest_view import PAGE, AddressSpace
@@ -44,30 +45,46 @@ def in_module_space(address: int) -> bool:
 
 def find_module(space: AddressSpace, list_head: int, address: int) -> Module | None:
     """The module that has `address`; `list_head` is where the kernel's symbol `modules` is."""
+    for data in _entries(space, list_head):
+        part = _part_with(data, lambda base, size: base <= address < base + size)
+        if part is not None:
+            return Module(_name(data), *part, _symbols(space, data, part))
+    return None
+
+
+def all_modules(space: AddressSpace, list_head: int) -> Iterator[Module]:
+    """All modules, each with the part that its code is in."""
+    for data in _entries(space, list_head):
+        part = _part_with(data, lambda _base, size: size > 0)
+        if part is not None:
+            yield Module(_name(data), *part, _symbols(space, data, part))
+
+
+def _entries(space: AddressSpace, list_head: int) -> Iterator[bytes]:
+    """The beginning of each struct module of the list."""
     entry = space.read_u64(list_head)
     for _ in range(_MODULES_MAX):
         if entry is None or entry == list_head:
-            return None
-        data = space.read(entry - _LIST, _SEARCHED)
-        part = _part_with(data, address)
-        if part is not None:
-            name = data[_NAME : _NAME + _NAME_SIZE].split(b"\0")[0].decode("ascii", "replace")
-            return Module(name, *part, _symbols(space, data, part))
+            return
+        yield space.read(entry - _LIST, _SEARCHED)
         entry = space.read_u64(entry)
-    return None
+
+
+def _name(data: bytes) -> str:
+    return data[_NAME : _NAME + _NAME_SIZE].split(b"\0")[0].decode("ascii", "replace")
 
 
 def _quadwords(data: bytes) -> tuple[int, ...]:
     return struct.unpack_from(f"<{len(data) // 8}Q", data)
 
 
-def _part_with(data: bytes, address: int) -> tuple[int, int] | None:
-    """Base and size of the part of a module that has `address`: a base, then a 32-bit size."""
+def _part_with(data: bytes, wanted: Callable[[int, int], bool]) -> tuple[int, int] | None:
+    """Base and size of the first part of a module that is wanted: a base, then a 32-bit size."""
     words = _quadwords(data)
     for base, following in itertools.pairwise(words):
         size = following & 0xFFFF_FFFF
-        fits = base <= address < base + size and size <= _SIZE_MAX
-        if fits and base % PAGE == 0 and in_module_space(base):
+        fits = base % PAGE == 0 and in_module_space(base) and size <= _SIZE_MAX
+        if fits and wanted(base, size):
             return base, size
     return None
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lvmm.debug.guest_symbols import GuestSymbols
 from lvmm.debug.target import LinkTarget
 from lvmm.gdb.registers import X86_64, Description
 from lvmm.gdb.server import GdbServer
@@ -20,13 +21,14 @@ _CLOSE_S = 30.0
 class GdbOptions:
     """How gdb is served. `port` 0 is any free one; with `wait` the guest is stopped before its
     first instruction; `say` gets lines for the user; `early` is what gdb is told of the registers
-    while the guest is not in long mode.
+    while the guest is not in long mode; `symbols` recovers a Linux kernel's.
     """
 
     port: int
     wait: bool
     say: Callable[[str], None]
     early: Description = X86_64
+    symbols: GuestSymbols | None = None
 
 
 class GdbService:
@@ -37,7 +39,7 @@ class GdbService:
 
     def __init__(self, link: LinkClient, options: GdbOptions) -> None:
         self._say = options.say
-        self._target = LinkTarget(link)
+        self._target = LinkTarget(link, options.symbols)
         self._server = GdbServer(self._target, options.port, options.say, options.early)
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None

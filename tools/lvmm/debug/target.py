@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from lvmm.debug import registers, stops
+from lvmm.debug.guest_symbols import GuestSymbols
 from lvmm.errors import LvmmError
 from lvmm.gdb.target import (
     BreakpointKind,
@@ -69,8 +70,9 @@ RESET_TIMEOUT_S = 180.0
 class LinkTarget:
     """Implements lvmm.gdb.target.Target. One thread at a time may use it."""
 
-    def __init__(self, client: LinkClient) -> None:
+    def __init__(self, client: LinkClient, symbols: GuestSymbols | None = None) -> None:
         self._client = client
+        self._symbols = symbols
         self._status: Status | None = None  # the last one known
         self._ids: dict[tuple[BreakpointKind, int, int], list[int]] = {}
         self._kinds: dict[int, BreakpointKind] = {}
@@ -142,11 +144,13 @@ class LinkTarget:
         numbers = self._ids.setdefault(key, [])
         try:
             with _told_as_target_errors():
-                for offset in range(0, length, _WATCH_MAX):
-                    part = min(length - offset, _WATCH_MAX)
-                    number = self._client.set_breakpoint(_KINDS[kind], address + offset, part)
+                at, end = address, address + length
+                while at < end:
+                    part = min(end - at, _WATCH_MAX - at % _WATCH_MAX)  # none crosses a page
+                    number = self._client.set_breakpoint(_KINDS[kind], at, part)
                     numbers.append(number)
                     self._kinds[number] = kind
+                    at += part
         except TargetError:
             with contextlib.suppress(TargetError):
                 self.clear_breakpoint(kind, address, length)
@@ -196,6 +200,10 @@ class LinkTarget:
         if name == "force-writes":
             self._force = argument == "on"
             return "writes are " + ("forced" if self._force else "refused in replay")
+        if name == "symbols":
+            if self._symbols is None:
+                raise TargetError("they are recovered for Linux guests of ./lvmm's own runs only")
+            return self._symbols.write(self)
         with _told_as_target_errors():
             if name == "when":
                 return stops.position_text(self._client.status())

@@ -143,6 +143,9 @@ _ALL = (
         _number_query("translate", needed=True),
     ),
     _Command("log status", "how full the log is", _log),
+    _Command(
+        "symbols", "a file with the symbols of the Linux kernel and its modules", _query("symbols")
+    ),
     _Command("physical on|off", "read and write memory by physical address", _physical),
     _Command("force-writes on|off", "in replay: allow writes, which alter the run", _force_writes),
     _Command(
