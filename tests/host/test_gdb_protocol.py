@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
+import pytest
 from tests.host import gdb_fixtures
 from tests.host.gdb_client import Client, framed
 from tests.host.gdb_fake_target import CODE, END, STACK, FakeTarget
 from tests.host.gdb_fixtures import GDB, little
 
+from lvmm.gdb import queries
 from lvmm.gdb.target import Stop, StopReason, TargetError
 
 target, port, client = gdb_fixtures.target, gdb_fixtures.port, gdb_fixtures.client
@@ -108,3 +112,24 @@ def test_monitor_commands(target: FakeTarget, client: Client) -> None:
     assert client.ask(b"p10") == little(CODE, 8)
     target.failure = TargetError("the link is down")
     assert client.console("exits") == "exits: the link is down\n"
+
+
+def test_a_slow_monitor_command_shows_that_it_is_at_work(
+    target: FakeTarget, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gdb would give up after two seconds of silence."""
+    monkeypatch.setattr(queries, "SIGN_OF_LIFE_S", 0.05)
+    shown = threading.Event()
+
+    def slow(_name: str, _argument: str) -> str:
+        assert shown.wait(10)
+        return "done"
+
+    monkeypatch.setattr(target, "query", slow)
+    client.send(b"qRcmd," + b"exits".hex().encode())
+    assert client.receive() == b"O" + b".".hex().encode()
+    shown.set()
+    text = b""
+    while (reply := client.receive()) != b"OK":
+        text += bytes.fromhex(reply[1:].decode())
+    assert text.lstrip(b".") == b"done\n"

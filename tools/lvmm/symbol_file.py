@@ -49,11 +49,11 @@ def write_symbol_file(path: Path, parts: Sequence[Part]) -> int:
                 0,
             )
         )
-        ordered = sorted(part.symbols)
-        ends = [address for address, _ in ordered[1:]] + [part.end]
-        for (address, name), end in zip(ordered, ends, strict=True):
-            entry = (strings.add(name), _GLOBAL_FUNC, 0, index, address, max(end - address, 0))
-            symbols += _SYMBOL.pack(*entry)
+        end = part.end
+        for address, name in sorted(part.symbols, reverse=True):
+            size = max(end - address, 0)
+            symbols += _SYMBOL.pack(strings.add(name), _GLOBAL_FUNC, 0, index, address, size)
+            end = address
     symtab_name, strtab_name, shstrtab_name = map(names.add, (".symtab", ".strtab", ".shstrtab"))
     at = _HEADER.size
     tables = bytearray()

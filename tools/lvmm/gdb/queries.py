@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from lvmm.gdb.fields import BadPacket, address_and_length, check_thread, hex_bytes, number
 from lvmm.gdb.memory_map import memory_map_xml, region_info
@@ -23,6 +24,9 @@ _FEATURES = (
     "error-message+",
 )
 _TRIPLE = b"x86_64-unknown-unknown".hex()
+
+# gdb gives up an answer that does not come for two seconds.
+SIGN_OF_LIFE_S = 1.0
 
 
 def _supported(session: Session, arguments: bytes) -> bytes:
@@ -106,7 +110,11 @@ def _part(document: bytes, window: bytes) -> bytes:
 def _monitor(session: Session, arguments: bytes) -> bytes:
     """qRcmd,COMMAND in hexadecimal: the answer is shown, so even an error ends with OK."""
     line = hex_bytes(arguments.removeprefix(b",")).decode("utf-8", "replace")
-    session.show(run_monitor_command(session.machine, line))
+    with ThreadPoolExecutor(1) as worker:
+        text = worker.submit(run_monitor_command, session.machine, line)
+        while not wait([text], SIGN_OF_LIFE_S).done:
+            session.show(".")
+    session.show(text.result())
     return b"OK"
 
 
