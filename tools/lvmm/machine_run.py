@@ -246,7 +246,7 @@ def _watch(watcher: _Watcher, gdb: RunDebugger | None, stop: StopRequest | None)
         stopping = stop is not None and stop.requested
         expired = watcher.elapsed() > watcher.options.deadline_s
         if gdb is not None:
-            gdb.attend(watcher.halted())
+            gdb.attend(watcher.halted() and not stopping)
         if watcher.halted():
             if gdb is None or gdb.left() or stopping or expired:
                 return

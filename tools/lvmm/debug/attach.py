@@ -15,6 +15,7 @@ from lvmm.debug.console_view import ConsoleView
 from lvmm.debug.service import GdbOptions, GdbService
 from lvmm.debug.terminal import LEAVE, Screen, keys, single_keys
 from lvmm.errors import EnvironmentProblem
+from lvmm.gdb.registers import I386
 from lvmm.link import ByteStream, Hello, LinkClient, Mode, RunState, Status
 from lvmm.machine_run import StopRequest
 
@@ -46,7 +47,9 @@ def attach(open_line: Callable[[], ByteStream], options: AttachOptions) -> None:
             _show_state(hello, link.status(), options.as_json)
             return
         if options.gdb_port is not None:
-            service = GdbService(link, GdbOptions(options.gdb_port, False, _prefixed(said.put)))
+            # A guest that is not in long mode when somebody attaches will hardly ever be.
+            gdb = GdbOptions(options.gdb_port, False, _prefixed(said.put), I386)
+            service = GdbService(link, gdb)
             stack.callback(service.close)
             service.start()
         stop = StopRequest()

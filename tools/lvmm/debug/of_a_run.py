@@ -17,11 +17,11 @@ class RunDebugger:
         self._service = GdbService(line.link, options)
         self._told_end = False
 
-    def attend(self, halted: bool) -> None:
-        """Serves gdb from the guest's start on, and tells the user how to end."""
+    def attend(self, stays: bool) -> None:
+        """Serves gdb from the guest's start on; `stays`: the run is over, and it waits for gdb."""
         if self._line.report.running:
             self._service.start()
-        if halted and not self._told_end:
+        if stays and not self._told_end:
             self._told_end = True
             self._options.say(
                 "the run is over; memory and registers can be looked at until gdb detaches, "
@@ -29,8 +29,8 @@ class RunDebugger:
             )
 
     def left(self) -> bool:
-        """Whether a debugger has seen the end and is gone."""
-        return self._service.seen_out
+        """Whether a debugger has seen the end and is gone, or there is no guest to look at."""
+        return self._service.seen_out or not self._line.report.running
 
     def altered(self) -> bool:
         """Whether the guest was changed by a forced write, as far as the monitor answers."""

@@ -1,0 +1,139 @@
+"""lvmm attach at the line of an emulated board, which some other tool has started."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.emulated.gdb_run import DebuggedRun, numbers
+from tests.emulated.machine import BOARD, start_cli, tiny, wait_for
+from tests.host.gdb_client import Client
+
+from lvmm import session
+from lvmm.emulator import Emulator
+from lvmm.netpeer import free_port
+
+
+class Relay:
+    """Passes the machine's line on to whoever connects, one after the other, and notes the text."""
+
+    def __init__(self, machine: socket.socket) -> None:
+        self._machine = machine
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._done = threading.Event()
+        self.text = bytearray()
+        self.address = f"socket://127.0.0.1:{self._server.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        client: socket.socket | None = None
+        while not self._done.is_set():
+            streams = [self._machine, self._server, *([client] if client else [])]
+            for stream in select.select(streams, [], [], 0.1)[0]:
+                if stream is self._server:
+                    client = self._server.accept()[0]
+                elif stream is self._machine:
+                    data = self._machine.recv(1 << 12)
+                    self.text += data
+                    with contextlib.suppress(OSError):
+                        if client:
+                            client.sendall(data)
+                elif client:
+                    data = client.recv(1 << 12)
+                    if data:
+                        self._machine.sendall(data)
+                    else:
+                        client.close()
+                        client = None
+
+    def close(self) -> None:
+        self._done.set()
+        self._thread.join(10)
+        self._server.close()
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[str]:
+    """The line of a board on which a guest runs that never ends."""
+    image = tmp_path / "boot.iso"
+    session.monitor_image(BOARD, tiny("forever"), "live", image)
+    with Emulator(BOARD, iso=image, run_dir=tmp_path / "run") as emulator:
+        relay = Relay(emulator.monitor)
+        try:
+            console = emulator.console_path
+            wait_for(lambda: b"ticks 1" in console.read_bytes(), 120, "the guest's third line")
+            yield relay.address
+        finally:
+            relay.close()
+            (tmp_path / "monitor.log").write_bytes(relay.text)
+
+
+@contextlib.contextmanager
+def attached(output: Path, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
+    process = start_cli(["attach", *arguments], output)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def state(line: str, output: Path) -> dict[str, object]:
+    with attached(output, "--serial", line, "--json") as process:
+        assert process.wait(120) == 0, output.with_suffix(".err").read_text()
+    facts: dict[str, object] = json.loads(output.with_suffix(".out").read_text())
+    return facts
+
+
+def test_state_and_console_of_a_running_guest(line: str, tmp_path: Path) -> None:
+    facts = state(line, tmp_path / "state")
+    assert (facts["board"], facts["mode"]) == (BOARD.name, "live")
+    assert (facts["state"], facts["stops"]) == ("running", 0)
+
+    shown, log = tmp_path / "console.out", tmp_path / "copy"
+    arguments = ["--serial", line, "--console", "--log", log]
+    with attached(tmp_path / "console", *arguments) as process:
+        wait_for(lambda: shown.exists() and b"ticks 300" in shown.read_bytes(), 120, "output")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    text = shown.read_bytes()
+    console = (tmp_path / "run" / "console.log").read_bytes()
+    assert text and console.startswith(text), "from the first byte on, without a gap"
+    assert log.read_bytes() == text
+    facts = state(line, tmp_path / "state")
+    assert (facts["state"], facts["stops"]) == ("running", 0), "nothing has stopped it"
+
+
+def test_gdb_and_console_together(line: str, tmp_path: Path) -> None:
+    port = free_port()
+    output = tmp_path / "attach"
+    with attached(output, "--serial", line, "--gdb", port, "--console") as process:
+        run = DebuggedRun(process, port, output)
+        wait_for(lambda: "gdb: target remote" in run.said, 60, "the gdb server")
+        said = run.gdb("forever", "break on_timer", "continue", "stepi", "p *(int *) &ticks")
+        assert "Breakpoint 1, " in said
+        (ticks,) = numbers(said, r"\$1 = (\d+)\n")
+        # gdb has left without a word, and the guest runs on without its breakpoint.
+        further = f"ticks {ticks // 50 * 50 + 200} ".encode()
+        out = output.with_suffix(".out")
+        wait_for(lambda: further in out.read_bytes(), 120, "the guest's further lines")
+
+        with Client(port, timeout_s=60) as client:
+            assert client.ask(b"?").startswith(b"T05")
+            for _ in range(10):  # Ctrl-C at any moment
+                client.send(b"c")
+                client.raw(b"\x03")
+                assert client.receive().startswith(b"T02")
+            assert client.ask(b"D") == b"OK"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    assert state(line, tmp_path / "state")["state"] == "running"
