@@ -17,6 +17,7 @@
 #include "core/machine_power.h"
 #include "core/passthrough.h"
 #include "core/run.h"
+#include "core/watchdog.h"
 #include "debug/debugger.h"
 #include "lib/crc32c.h"
 #include "lib/printk.h"
@@ -28,11 +29,14 @@
 
 #define MIB 0x100000ULL
 
+#define WATCHDOG_MAX 86400 /* seconds */
+
 extern u8 image_end[];
 
 struct settings {
     u32 mode;
     u64 guest_memory; /* bytes */
+    u64 watchdog;     /* seconds, 0: none */
     bool wait;        /* for the debugger, before the guest's first instruction */
 };
 
@@ -76,6 +80,11 @@ static void read_settings(void)
         stop();
     }
     settings.guest_memory *= MIB;
+    if (text_option(boot.cmdline, "watchdog", text, sizeof(text)) >= 0 &&
+        (text_number(text, &settings.watchdog) < 0 || settings.watchdog > WATCHDOG_MAX)) {
+        printk("lvmm: watchdog=%s: seconds are needed, 0 to %u\n", text, WATCHDOG_MAX);
+        stop();
+    }
     settings.wait = text_option(boot.cmdline, "wait", text, sizeof(text)) >= 0;
 }
 
@@ -270,6 +279,8 @@ void monitor_main(u32 magic, u64 info)
     machine_power_init();
     /* Before anything is written outside of the monitor's own image. */
     if (guest_memory_init(settings.guest_memory, boot.mmap, boot.mmap_count) < 0)
+        stop();
+    if (watchdog_init(settings.watchdog) < 0)
         stop();
     stage_modules();
     open_session();

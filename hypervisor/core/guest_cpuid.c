@@ -1,6 +1,7 @@
 #include "core/guest_cpuid.h"
 #include "arch/msr_index.h"
 #include "core/vcpu.h"
+#include "guest_support/lvmm_abi.h"
 #include "lib/printk.h"
 
 #define TABLE_MAX 192
@@ -19,9 +20,9 @@ static const struct {
     u32 leaf, subleaf;
     u32 eax, ebx, ecx, edx; /* bits to clear */
 } masks[] = {
-    /* MONITOR, DTES64, DS-CPL, VMX, SMX, EST, TM2, PDCM, x2APIC; DS, ACPI, TM */
+    /* MONITOR, DTES64, DS-CPL, VMX, SMX, EST, TM2, PDCM, x2APIC, hypervisor; DS, ACPI, TM */
     {1, 0, 0, 0, 0x0020817c & ~(1u << 4), (1u << 21) | (1u << 22) | (1u << 29)},
-    {1, 0, 0, 0, 1u << 3, 0},
+    {1, 0, 0, 0, (1u << 3) | (1u << 31), 0},
     /* HLE, RTM, PQM, PQE, PT, SGX; WAITPKG, PKU, CET_SS, bus-lock detect, ENQCMD, KL, SGX_LC;
      * UINTR, TSX_FORCE_ABORT, PCONFIG, LBR, CET_IBT, hybrid */
     {7, 0, 0, (1u << 2) | (1u << 4) | (1u << 11) | (1u << 12) | (1u << 15) | (1u << 25),
@@ -63,6 +64,18 @@ static int add(u32 leaf, u32 subleaf)
     return 0;
 }
 
+/* Tells software that knows lvmm that it may make hypercalls; to all other software the machine is
+ * a bare one. In the table, so that a replay answers as its recording did. */
+static int add_own(void)
+{
+    if (table_count == TABLE_MAX)
+        return ERR_NO_SPACE;
+    table[table_count++] = (struct log_cpuid_entry){
+        LVMM_CPUID_LEAF, 0, LVMM_CPUID_LEAF, LVMM_CPUID_NAME, LVMM_CPUID_NAME, LVMM_CPUID_NAME,
+    };
+    return 0;
+}
+
 static u32 subleaf_count(u32 leaf)
 {
     switch (leaf) {
@@ -92,7 +105,7 @@ int guest_cpuid_build(void)
     for (u32 leaf = LEAF_EXTENDED_MAX; leaf <= last_extended; leaf++)
         if (add(leaf, 0) < 0)
             return ERR_NO_SPACE;
-    return 0;
+    return add_own();
 }
 
 static const struct log_cpuid_entry *find(u32 leaf, u32 subleaf)

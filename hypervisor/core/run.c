@@ -1,8 +1,10 @@
 #include "core/run.h"
 #include "arch/cpu.h"
 #include "core/handlers.h"
+#include "core/hypercall.h"
 #include "core/interrupts.h"
 #include "core/passthrough.h"
+#include "core/watchdog.h"
 #include "debug/debugger.h"
 #include "lib/printk.h"
 #include "replay/position.h"
@@ -26,6 +28,8 @@ static void look_around(struct vcpu *vcpu)
         return;
     next_look = now + TIME_SLICE;
     debugger_poll();
+    if (!session_replaying() && watchdog_look(vcpu, TIME_SLICE))
+        session_end(vcpu, LOG_END_REASON_WATCHDOG, true);
     if (session_recording() && !session_ended())
         passthrough_harvest(vcpu);
 }
@@ -78,6 +82,7 @@ static int handle(struct vcpu *vcpu, const struct exit *exit)
         complete(vcpu, exit);
         return 0;
     case EXIT_HYPERCALL:
+        return handle_hypercall(vcpu, exit);
     case EXIT_UNDEFINED:
         hv_inject_exception(vcpu, VECTOR_UD, false, 0);
         return 0;
@@ -147,6 +152,7 @@ void run_guest(struct vcpu *vcpu)
             if (session_apply_due(vcpu))
                 continue;
         }
+        watchdog_exit(&exit);
         look_around(vcpu);
         if (session_ended())
             break;

@@ -276,6 +276,10 @@ static u8 end_reason(void)
         return LINK_STOP_REASON_TRIPLE_FAULT;
     case LOG_END_REASON_MONITOR_ERROR:
         return LINK_STOP_REASON_UNHANDLED_EXIT;
+    case LOG_END_REASON_GUEST_PANIC:
+        return LINK_STOP_REASON_GUEST_PANIC;
+    case LOG_END_REASON_WATCHDOG:
+        return LINK_STOP_REASON_WATCHDOG;
     default:
         return LINK_STOP_REASON_RUN_END;
     }

@@ -202,6 +202,8 @@ static bool same_input(const struct log_event *a, const struct log_event *b)
         return a->payload.rdseed.size == b->payload.rdseed.size;
     case LOG_EVENT_FIRMWARE_PAGE:
         return a->payload.firmware_page.gpa == b->payload.firmware_page.gpa;
+    case LOG_EVENT_MARK: /* the guest's text is no input: it must come out the same */
+        return a->data_len == b->data_len && memcmp(a->data, b->data, a->data_len) == 0;
     default:
         return true;
     }
@@ -461,7 +463,8 @@ static const char *const end_names[] = {
     [LOG_END_REASON_POWER_OFF] = "shutdown",        [LOG_END_REASON_RESET] = "reset",
     [LOG_END_REASON_TRIPLE_FAULT] = "triple-fault", [LOG_END_REASON_HALT] = "halt",
     [LOG_END_REASON_STOPPED] = "stopped",           [LOG_END_REASON_LOG_FULL] = "log-full",
-    [LOG_END_REASON_MONITOR_ERROR] = "error",
+    [LOG_END_REASON_MONITOR_ERROR] = "error",       [LOG_END_REASON_GUEST_PANIC] = "guest-panic",
+    [LOG_END_REASON_WATCHDOG] = "watchdog",
 };
 
 void session_read_status(struct session_status *status)

@@ -23,6 +23,9 @@ RECORD_TIMEOUT_S = 120.0
 REPLAY_TIMEOUT_S = 240.0
 TINY_MEMORY_MIB = 16
 
+# How guests end by themselves.
+ENDS = ("halt", "reset", "triple-fault", "guest-panic")
+
 BOARD: Board = load_board("bochs-vtx")
 
 
@@ -43,7 +46,7 @@ def record_guest(guest: Guest, directory: Path, seed: int = 1, *, as_disk: bool 
     """Records a guest that ends by itself; returns the recording's directory."""
     settings = RunSettings(seed=seed, timeout_s=RECORD_TIMEOUT_S, as_disk=as_disk)
     manifest = session.record(BOARD, guest, settings, directory)
-    assert manifest.end_reason in ("halt", "reset", "triple-fault"), manifest.end_reason
+    assert manifest.end_reason in ENDS, manifest.end_reason
     return directory
 
 

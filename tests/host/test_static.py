@@ -12,6 +12,7 @@ import pytest
 from tests.host.cbuild import ROOT, log_format_header
 
 MONITOR = ROOT / "hypervisor"
+GUEST_SUPPORT = ROOT / "guest_support"
 PYTHON = ("tools", "tests", "logs_format", "SConstruct")
 
 # What these versions make of .clang-format agrees on the monitor's sources.
@@ -87,7 +88,7 @@ def test_python_types() -> None:
 
 
 def test_monitor_is_formatted() -> None:
-    run(clang_format(), "--dry-run", "-Werror", *sources(".c .h"))
+    run(clang_format(), "--dry-run", "-Werror", *sources(".c .h"), *GUEST_SUPPORT.rglob("*.[ch]"))
 
 
 def test_monitor_with_cppcheck(tmp_path: Path) -> None:

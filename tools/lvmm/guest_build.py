@@ -20,6 +20,7 @@ from lvmm.guest import Guest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "tests" / "guests"
 OUTPUT = ROOT / "build" / "guests"
+SUPPORT = ROOT / "guest_support"
 
 _BUSYBOX = Path("/bin/busybox")
 _NETWORK_MODULES = ("e1000",)
@@ -72,7 +73,8 @@ def tiny_guest(name: str) -> Path:
     output = OUTPUT / "tiny" / f"{name}.elf"
     sources = [folder / "start.S", folder / "runtime.c", folder / f"{name}.c"]
     with build_lock():
-        if _outdated(output, [*sources, folder / "runtime.h", folder / "link.ld"]):
+        support = SUPPORT.glob("*.h")
+        if _outdated(output, [*sources, folder / "runtime.h", folder / "link.ld", *support]):
             _compile([*_TINY_FLAGS, *(path.name for path in sources)], folder, output)
     return output
 
@@ -83,7 +85,7 @@ def boot_sector(name: str) -> Path:
     output = OUTPUT / "tiny" / f"{name}.bin"
     source = folder / f"{name}.S"
     with build_lock():
-        if _outdated(output, [source]):
+        if _outdated(output, [source, *SUPPORT.glob("*.h")]):
             _compile([*_SECTOR_FLAGS, source.name], folder, output)
     return output
 
@@ -152,7 +154,7 @@ def _compile(arguments: list[str], folder: Path, output: Path) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     fresh = output.with_suffix(".new")
     result = subprocess.run(
-        ["gcc", *arguments, "-o", str(fresh)],
+        ["gcc", "-I", str(SUPPORT), *arguments, "-o", str(fresh)],
         cwd=folder,
         capture_output=True,
         text=True,

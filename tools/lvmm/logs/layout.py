@@ -150,6 +150,10 @@ class EndReason(enum.IntEnum):
     LOG_FULL = 6
     # the monitor could not go on
     MONITOR_ERROR = 7
+    # the guest said that it panicked; the MARK before has its text
+    GUEST_PANIC = 8
+    # the guest made no progress
+    WATCHDOG = 9
 
 
 class SegmentIndex(enum.IntEnum):

@@ -1,0 +1,36 @@
+/* How a guest and the lvmm monitor talk: the numbers that both need, for C and assembly.
+ *
+ * The guest executes VMCALL with its CPL 0. Registers, of which code that is not 64-bit has the low
+ * 32 bits:
+ *
+ *     RAX  LVMM_MAGIC               out: the result, 0 or more, or a negative LVMM_ERROR_*
+ *     RBX  LVMM_CALL_*
+ *     RCX  text: linear address     (not an offset in a segment)
+ *     RDX  text: length in bytes
+ *
+ * No other register changes, nor do the flags. Any other VMCALL raises #UD, as on a CPU without
+ * virtualization. */
+#ifndef LVMM_ABI_H
+#define LVMM_ABI_H
+
+/* CPUID: EAX is the last leaf of this range, EBX, ECX and EDX say "lvmmlvmmlvmm". The hypervisor
+ * bit (CPUID.1:ECX[31]) is clear. */
+#define LVMM_CPUID_LEAF 0x40000000
+#define LVMM_CPUID_NAME 0x6d6d766c
+
+#define LVMM_MAGIC 0x4d4d564c /* "LVMM" */
+
+#define LVMM_VERSION_1 1
+
+#define LVMM_CALL_PRESENT 0 /* the result is the version of this interface */
+#define LVMM_CALL_MARK    1 /* a note in the log */
+#define LVMM_CALL_PANIC   2 /* ends the run: does not return */
+
+/* A longer MARK is refused, a longer PANIC is cut. */
+#define LVMM_TEXT_MAX 256
+
+#define LVMM_ERROR_CALL   (-1) /* there is no such call */
+#define LVMM_ERROR_LENGTH (-2) /* the text is too long */
+#define LVMM_ERROR_FAULT  (-3) /* the text is not all in RAM that is mapped */
+
+#endif

@@ -1,0 +1,125 @@
+#include "core/hypercall.h"
+#include "core/code_mode.h"
+#include "core/guest_memory.h"
+#include "core/handlers.h"
+#include "guest_support/lvmm_abi.h"
+#include "lib/printk.h"
+#include "replay/session.h"
+
+/* The registers of a call, as wide as the code that makes it. */
+struct call {
+    u64 magic, function, address, length;
+};
+
+static struct call read_call(const struct vcpu *vcpu)
+{
+    const u64 *gpr = vcpu->regs.gpr;
+    u64 mask = code_mode() == DECODE_64 ? ~0ULL : 0xffffffff;
+
+    return (struct call){gpr[GPR_RAX] & mask, gpr[GPR_RBX] & mask, gpr[GPR_RCX] & mask,
+                         gpr[GPR_RDX] & mask};
+}
+
+/* Reads what there is of a text, through the guest's page tables; returns how many bytes. Nothing
+ * is touched that a replay would not find the same: RAM, and firmware pages that the guest has
+ * touched already. */
+static u32 read_text(const struct vcpu *vcpu, u64 address, u32 length, u8 *text)
+{
+    u32 done = 0;
+
+    while (done < length) {
+        u64 at = address + done, gpa, room;
+        u32 pf_error, part;
+
+        if (code_mode() != DECODE_64)
+            at = (u32)at;
+        room = PAGE_SIZE - (at & PAGE_MASK);
+        part = length - done < room ? length - done : (u32)room;
+        if (guest_linear_to_gpa_any(vcpu, at, &gpa, &pf_error) < 0 ||
+            guest_memory_read(gpa, text + done, part) < 0)
+            break;
+        done += part;
+    }
+    return done;
+}
+
+static int log_mark(struct vcpu *vcpu, const u8 *text, u32 length)
+{
+    struct log_event e = {.kind = LOG_EVENT_MARK, .data = text, .data_len = length};
+
+    return session_input(vcpu, &e);
+}
+
+static int mark(struct vcpu *vcpu, const struct call *call, int *result)
+{
+    u8 text[LVMM_TEXT_MAX];
+
+    if (call->length > LVMM_TEXT_MAX) {
+        *result = LVMM_ERROR_LENGTH;
+        return 0;
+    }
+    if (read_text(vcpu, call->address, (u32)call->length, text) < call->length) {
+        *result = LVMM_ERROR_FAULT;
+        return 0;
+    }
+    return log_mark(vcpu, text, (u32)call->length);
+}
+
+static void print_panic(const u8 *text, u32 length)
+{
+    printk("{\"lvmm\":\"guest-panic\",\"text\":\"");
+    for (u32 i = 0; i < length; i++) {
+        if (text[i] == '"' || text[i] == '\\')
+            printk("\\%c", text[i]);
+        else if (text[i] < ' ' || text[i] == 0x7f)
+            printk("\\u%04x", text[i]);
+        else
+            printk("%c", text[i]);
+    }
+    printk("\"}\n");
+}
+
+/* Whatever is wrong with its text, a panic is one. */
+static int panic_of_guest(struct vcpu *vcpu, const struct call *call)
+{
+    u32 length = call->length < LVMM_TEXT_MAX ? (u32)call->length : LVMM_TEXT_MAX;
+    u8 text[LVMM_TEXT_MAX];
+    int error;
+
+    length = read_text(vcpu, call->address, length, text);
+    error = log_mark(vcpu, text, length);
+    if (error < 0)
+        return error;
+    print_panic(text, length);
+    session_end(vcpu, LOG_END_REASON_GUEST_PANIC, false);
+    return 0;
+}
+
+int handle_hypercall(struct vcpu *vcpu, const struct exit *exit)
+{
+    struct call call = read_call(vcpu);
+    int result = 0, error = 0;
+
+    if (call.magic != LVMM_MAGIC || hv_cpl() != 0) {
+        hv_inject_exception(vcpu, VECTOR_UD, false, 0);
+        return 0;
+    }
+    switch (call.function) {
+    case LVMM_CALL_PRESENT:
+        result = LVMM_VERSION_1;
+        break;
+    case LVMM_CALL_MARK:
+        error = mark(vcpu, &call, &result);
+        break;
+    case LVMM_CALL_PANIC:
+        return panic_of_guest(vcpu, &call);
+    default:
+        result = LVMM_ERROR_CALL;
+        break;
+    }
+    if (error < 0)
+        return error;
+    vcpu->regs.gpr[GPR_RAX] = code_mode() == DECODE_64 ? (u64)(s64)result : (u32)result;
+    complete(vcpu, exit);
+    return 0;
+}
