@@ -16,6 +16,8 @@ from pathlib import Path
 from lvmm import __version__, provision, session
 from lvmm.apt import ensure_packages
 from lvmm.board import Board, load_board
+from lvmm.crash import read_crash
+from lvmm.crash_report import render_crash
 from lvmm.debug.attach import AttachOptions, attach
 from lvmm.debug.guest_symbols import GuestSymbols
 from lvmm.debug.service import GdbOptions
@@ -110,6 +112,7 @@ def _settings(
         as_disk=getattr(options, "disk", False),
         console=None if quiet else _show_console,
         menu_timeout_s=getattr(options, "menu_timeout", 0),
+        watchdog_s=getattr(options, "watchdog", 0),
     )
 
 
@@ -145,9 +148,13 @@ def _record(options: argparse.Namespace) -> int:
             output,
             stop,
         )
+    crash = read_crash(output)
     if options.json:
-        print(json.dumps({"directory": str(output), **dataclasses.asdict(manifest)}, indent=2))
+        facts = {"directory": str(output), "crash": crash, **dataclasses.asdict(manifest)}
+        print(json.dumps(facts, indent=2))
     else:
+        if crash is not None:
+            print(f"\n{render_crash(crash)}\n")
         _say(_recorded_line(manifest))
         if manifest.altered:
             _say("the debugger has altered the guest by force: a replay will go another way")
@@ -185,6 +192,9 @@ def _replay(options: argparse.Namespace) -> int:
         if verdict.divergence is not None:
             print()
             print(render_divergence(verdict.divergence))
+        if verdict.crash is not None:
+            print()
+            print(render_crash(verdict.crash))
     return 0 if verdict.identical else 3
 
 
@@ -301,6 +311,13 @@ def _seed(text: str) -> int:
     return value
 
 
+def _watchdog(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 86400:
+        raise argparse.ArgumentTypeError("whole seconds from 0 to 86400 are needed")
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lvmm",
@@ -347,17 +364,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--json", action="store_true", help="results as JSON on stdout")
 
-    network = argparse.ArgumentParser(add_help=False)
-    network.add_argument(
+    machine = argparse.ArgumentParser(add_help=False)
+    machine.add_argument(
         "--net-port",
         type=_port,
         metavar="UDP_PORT",
         help="loopback port for frames to the guest's card; it sends to the next one",
     )
-    network.add_argument("--disk", action="store_true", help="boot the image as a disk, not a CD")
+    machine.add_argument(
+        "--watchdog",
+        type=_watchdog,
+        default=0,
+        metavar="S",
+        help="end the run of a guest that makes no progress for S seconds of its time (0: never)",
+    )
+    machine.add_argument("--disk", action="store_true", help="boot the image as a disk, not a CD")
 
     record = commands.add_parser(
-        "record", parents=[on_board, guest, run, network], help="run a guest and record it"
+        "record", parents=[on_board, guest, run, machine], help="run a guest and record it"
     )
     record.add_argument("-o", "--output", type=Path, metavar="DIR")
     record.set_defaults(run=_record)
@@ -367,7 +391,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.set_defaults(run=_replay)
 
     live = commands.add_parser(
-        "live", parents=[on_board, guest, run, network], help="run a guest without a log"
+        "live", parents=[on_board, guest, run, machine], help="run a guest without a log"
     )
     live.set_defaults(run=_live)
 

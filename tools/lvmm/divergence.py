@@ -30,7 +30,14 @@ from lvmm.register_check import (
     differences,
     explanations,
     flag_names,
-    values,
+)
+from lvmm.report_facts import (
+    code_facts,
+    event_facts,
+    guest_names,
+    hexadecimal,
+    place_facts,
+    register_facts,
 )
 
 EVENTS_SHOWN = 10
@@ -83,12 +90,7 @@ def _names(recording: Path, memory: Source | None, cr3: int) -> GuestNames:
         manifest = recording_dir.read_manifest(recording)
     except LvmmError as error:
         return GuestNames.unknown(f"no symbols: {error}")
-    kernel = recording / manifest.kernel.path
-    if manifest.kind == "linux":
-        return GuestNames.for_linux(kernel, memory, cr3)
-    if manifest.kind == "sector":
-        return GuestNames.unknown("no symbols: a boot sector has none")
-    return GuestNames.for_multiboot(kernel)
+    return guest_names(manifest.kind, recording / manifest.kernel.path, memory, cr3)
 
 
 def _context(recording: Path, divergence: Divergence, notes: list[str]) -> Context:
@@ -142,24 +144,7 @@ def _code(
         listing = _listing(divergence, view, names, wide)
     except ImportError:
         notes.append("no disassembly: the Python package capstone is missing")
-    return {
-        "bits": listing.bits if listing else None,
-        "mode_known": view is not None or wide,
-        "paging": view.space.mode.value if view else None,
-        "base": _hex(view.base) if view else None,
-        "boundaries_sure": listing.sure if listing else None,
-        "bytes_at_rip": divergence.code.hex(),
-        "instructions": [
-            {
-                "address": _hex(line.address),
-                "bytes": line.code.hex(),
-                "text": line.text,
-                "target": line.target,
-                "current": line.current,
-            }
-            for line in (listing.lines if listing else [])
-        ],
-    }
+    return code_facts(listing, view, divergence.code, mode_known=view is not None or wide)
 
 
 def _listing(
@@ -203,7 +188,7 @@ class _Report:
             "registers": registers,
             "last_events": [self._event(event) for event in self.context.last],
             "earlier_events": [self._event(event) for event in self.context.earlier],
-            "kernel_offset": _hex(self.names.kernel_offset),
+            "kernel_offset": hexadecimal(self.names.kernel_offset),
         }
 
     def _kind(self) -> str | None:
@@ -224,7 +209,7 @@ class _Report:
             "branches": divergence.expected_branches,
             **self._place(divergence.expected_rip),
             "async": divergence.expected_async,
-            "check": _hex(divergence.recorded_check),
+            "check": hexadecimal(divergence.recorded_check),
         }
 
     def _replayed(self) -> dict[str, Any]:
@@ -234,28 +219,16 @@ class _Report:
             "about": str(divergence.actual) if divergence.actual else None,
             "branches": divergence.branches,
             **self._place(divergence.registers.rip),
-            "check": _hex(divergence.check),
-            "cr3": _hex(divergence.cr3),
-            "registers": _named(divergence.registers),
+            "check": hexadecimal(divergence.check),
+            "cr3": hexadecimal(divergence.cr3),
+            "registers": register_facts(divergence.registers),
         }
 
     def _place(self, rip: int) -> dict[str, Any]:
-        return {"rip": _hex(rip), "symbol": self.names.describe(rip)}
+        return place_facts(rip, self.names)
 
     def _event(self, event: Event) -> dict[str, Any]:
-        facts: dict[str, Any] = {
-            "index": event.index,
-            "kind": event.name,
-            "about": describe_payload(event.payload),
-            "branches": event.branches,
-            **self._place(event.rip),
-            "async": event.asynchronous,
-            "same_position": event.same_position,
-            "check": _hex(event.check),
-        }
-        if event.registers is not None:
-            facts["registers"] = _named(event.registers)
-        return facts
+        return event_facts(event, self.names)
 
     # --- registers -------------------------------------------------------------------------
 
@@ -292,7 +265,11 @@ class _Report:
             "branches": snapshot.branches,
             **self._place(snapshot.rip),
             "changed": [
-                {"name": each.name, "then": _hex(each.recorded), "now": _hex(each.replayed)}
+                {
+                    "name": each.name,
+                    "then": hexadecimal(each.recorded),
+                    "now": hexadecimal(each.replayed),
+                }
                 for each in found
             ],
             "unchanged": _all_but(found),
@@ -436,8 +413,8 @@ class _Report:
 def _difference(difference: Difference) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "name": difference.name,
-        "recorded": _hex(difference.recorded),
-        "replayed": _hex(difference.replayed),
+        "recorded": hexadecimal(difference.recorded),
+        "replayed": hexadecimal(difference.replayed),
     }
     if difference.name == "rflags":
         facts["flags"] = flag_names(difference)
@@ -447,12 +424,3 @@ def _difference(difference: Difference) -> dict[str, Any]:
 def _all_but(found: list[Difference]) -> list[str]:
     names = {each.name for each in found}
     return [name for name in NAMES if name not in names]
-
-
-def _named(registers: Registers) -> dict[str, str]:
-    pairs = zip(NAMES, values(registers), strict=True)
-    return {name: f"{value:#x}" for name, value in pairs}
-
-
-def _hex(value: int | None) -> str | None:
-    return None if value is None else f"{value:#x}"

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
-Facts = dict[str, Any]
-
-_WIDTH = 100
-_MARK = "=>"
+from lvmm.report_text import (
+    Facts,
+    code_lines,
+    code_title,
+    event_lines,
+    items,
+    paragraph,
+    place_text,
+    section,
+    table,
+    wrapped,
+)
 
 
 def render_divergence(report: Facts) -> str:
@@ -17,19 +23,13 @@ def render_divergence(report: Facts) -> str:
     lines = [_title(report), ""]
     if "event" in report:  # else the monitor's message was malformed
         lines += [*_positions(report), *_last_good(report), ""]
-        lines += _section("What differs", _items(report["findings"]))
-        lines += _section("Registers", _registers(report))
-        lines += _section(_code_title(report), _code(report["code"]))
-        lines += _section("The last events before it", _events(report["last_events"]))
-        lines += _section("Before those, at other places", _events(report["earlier_events"]))
-    lines += _section("Notes", _items(report["notes"]))
+        lines += section("What differs", items(report["findings"]))
+        lines += section("Registers", _registers(report))
+        lines += section(code_title(report["code"], report["replayed"]), code_lines(report["code"]))
+        lines += section("The last events before it", event_lines(report["last_events"]))
+        lines += section("Before those, at other places", event_lines(report["earlier_events"]))
+    lines += section("Notes", items(report["notes"]))
     return "\n".join(lines).rstrip()
-
-
-def _section(title: str, body: Iterator[str]) -> list[str]:
-    """Title, body and an empty line; nothing when the body is empty."""
-    lines = list(body)
-    return [f"{title}:", *lines, ""] if lines else []
 
 
 def _title(report: Facts) -> str:
@@ -65,7 +65,7 @@ def _positions(report: Facts) -> Iterator[str]:
         rows.append(("", then.get("symbol") or "-", replayed["symbol"] or "-"))
     if replayed["check"] is not None:
         rows.append(("check", then.get("check") or "-", replayed["check"]))
-    yield from _table(rows)
+    yield from table(rows)
 
 
 def _last_good(report: Facts) -> Iterator[str]:
@@ -74,8 +74,8 @@ def _last_good(report: Facts) -> Iterator[str]:
         return
     count = report["branches_after_last_good"]
     yield ""
-    yield from _paragraph(
-        f"The last good event is {last['index']}, {_event_text(last)}, at {_place(last)}: "
+    yield from paragraph(
+        f"The last good event is {last['index']}, {_event_text(last)}, at {place_text(last)}: "
         f"{count} branch{'' if count == 1 else 'es'} before."
     )
 
@@ -86,10 +86,6 @@ def _event_text(event: Facts) -> str:
     if not about:
         return str(event["kind"])
     return about if about.startswith(event["kind"]) else f"{event['kind']} {about}"
-
-
-def _place(facts: Facts) -> str:
-    return f"{facts['rip']} {facts['symbol']}" if facts.get("symbol") else str(facts["rip"])
 
 
 # --- registers -----------------------------------------------------------------------------
@@ -117,13 +113,13 @@ def _stored(registers: Facts) -> Iterator[str]:
     for each in registers["differing"]:
         flags = " ".join(each.get("flags", ()))
         rows.append((each["name"], each["recorded"], each["replayed"], flags))
-    yield from _table(rows)
-    yield from _wrapped("  equal: ", registers["equal"])
+    yield from table(rows)
+    yield from wrapped("  equal: ", registers["equal"])
 
 
 def _check_only(registers: Facts) -> Iterator[str]:
     verdict = "differs" if registers["check_differs"] else "is equal"
-    yield from _paragraph(
+    yield from paragraph(
         f"The event stores only a 16-bit check of registers and output: it {verdict}. Recorded "
         "values are known only at events that store all:"
     )
@@ -135,26 +131,23 @@ def _check_only(registers: Facts) -> Iterator[str]:
 
 
 def _snapshot(snapshot: Facts, title: str) -> Iterator[str]:
-    yield (
-        f"  {title}: event {snapshot['event']} at {_place(snapshot)}; the replay has since changed"
-        if snapshot["changed"]
-        else f"  {title}: event {snapshot['event']} at {_place(snapshot)}; nothing has changed"
-    )
+    what = "the replay has since changed" if snapshot["changed"] else "nothing has changed"
+    yield f"  {title}: event {snapshot['event']} at {place_text(snapshot)}; {what}"
     if snapshot["changed"]:
         rows = [("", "then", "now")]
         rows += [(each["name"], each["then"], each["now"]) for each in snapshot["changed"]]
-        yield from _table(rows)
-        yield from _wrapped("  unchanged: ", snapshot["unchanged"])
+        yield from table(rows)
+        yield from wrapped("  unchanged: ", snapshot["unchanged"])
 
 
 def _explanations(found: list[Facts]) -> Iterator[str]:
     if not found:
-        yield from _paragraph(
+        yield from paragraph(
             "No single register with an old value, one other bit or other status flags explains "
             "the check: several differ, or the output does."
         )
         return
-    yield from _paragraph(
+    yield from paragraph(
         "If one register alone differs, and not the output, it may be this (but one difference in "
         "50 looks so by chance):"
     )
@@ -164,90 +157,3 @@ def _explanations(found: list[Facts]) -> Iterator[str]:
             f"    {each['name']}: recorded {each['recorded']}, replayed {each['replayed']}"
             f"{flags}: {each['why']}"
         )
-
-
-# --- code ----------------------------------------------------------------------------------
-
-
-def _code_title(report: Facts) -> str:
-    code = report["code"]
-    mode = f"{code['bits']}-bit" if code["bits"] else "no disassembly"
-    if code["bits"] and not code["mode_known"]:
-        mode += ", a guess"
-    if code["paging"] not in (None, "none"):
-        mode += f", {code['paging']} paging"
-    if code["base"] not in (None, "0x0"):
-        mode += f", code segment at {code['base']}"
-    return f"Code around {_place(report['replayed'])} ({mode})"
-
-
-def _code(code: Facts) -> Iterator[str]:
-    if not code["instructions"] and code["bytes_at_rip"]:
-        yield f"  bytes at RIP: {code['bytes_at_rip']}"
-    if not code["bytes_at_rip"]:
-        yield "  no code is mapped at RIP"
-    width = max((len(line["bytes"]) for line in code["instructions"]), default=0)
-    for line in code["instructions"]:
-        mark = _MARK if line["current"] else ""
-        target = f"  <{line['target']}>" if line["target"] else ""
-        yield f"  {mark:<2} {line['address']:>18}  {line['bytes']:<{width}}  {line['text']}{target}"
-    if code["boundaries_sure"] is False:
-        yield "  (no symbol is near: where the instructions before RIP begin is a guess)"
-
-
-# --- events --------------------------------------------------------------------------------
-
-
-def _events(events: list[Facts]) -> Iterator[str]:
-    if not events:
-        return
-    rows = [("event", "branches", "since", "", "kind", "about", "RIP")]
-    before = None
-    for event in events:
-        since = "" if before is None else f"+{event['branches'] - before}"
-        mark = "=" if event["same_position"] else "a" if event["async"] else ""
-        rows.append(
-            (
-                str(event["index"]),
-                str(event["branches"]),
-                since,
-                mark,
-                event["kind"],
-                event["about"],
-                _place(event),
-            )
-        )
-        before = event["branches"]
-    yield from _table(rows)
-    if any(row[3] for row in rows[1:]):
-        yield "  (a: asynchronous, between two instructions; =: at the position of the one before)"
-
-
-# --- layout --------------------------------------------------------------------------------
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield f"  {'  '.join(cells)}".rstrip()
-
-
-def _items(texts: list[str]) -> Iterator[str]:
-    for text in texts:
-        yield from _paragraph(text, "  - ", "    ")
-
-
-def _paragraph(text: str, first: str = "  ", rest: str = "  ") -> list[str]:
-    return textwrap.wrap(
-        text,
-        _WIDTH,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _wrapped(title: str, words: list[str]) -> Iterator[str]:
-    yield from _paragraph(" ".join(words), title, " " * len(title)) if words else ()

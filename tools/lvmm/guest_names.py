@@ -96,6 +96,10 @@ class GuestNames:
             return "in a module or unmapped"
         return "outside the kernel's image"
 
+    def covers(self, address: int) -> bool:
+        """Whether there may be code at the address: it has a symbol, or there are none at all."""
+        return self._table is None or self.symbol(address) is not None
+
     def start(self, address: int) -> int | None:
         """Where the symbol that has the address begins."""
         if self._table is None:

@@ -15,6 +15,8 @@ from typing import Any
 
 from lvmm import __version__, recording_dir
 from lvmm.board import Board
+from lvmm.crash import CrashedGuest, explain_crash, save_crash
+from lvmm.crash_report import render_crash
 from lvmm.debug.service import GdbOptions
 from lvmm.divergence import explain_divergence
 from lvmm.errors import (
@@ -45,7 +47,10 @@ _RUN_OVERHEAD_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What the user chooses for a run."""
+    """What the user chooses for a run.
+
+    `watchdog_s`: seconds without progress after which the guest's run is ended; 0: never.
+    """
 
     net_port: int | None = None
     seed: int | None = None
@@ -56,6 +61,7 @@ class RunSettings:
     marks: tuple[str, ...] = ()
     ips: int | None = None
     gdb: GdbOptions | None = None
+    watchdog_s: int = 0
 
     @property
     def wait(self) -> bool:
@@ -72,8 +78,9 @@ def with_network(settings: RunSettings, port: int, marks: tuple[str, ...]) -> Ru
 class ReplayVerdict:
     """What a replay showed.
 
-    `differing_pages` are addresses of the first few; `divergence` is the explained report;
-    `altered` says that a debugger has changed the guest.
+    `differing_pages` are addresses of the first few; `divergence` is the explained report, and
+    `crash` that of a run that ended by a crash; `altered` says that a debugger has changed the
+    guest.
     """
 
     seed: int
@@ -90,6 +97,7 @@ class ReplayVerdict:
     differing_pages: list[int] = field(default_factory=list)
     console_differs_at: int | None = None
     divergence: dict[str, Any] | None = None
+    crash: dict[str, Any] | None = None
     events: dict[str, int] = field(default_factory=dict)
     altered: bool = False
 
@@ -122,10 +130,11 @@ def monitor_image(
     log: Path | None = None,
     menu_timeout_s: int = 0,
     wait: bool = False,
+    watchdog_s: int = 0,
 ) -> Path:
     """Builds the boot image for a run of the guest under the monitor; returns the monitor used.
 
-    With `wait` the guest does not start before a debugger says so.
+    With `wait` the guest does not start before a debugger says so. `watchdog_s`: see RunSettings.
     """
     monitor = monitor_elf(board.name)
     files = list(guest.boot_files())
@@ -134,6 +143,8 @@ def monitor_image(
     settings = {"mode": mode, "memory": str(guest.memory_mib)}
     if wait:
         settings["wait"] = "1"
+    if watchdog_s:
+        settings["watchdog"] = str(watchdog_s)
     build_image(BootImage(monitor, settings, tuple(files), menu_timeout_s), output)
     return monitor
 
@@ -203,6 +214,7 @@ def _temporary_run(
             image,
             menu_timeout_s=settings.menu_timeout_s,
             wait=settings.wait,
+            watchdog_s=settings.watchdog_s,
         )
         result = run_machine(board, image, Path(scratch) / "run", _options(settings), stop)
         raise_run_error(result)
@@ -251,6 +263,7 @@ def record(
             image,
             menu_timeout_s=settings.menu_timeout_s,
             wait=settings.wait,
+            watchdog_s=settings.watchdog_s,
         )
         result = run_machine(board, image, run_dir, options, stop)
     except BaseException:
@@ -261,9 +274,12 @@ def record(
         before_extraction(ram)
     _extract(ram, partial, result)
     image.unlink()
+    crash = _explain_crash(partial, stored, ram, result)
     try:
         raise_run_error(result)
     except LvmmError as error:
+        if crash is not None:
+            print(render_crash(crash), file=sys.stderr)
         raise _with_salvage(error, partial) from None
     manifest = _manifest(board, guest, stored, partial, result, options, monitor)
     recording_dir.write_manifest(partial, manifest)
@@ -271,6 +287,19 @@ def record(
         (run_dir / name).unlink(missing_ok=True)
     recording_dir.complete(partial, output)
     return manifest
+
+
+def _explain_crash(
+    partial: Path, guest: Guest, ram: Path, result: RunResult
+) -> dict[str, Any] | None:
+    """The report of a crash, kept in the recording; None without one, or when nothing was saved."""
+    if not (partial / recording_dir.LOG).exists():
+        return None
+    crashed = CrashedGuest(guest.kind, guest.kernel, result.report.errors)
+    report = explain_crash(partial, crashed, ram)
+    if report is not None:
+        save_crash(partial, report)
+    return report
 
 
 def _with_salvage(error: LvmmError, partial: Path) -> LvmmError:
@@ -446,6 +475,7 @@ def _judge(
         differing_pages=[] if memory_identical else memory.first_differences(recorded.pages),
         console_differs_at=_first_difference(console, recorded_console),
         divergence=report.divergence and explain_divergence(report.divergence, directory, ram),
+        crash=_replayed_crash(directory, manifest, ram, result),
         events=report.events,
         altered=result.altered,
     )
@@ -461,6 +491,17 @@ def _replayed_console(ram: Path, board: Board) -> tuple[int, bytes]:
     finally:
         source.close()
     raise MachineError("the replaying monitor left no log region")
+
+
+def _replayed_crash(
+    directory: Path, manifest: Manifest, ram: Path, result: RunResult
+) -> dict[str, Any] | None:
+    """The report of the crash with which recording and replay ended."""
+    if result.report.divergence is not None:
+        return None
+    return explain_crash(
+        directory, CrashedGuest(manifest.kind, directory / manifest.kernel.path), ram
+    )
 
 
 def _first_difference(one: bytes, other: bytes) -> int | None:
