@@ -1,14 +1,17 @@
 """Debian's kernel with its own e1000 driver: recorded, replayed, and what that costs."""
 
+import re
 import shutil
 from dataclasses import replace as changed
 from pathlib import Path
 
 import pytest
+from tests.emulated.gdb_run import debugged
 from tests.emulated.machine import BOARD, assert_identical, events_of, replay, tampered
 
 from lvmm import guest_build, session
 from lvmm.demo import NetRecording, record_receiving
+from lvmm.linux_modules import in_module_space
 from lvmm.logs.layout import Dma
 from lvmm.machine_run import RunOptions
 from lvmm.netpeer import Traffic
@@ -19,7 +22,7 @@ SHORT = "lvmm.race=600000"
 SHORT_PACKETS = 50
 EVEN_PACKETS = 1000
 ENDS = ("crash", "poweroff", "halt")
-STOCK_EVERY = 5  # one in so many of the short recordings is of the stock kernel with its network
+STOCK_EVERY = 10  # one in so many of the short recordings is of the stock kernel with its network
 
 BOOT_LOG_LIMIT = 4_000_000  # bytes
 LOG_PER_RECEIVED_BYTE_LIMIT = 1.10  # by the bytes of the frames; measured are 1.07
@@ -106,3 +109,41 @@ def test_short_workload_replays_identically(number: int, tmp_path: Path) -> None
         session.record(BOARD, guest, settings, directory)
     assert_identical(replay(directory, 200 + number, tmp_path / "replay"))
     shutil.rmtree(directory)
+
+
+@of_even_datagrams
+@pytest.mark.skipif(shutil.which("gdb") is None, reason="there is no gdb")
+def test_a_replay_under_gdb_stays_identical(even: NetRecording, tmp_path: Path) -> None:
+    """Breaks in the driver, by names recovered from memory; steps, watches, leaves, comes back."""
+    in_driver = next(
+        e.rip for e in events_of(even.directory) if e.name == "MMIO_READ" and in_module_space(e.rip)
+    )
+    with debugged(tmp_path / "replay", "replay", even.directory) as run:
+        first = (f"hbreak *{in_driver:#x}", "continue", "monitor symbols", "delete", "disconnect")
+        said = run.gdb(None, *first)
+        found = re.search(r"symbol-file (\S+)", said)
+        assert found, said
+        assert "modules: e1000" in said
+        said = run.gdb(
+            None,
+            f"symbol-file {found[1]}",
+            "info symbol $pc",
+            "break e1000_clean",
+            "continue",
+            "info symbol $pc",
+            "backtrace 3",
+            "stepi",
+            "stepi",
+            "watch *(long *) ($rsp - 64)",
+            "continue",
+            "delete",
+            "print/x $cr3",
+            "monitor when",
+            "detach",
+        )
+        assert "in section e1000" in said
+        assert re.search(r"Breakpoint 1, 0x[0-9a-f]+ in e1000_clean", said)
+        assert "e1000_clean in section e1000" in said
+        assert "Old value" in said
+        assert run.ended() == 0, run.said
+    assert "identical" in (tmp_path / "replay.out").read_text()
