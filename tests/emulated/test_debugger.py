@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
 from tests.emulated.gdb_run import debugged, number, numbers
-from tests.emulated.machine import assert_identical, record_tiny, replay, wait_for
+from tests.emulated.machine import assert_identical, events_of, record_tiny, replay, wait_for
 
 from lvmm.guest_build import tiny_guest
+from lvmm.logs.commands import event_line
 from lvmm.recording_dir import read_manifest
 
 pytestmark = pytest.mark.skipif(shutil.which("gdb") is None, reason="there is no gdb")
@@ -100,10 +102,12 @@ def test_a_debugged_recording_replays(tmp_path: Path) -> None:
             "set var $eax = 1",
             "set var *(unsigned int *) &hits = 0x5eed",
             "x/wx &hits",
+            "monitor events 2",
             "delete",
             "continue",
             "info registers",
         )
+        assert re.search(r" DMA .*ed5e0000", said), "what gdb wrote is the last event"
         assert ":\t0x00005eed" in said
         assert said.count("Breakpoint 1, ") >= 5
         assert "Old value" in said
@@ -169,9 +173,12 @@ def test_the_state_after_a_crash_can_be_read(recording: Path, tmp_path: Path) ->
     """gdb comes when the replay is over."""
     with debugged(tmp_path / "replay", "replay", recording, "--no-wait") as run:
         wait_for(lambda: "the run is over" in run.said, 240, "the replay's end")
-        said = run.gdb("timer", "info symbol $pc", INTERRUPTS, "monitor when", "continue", "kill")
+        commands = ("info symbol $pc", INTERRUPTS, "monitor when", "monitor events 3", "continue")
+        said = run.gdb("timer", *commands, "kill")
         assert "end_triple_fault" in said
         assert "$1 = 48" in said
+        for event in events_of(recording)[-3:]:
+            assert event_line(event) in said
         assert number(said, r"branches +(\d+)") == read_manifest(recording).branches
         assert run.ended() == 0, run.said
 

@@ -205,8 +205,11 @@ def test_why_it_stops() -> None:
 
 
 def test_queries(target: LinkTarget) -> None:
-    for name in ("events", "exits", "devices", "ept", "translate", "log"):
+    for name in ("exits", "devices", "ept", "translate", "log"):
         assert target.query(name, "0x1000")
+    assert target.query("events", "")
+    with pytest.raises(TargetError, match="extract it"):
+        target.query("events", "5")
     assert "RIP" in target.query("when", "")
     with pytest.raises(TargetError, match="knows nothing"):
         target.query("weather", "")

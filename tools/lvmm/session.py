@@ -234,6 +234,12 @@ def _options(settings: RunSettings, **changes: Any) -> RunOptions:
     return dataclasses.replace(options, **changes)
 
 
+def _with_log(options: RunOptions, log: Path) -> RunOptions:
+    """Tells the debugger, if there is one, where the log is."""
+    gdb = options.gdb and dataclasses.replace(options.gdb, log=log)
+    return dataclasses.replace(options, gdb=gdb)
+
+
 def record(
     board: Board,
     guest: Guest,
@@ -253,6 +259,7 @@ def record(
     partial = recording_dir.create_partial(output)
     options = _options(settings, marks=(BOOT_MARK, *settings.marks))
     run_dir = partial / recording_dir.RUN
+    options = _with_log(options, run_dir / "ram.img")
     image = run_dir / "boot.iso"
     try:
         stored = _store_guest(guest, partial)
@@ -424,6 +431,7 @@ def replay(
             start_time=int(time.time()) + random.SystemRandom().randrange(1, 1 << 26),
             ring_console=True,
         )
+        options = _with_log(options, directory)
         result = run_machine(board, image, run_dir, options, stop)
         if result.interrupted:
             raise KeyboardInterrupt

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from lvmm.debug.guest_symbols import GuestSymbols
 from lvmm.debug.target import LinkTarget
@@ -21,7 +22,8 @@ _CLOSE_S = 30.0
 class GdbOptions:
     """How gdb is served. `port` 0 is any free one; with `wait` the guest is stopped before its
     first instruction; `say` gets lines for the user; `early` is what gdb is told of the registers
-    while the guest is not in long mode; `symbols` recovers a Linux kernel's.
+    while the guest is not in long mode; `symbols` recovers a Linux kernel's; `log` is the recording
+    that is replayed, or the memory of the machine that records.
     """
 
     port: int
@@ -29,6 +31,7 @@ class GdbOptions:
     say: Callable[[str], None]
     early: Description = X86_64
     symbols: GuestSymbols | None = None
+    log: Path | None = None
 
 
 class GdbService:
@@ -39,7 +42,7 @@ class GdbService:
 
     def __init__(self, link: LinkClient, options: GdbOptions) -> None:
         self._say = options.say
-        self._target = LinkTarget(link, options.symbols)
+        self._target = LinkTarget(link, options.symbols, options.log)
         self._server = GdbServer(self._target, options.port, options.say, options.early)
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from lvmm.debug import registers, stops
+from lvmm.debug.event_log import last_events
 from lvmm.debug.guest_symbols import GuestSymbols
 from lvmm.errors import LvmmError
 from lvmm.gdb.target import (
@@ -70,9 +72,12 @@ RESET_TIMEOUT_S = 180.0
 class LinkTarget:
     """Implements lvmm.gdb.target.Target. One thread at a time may use it."""
 
-    def __init__(self, client: LinkClient, symbols: GuestSymbols | None = None) -> None:
+    def __init__(
+        self, client: LinkClient, symbols: GuestSymbols | None = None, log: Path | None = None
+    ) -> None:
         self._client = client
         self._symbols = symbols
+        self._log = log
         self._status: Status | None = None  # the last one known
         self._ids: dict[tuple[BreakpointKind, int, int], list[int]] = {}
         self._kinds: dict[int, BreakpointKind] = {}
@@ -211,7 +216,17 @@ class LinkTarget:
             if kind is None:
                 raise TargetError(f"the monitor knows nothing of {name}")
             number = int(argument, 0) if argument[:1].isdigit() else 0
+            if name == "events" and number:
+                return self._last_events(number)
             return self._client.query(kind, number)
+
+    def _last_events(self, count: int) -> str:
+        mode = self.mode
+        if mode == "live":
+            raise TargetError("a live run has no log")
+        if self._log is None:
+            raise TargetError("the log is in the machine: extract it to look at single events")
+        return last_events(self._log, self._client.status().events, count)
 
     def reset(self) -> None:
         """See Target."""

@@ -132,7 +132,11 @@ def _architecture(machine: Machine, argument: str) -> str:
 _ALL = (
     _Command("help", "this list", _help),
     _Command("when", "why the guest is stopped, and at which position", _when),
-    _Command("events [COUNT]", "the last events of the log", _number_query("events", needed=False)),
+    _Command(
+        "events [COUNT]",
+        "how many events there were, by kind; the last COUNT of them",
+        _number_query("events", needed=False),
+    ),
     _Command("devices", "the devices that the guest has", _query("devices")),
     _Command("exits", "how often the guest left to the monitor, by reason", _query("exits")),
     _Command("regs", "all registers but the FPU's", _regs),
