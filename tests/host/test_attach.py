@@ -151,10 +151,10 @@ def test_gdb(tmp_path: Path, machine: LinkMachine, line: str) -> None:
             "x/bx 0x10",
             "stepi",
             "monitor when",
-            "set var $rax = 5",
+            "set var $eax = 5",
             "monitor force-writes on",
-            "set var $rax = 5",
-            "p $rax",
+            "set var $eax = 5",
+            "p $eax",
             "detach",
         ]
         words = ["gdb", "-q", "-nx", "-batch", "-ex", "set confirm off"]

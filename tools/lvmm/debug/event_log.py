@@ -12,7 +12,6 @@ from lvmm.logs.commands import event_line
 from lvmm.logs.layout import ChunkKind
 from lvmm.logs.wire import WireError
 
-
 _MOST = 10_000
 
 
