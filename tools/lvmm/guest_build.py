@@ -1,12 +1,14 @@
-"""Compiles the guests that come with lvmm: the Linux workload, and tiny ones for the tests.
+"""Compiles the guests that come with lvmm: the Linux workload, the sample appliance, tiny ones.
 
 Results go to build/guests/ and are made again only when a source is newer.
 """
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +16,12 @@ from pathlib import Path
 from lvmm import initramfs, provision
 from lvmm.apt import ensure_packages
 from lvmm.board import Board
-from lvmm.errors import EnvironmentProblem
+from lvmm.errors import EnvironmentProblem, LvmmError
 from lvmm.guest import Guest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "tests" / "guests"
+APPLIANCE = ROOT / "guest_support" / "appliance"
 OUTPUT = ROOT / "build" / "guests"
 SUPPORT = ROOT / "guest_support"
 
@@ -50,6 +53,8 @@ _TINY_FLAGS = (
     "-Wl,--build-id=none",
     "-Wl,-T,link.ld",
 )
+# Symbols for a debugger, and frame pointers for a backtrace without them.
+_APPLIANCE_FLAGS = (*_TINY_FLAGS, "-g", "-fno-omit-frame-pointer")
 _SECTOR_FLAGS = ("-m32", "-nostdlib", "-static", "-Wl,--build-id=none,--oformat=binary,-Ttext=0")
 
 
@@ -76,6 +81,16 @@ def tiny_guest(name: str) -> Path:
         support = SUPPORT.glob("*.h")
         if _outdated(output, [*sources, folder / "runtime.h", folder / "link.ld", *support]):
             _compile([*_TINY_FLAGS, *(path.name for path in sources)], folder, output)
+    return output
+
+
+def appliance() -> Path:
+    """The multiboot ELF file of the sample appliance, compiled when needed."""
+    output = OUTPUT / "appliance.elf"
+    with build_lock():
+        if _outdated(output, APPLIANCE.iterdir()):
+            units = sorted(path.name for path in APPLIANCE.iterdir() if path.suffix in (".S", ".c"))
+            _compile([*_APPLIANCE_FLAGS, *units], APPLIANCE, output)
     return output
 
 
@@ -166,3 +181,20 @@ def _compile(arguments: list[str], folder: Path, output: Path) -> None:
             f"cannot compile {output.name}: {(errors or ['no message from gcc'])[0]}"
         )
     fresh.replace(output)
+
+
+def main() -> int:
+    """Compiles one guest and prints its path."""
+    parser = argparse.ArgumentParser(description="Compiles a guest that comes with lvmm")
+    parser.add_argument("name", choices=("appliance", *tiny_names()))
+    name = parser.parse_args().name
+    try:
+        print(appliance() if name == "appliance" else tiny_guest(name))
+    except LvmmError as error:
+        print(f"lvmm: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+/* A network appliance that answers pings and echoes datagrams: small enough to be read in one go,
+   and a guest of lvmm's tests. The word `race` on its command line plants a bug: see pool.h. */
+#include "console.h"
+#include "e1000.h"
+#include "interrupts.h"
+#include "memory.h"
+#include "net.h"
+#include "panic.h"
+
+#define MULTIBOOT_MAGIC        0x2badb002u /* what a loader leaves in EAX */
+#define MULTIBOOT_COMMAND_LINE (1u << 2)
+
+/* Multiboot specification 0.6.96, 3.3; as far as it is used. */
+struct multiboot_info {
+    u32 flags, memory_lower, memory_upper, boot_device;
+    const char *command_line;
+};
+
+void appliance(u32 magic, const struct multiboot_info *info);
+
+/* Is the word one of the line's? */
+static bool has_word(const char *line, const char *word, u32 length)
+{
+    while (*line) {
+        u32 end = 0;
+        while (line[end] && line[end] != ' ')
+            end++;
+        if (end == length && memcmp(line, word, length) == 0)
+            return true;
+        line += end;
+        while (*line == ' ')
+            line++;
+    }
+    return false;
+}
+
+static void print_counters(void)
+{
+    struct e1000_counters card = e1000_counters();
+    struct net_counters net = net_counters();
+    print("appliance: %u interrupts, %u frames received, %u sent, %u damaged, %u dropped\n",
+          card.interrupts, card.received, card.sent, card.damaged, card.dropped);
+    print("appliance: answered %u ARP, %u ICMP, %u UDP, digest %x; ignored %u\n", net.arp, net.icmp,
+          net.udp, net.digest, net.ignored);
+}
+
+/* With interrupts off: the next frame. A frame that comes after the look at the queue interrupts
+   the wait. */
+static struct buffer *wait_for_frame(void)
+{
+    struct buffer *frame;
+    while ((frame = e1000_receive()) == 0)
+        wait_for_interrupt();
+    return frame;
+}
+
+static void serve(void)
+{
+    bool quit = false;
+    while (!quit) {
+        interrupts_off();
+        struct buffer *frame = wait_for_frame();
+        interrupts_on();
+        quit = net_receive(frame);
+        pool_put(frame);
+    }
+}
+
+void appliance(u32 magic, const struct multiboot_info *info)
+{
+    console_start();
+    interrupts_start();
+    if (magic != MULTIBOOT_MAGIC)
+        panic("not started by a multiboot loader");
+    pool_start((info->flags & MULTIBOOT_COMMAND_LINE) && has_word(info->command_line, "race", 4));
+    u32 line = e1000_start();
+    const u8 ip[] = NET_ADDRESS;
+    print("appliance: %u.%u.%u.%u, interrupt line %u\n", ip[0], ip[1], ip[2], ip[3], line);
+    serve();
+    print_counters();
+    reset();
+}
