@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.emulated.gdb_run import debugged, number, numbers
 from tests.emulated.machine import assert_identical, events_of, record_tiny, replay, wait_for
+from tests.host.gdb_client import Client
 
 from lvmm.guest_build import tiny_guest
 from lvmm.logs.commands import event_line
@@ -188,3 +189,18 @@ def test_ctrl_c_ends_a_replay_that_waits(recording: Path, tmp_path: Path) -> Non
         run.process.send_signal(signal.SIGINT)
         assert run.ended() == 130
         assert run.said.splitlines()[-1] == "lvmm: interrupted"
+
+
+def test_ctrl_c_with_gdb_attached_seals_the_recording(tmp_path: Path) -> None:
+    arguments = ["record", "--multiboot", tiny_guest("forever"), "--memory", 16]
+    with debugged(tmp_path / "record", *arguments, "-o", tmp_path / "r") as run:
+        with Client(run.port, timeout_s=60) as client:
+            assert client.ask(b"?").startswith(b"T05")
+            assert client.ask(b"Z0,7000,1") == b"OK"
+            client.send(b"c")
+            run.process.send_signal(signal.SIGINT)
+            assert client.receive()[:1] in (b"O", b"T"), "gdb is told of the end"
+            assert run.ended() == 0, run.said
+        assert "cannot" not in run.said
+    assert read_manifest(tmp_path / "r").end_reason == "stopped"
+    assert_identical(replay(tmp_path / "r", 5, tmp_path / "replay"))

@@ -229,6 +229,7 @@ def run_machine(
             _watch(watcher, gdb, stop)
             if gdb is not None and watcher.halted():
                 watcher.result.altered = gdb.altered()
+                gdb.close()  # while the monitor answers
             return watcher.finish()
     finally:
         line.close()

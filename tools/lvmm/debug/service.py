@@ -66,7 +66,9 @@ class GdbService:
             self._thread.start()
 
     def close(self) -> None:
-        """Disconnects gdb and clears its breakpoints, where the link is still open."""
+        """Disconnects gdb and clears its breakpoints, where the link is still open. A second call
+        does nothing.
+        """
         self._closing.set()
         if self._thread is not None:
             self._thread.join(_CLOSE_S)
@@ -81,5 +83,6 @@ class GdbService:
                 if attached and not self._server.attached and self._target.halted:
                     self._seen_out = True
                 attached = self._server.attached
+            self._server.serve_once(0)  # gdb is told of a stop that has just come
         finally:
             self._server.close()
