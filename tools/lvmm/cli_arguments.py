@@ -1,0 +1,160 @@
+"""The arguments of the command line."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lvmm import __version__
+
+DEFAULT_BOARD = "bochs-vtx"
+DEFAULT_TIMEOUT_S = 3600.0
+
+EXIT_CODES = """\
+exit codes:
+  0  done; of replay: everything matched
+  1  environment: a missing tool, no permission, a full disk, a port in use
+  2  bad input: an unknown board, a file that is no kernel, too little memory
+  3  of replay: the replay left the recording, or ended differently
+  4  the recording is incomplete or damaged
+  5  the recording was made by another version
+  6  the emulator or the monitor failed
+  7  a deadline passed
+  130  interrupted
+"""
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError("a positive number is needed")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 1024 <= value <= 65534:
+        raise argparse.ArgumentTypeError("a UDP port from 1024 to 65534 is needed")
+    return value
+
+
+def _tcp_port(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 65535:
+        raise argparse.ArgumentTypeError("a TCP port from 1 to 65535 is needed")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 1 << 32:
+        raise argparse.ArgumentTypeError("a number from 0 to 4294967295 is needed")
+    return value
+
+
+def _watchdog(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 86400:
+        raise argparse.ArgumentTypeError("whole seconds from 0 to 86400 are needed")
+    return value
+
+
+def command_line() -> argparse.ArgumentParser:
+    """The parser; `command` is one of lvmm.cli's."""
+    parser = argparse.ArgumentParser(
+        prog="lvmm",
+        description="Record a whole machine and replay it exactly.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"lvmm {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    on_board = argparse.ArgumentParser(add_help=False)
+    on_board.add_argument("--board", default=DEFAULT_BOARD, help="a board of boards/ (%(default)s)")
+
+    guest = argparse.ArgumentParser(add_help=False)
+    kernel = guest.add_mutually_exclusive_group(required=True)
+    kernel.add_argument("--linux", type=Path, metavar="BZIMAGE", help="a Linux kernel")
+    kernel.add_argument("--multiboot", type=Path, metavar="ELF", help="a multiboot kernel")
+    kernel.add_argument(
+        "--boot-sector", type=Path, metavar="FILE", help="512 bytes, started in real mode"
+    )
+    guest.add_argument("--initrd", type=Path, metavar="FILE", help="of the Linux kernel")
+    guest.add_argument(
+        "--module", type=Path, metavar="FILE", action="append", default=[], help="of the ELF file"
+    )
+    guest.add_argument("--append", default="", metavar="STR", help="the guest's command line")
+    guest.add_argument("--memory", type=_positive, metavar="MIB", help="the guest's memory")
+    guest.add_argument(
+        "--menu-timeout", type=int, default=0, metavar="S", help="how long GRUB's menu waits (0)"
+    )
+
+    run = argparse.ArgumentParser(add_help=False)
+    run.add_argument("--seed", type=_seed, metavar="N", help="of the counter's skid (random)")
+    run.add_argument(
+        "--timeout",
+        type=float,
+        metavar="S",
+        help=f"end the run then ({DEFAULT_TIMEOUT_S:.0f} s; with --gdb never)",
+    )
+    run.add_argument("--gdb", type=_tcp_port, metavar="PORT", help="serve gdb on this port")
+    run.add_argument(
+        "--wait",
+        action=argparse.BooleanOptionalAction,
+        help="start the guest only when gdb says so (with --gdb, replay does, live and record not)",
+    )
+    run.add_argument("--json", action="store_true", help="results as JSON on stdout")
+
+    machine = argparse.ArgumentParser(add_help=False)
+    machine.add_argument(
+        "--net-port",
+        type=_port,
+        metavar="UDP_PORT",
+        help="loopback port for frames to the guest's card; it sends to the next one",
+    )
+    machine.add_argument(
+        "--watchdog",
+        type=_watchdog,
+        default=0,
+        metavar="S",
+        help="end the run of a guest that makes no progress for S seconds of its time (0: never)",
+    )
+    machine.add_argument("--disk", action="store_true", help="boot the image as a disk, not a CD")
+
+    record = commands.add_parser(
+        "record", parents=[on_board, guest, run, machine], help="run a guest and record it"
+    )
+    record.add_argument("-o", "--output", type=Path, metavar="DIR")
+
+    replay = commands.add_parser("replay", parents=[run], help="replay a recording and compare")
+    replay.add_argument("directory", type=Path, metavar="DIR")
+
+    commands.add_parser(
+        "live", parents=[on_board, guest, run, machine], help="run a guest without a log"
+    )
+
+    attached = commands.add_parser("attach", help="debug a machine at its monitor's serial line")
+    attached.add_argument(
+        "--serial",
+        required=True,
+        metavar="LINE",
+        help="/dev/ttyUSB0 or the like, HOST:PORT, socket://HOST:PORT or rfc2217://HOST:PORT",
+    )
+    attached.add_argument("--gdb", type=_tcp_port, metavar="PORT", help="serve gdb on this port")
+    attached.add_argument("--console", action="store_true", help="show the guest's console")
+    attached.add_argument("--log", type=Path, metavar="FILE", help="a copy of the console")
+    attached.add_argument("--json", action="store_true", help="the state as JSON on stdout")
+
+    build = commands.add_parser(
+        "build", parents=[on_board, guest], help="make the boot image alone"
+    )
+    build.add_argument("-o", "--output", type=Path, required=True, metavar="IMAGE")
+    build.add_argument("--mode", choices=("record", "live"), default="record")
+
+    demo = commands.add_parser("demo", parents=[on_board], help="record and replay a real Linux")
+    demo.add_argument("-o", "--output", type=Path, default=None, metavar="DIR")
+
+    test = commands.add_parser("test", help="run the tests; other arguments go to pytest")
+    test.add_argument("--host", action="store_true", help="only those without a machine")
+    return parser
