@@ -16,16 +16,18 @@ from tests.emulated.machine import (
 
 from lvmm import cli, guest_build, session
 from lvmm.crash import read_crash
+from lvmm.errors import MachineError
 from lvmm.logs import Recording
 from lvmm.logs.layout import End, EndReason
 from lvmm.session import RunSettings
 
+LINUX_TIMEOUT_S = 600.0
 WATCHDOG_S = 2  # the guest's own work with interrupts disabled takes longer
 
 
 def called(report: dict[str, Any]) -> list[str]:
     """The functions of the backtrace."""
-    return [frame["symbol"].partition("+")[0] for frame in report["backtrace"]]
+    return [(frame["symbol"] or "").partition("+")[0] for frame in report["backtrace"]]
 
 
 def test_watchdog_ends_a_guest_that_hangs(tmp_path: Path) -> None:
@@ -89,3 +91,36 @@ def test_panic_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     places = [text.index(f"{name}+0x", text.index("Calls:")) for name in calls]
     assert places == sorted(places)
     assert "vmcall" in text
+
+
+def test_exit_that_the_monitor_does_not_handle(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = RunSettings(seed=1, timeout_s=RECORD_TIMEOUT_S)
+    with pytest.raises(MachineError, match="task switch"):
+        session.record(BOARD, tiny("task_switch"), settings, tmp_path / "recording")
+    report = json.loads((tmp_path / "recording.partial" / "crash.json").read_text())
+    assert report["reason"] == "monitor_error"
+    (error,) = report["errors"]
+    assert "task switch" in error
+    assert called(report)[:2] == ["switch_task", "guest_main"]
+    text = capsys.readouterr().err
+    assert error in text
+    assert "ljmp" in text
+
+
+def test_linux_that_panics_is_explained(tmp_path: Path) -> None:
+    """The stock kernel, told to reboot by a triple fault; it has no frame pointers."""
+    guest = guest_build.linux_guest(BOARD, "lvmm.packets=0 reboot=t")
+    settings = RunSettings(seed=1, timeout_s=LINUX_TIMEOUT_S)
+    manifest = session.record(BOARD, guest, settings, tmp_path / "recording")
+    assert manifest.end_reason == "triple-fault"
+    report = read_crash(tmp_path / "recording")
+    assert report is not None
+    assert report["kernel_offset"] is not None
+    names = called(report)
+    assert names[0] == "native_machine_emergency_restart"
+    path = ("panic", "sysrq_handle_crash", "write_sysrq_trigger", "vfs_write", "ksys_write")
+    places = [names.index(name) for name in path]
+    assert places == sorted(places)
+    assert all(frame["how"] == "stack" for frame in report["backtrace"][1:])

@@ -234,8 +234,9 @@ class _Report:
         if len(view.space.read(stack.pointer - word, word)) < word:
             found.append(f"no memory is mapped where the stack would grow ({stack.pointer:#x})")
         if self.reason == EndReason.TRIPLE_FAULT:
-            found += self._idt_findings(view)
-            if state.cr2:
+            in_idt = self._idt_findings(view)
+            found += in_idt
+            if state.cr2 and not in_idt:
                 found.append(f"the last page fault, if there was one, was at CR2 = {state.cr2:#x}")
         return found
 
