@@ -204,3 +204,26 @@ def test_ctrl_c_with_gdb_attached_seals_the_recording(tmp_path: Path) -> None:
         assert "cannot" not in run.said
     assert read_manifest(tmp_path / "r").end_reason == "stopped"
     assert_identical(replay(tmp_path / "r", 5, tmp_path / "replay"))
+
+
+def test_reset(tmp_path: Path) -> None:
+    arguments = ["live", "--multiboot", tiny_guest("timer"), "--memory", 16, "--wait"]
+    with debugged(tmp_path / "live", *arguments) as run:
+        said = run.gdb(
+            "timer",
+            "break on_timer",
+            "continue",
+            "delete",
+            "monitor reset",
+            "maintenance flush register-cache",
+            "info symbol $pc",
+            "break guest_main",
+            "continue",
+            "delete",
+            "continue",
+        )
+        assert "start in section" in said
+        assert "Breakpoint 2, " in said
+        assert "triple fault" in said
+        assert run.ended() == 0, run.said
+    assert "the guest ended (triple-fault)" in run.said

@@ -47,6 +47,15 @@ def test_report_collects_messages() -> None:
     assert report.last_text() == "lvmm: counter exact"
 
 
+def test_a_machine_that_was_reset_starts_anew() -> None:
+    report = MonitorReport()
+    start = '{"lvmm":"start","mode":"live","version":"1"}'
+    for line in (start, '{"lvmm":"running"}', '{"lvmm":"halted","reason":"halt"}', start):
+        report.take(line)
+    assert report.halted is None
+    assert not report.running
+
+
 class Machine:
     """The other end of a line: a monitor without link, or (after answer_requests()) one with it."""
 

@@ -78,6 +78,8 @@ class MonitorReport:
         match message["lvmm"]:
             case "start":
                 self.started = message
+                self.running = False  # the machine was reset: nothing of before holds
+                self.halted = None
             case "running":
                 self.running = True
             case "events":

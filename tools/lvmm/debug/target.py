@@ -230,8 +230,8 @@ class LinkTarget:
 
     def reset(self) -> None:
         """See Target."""
-        if self.mode == "replay":
-            raise ReadOnly("a replay is not reset: start it again by ./lvmm replay")
+        if self.mode != "live":
+            raise ReadOnly(f"only a live run is reset: start the {self.mode} again instead")
         with _told_as_target_errors():
             self._client.reset()
             self._ids.clear()
