@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.emulated.gdb_run import debugged
 from tests.emulated.machine import (
     BOARD,
     RECORD_TIMEOUT_S,
@@ -63,6 +64,21 @@ def test_watchdog_leaves_others_alone(tmp_path: Path, name: str) -> None:
     settings = RunSettings(seed=1, timeout_s=RECORD_TIMEOUT_S, watchdog_s=1)
     manifest = session.record(BOARD, tiny(name), settings, tmp_path / "recording")
     assert manifest.end_reason in ("halt", "triple-fault")
+
+
+@pytest.mark.parametrize(
+    ("name", "why", "function"),
+    [("panic", "the guest panicked", "check_cookies"), ("hang", "made no progress", "hang")],
+)
+def test_gdb_is_told(tmp_path: Path, name: str, why: str, function: str) -> None:
+    guest = ("--multiboot", guest_build.tiny_guest(name), "--memory", 16)
+    run_as = ("live", *guest, "--watchdog", WATCHDOG_S, "--wait")
+    with debugged(tmp_path / "live", *run_as) as run:
+        said = run.gdb(name, "continue", "monitor when", "backtrace")
+        assert "SIGABRT" in said
+        assert why in said
+        assert function in said
+        assert run.ended() == 0
 
 
 def test_triple_fault_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
