@@ -149,6 +149,29 @@ def test_a_debugged_replay_is_identical(recording: Path, tmp_path: Path) -> None
     assert positions[0] == positions[1]
 
 
+def test_many_watchpoints_in_a_replay(recording: Path, tmp_path: Path) -> None:
+    """More and longer ones than debug registers hold, and one for reads alone."""
+    unused = [f"watch *(int *) {address:#x}" for address in range(0x300000, 0x304000, 0x1000)]
+    with debugged(tmp_path / "replay", "replay", recording) as run:
+        said = run.gdb(
+            "timer",
+            *unused,
+            "rwatch *(unsigned int *) &interrupts",
+            "awatch *(char (*)[768]) &hits",
+            *["continue"] * 4,
+            "delete 5",
+            *["continue"] * 4,
+            INTERRUPTS,
+            "delete",
+            "continue",
+        )
+        assert "Could not insert" not in said
+        assert said.count("Hardware read watchpoint 5: ") == 5, "the one that it was set by too"
+        assert said.count("Hardware access (read/write) watchpoint 6: ") == 5
+        assert not re.search(r"^Hardware watchpoint [1-4]: .*\n\nOld", said, re.MULTILINE)
+        assert run.ended() == 0, (tmp_path / "replay.out").read_text()
+
+
 def test_writes_in_a_replay(recording: Path, tmp_path: Path) -> None:
     with debugged(tmp_path / "replay", "replay", recording) as run:
         said = run.gdb(
