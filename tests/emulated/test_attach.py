@@ -17,8 +17,9 @@ from tests.emulated.gdb_run import DebuggedRun, numbers
 from tests.emulated.machine import BOARD, start_cli, tiny, wait_for
 from tests.host.gdb_client import Client
 
-from lvmm import session
+from lvmm import cli, session
 from lvmm.emulator import Emulator
+from lvmm.guest_build import tiny_guest
 from lvmm.netpeer import free_port
 
 
@@ -137,3 +138,28 @@ def test_gdb_and_console_together(line: str, tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
     assert state(line, tmp_path / "state")["state"] == "running"
+
+
+def test_an_image_that_waits_for_the_debugger(tmp_path: Path) -> None:
+    image, port, output = tmp_path / "boot.iso", free_port(), tmp_path / "attach"
+    guest = ["--multiboot", str(tiny_guest("timer")), "--memory", "16", "--mode", "live"]
+    assert cli.main(["build", *guest, "--wait", "-o", str(image)]) == 0
+    with Emulator(BOARD, iso=image, run_dir=tmp_path / "run") as emulator:
+        relay = Relay(emulator.monitor)
+        try:
+            wait_for(lambda: b'"running"' in relay.text, 120, "the monitor")
+            facts = state(relay.address, tmp_path / "state")
+            assert (facts["state"], facts["branches"]) == ("stopped", 0)
+            with attached(output, "--serial", relay.address, "--gdb", port) as process:
+                run = DebuggedRun(process, port, output)
+                wait_for(lambda: "gdb: target remote" in run.said, 60, "the gdb server")
+                said = run.gdb("timer", "info symbol $pc", "continue")
+                assert "start in section" in said
+                assert "triple fault" in said
+                wait_for(lambda: "the run is over: triple fault" in run.said, 60, "the message")
+            facts = state(relay.address, tmp_path / "state")
+            assert facts["state"] == "halted"
+            assert "triple fault" in str(facts["last_stop"])
+        finally:
+            relay.close()
+            (tmp_path / "monitor.log").write_bytes(relay.text)

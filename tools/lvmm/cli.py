@@ -242,7 +242,12 @@ def _build(options: argparse.Namespace) -> int:
     board = load_board(options.board)
     guest = _guest(options, board)
     session.monitor_image(
-        board, guest, options.mode, options.output, menu_timeout_s=options.menu_timeout
+        board,
+        guest,
+        options.mode,
+        options.output,
+        menu_timeout_s=options.menu_timeout,
+        wait=options.wait,
     )
     _say(f"{options.output}: boots as a CD, and as a disk when written to one")
     return 0

@@ -151,6 +151,9 @@ def command_line() -> argparse.ArgumentParser:
     )
     build.add_argument("-o", "--output", type=Path, required=True, metavar="IMAGE")
     build.add_argument("--mode", choices=("record", "live"), default="record")
+    build.add_argument(
+        "--wait", action="store_true", help="the guest starts only when gdb says so (see attach)"
+    )
 
     demo = commands.add_parser("demo", parents=[on_board], help="record and replay a real Linux")
     demo.add_argument("-o", "--output", type=Path, default=None, metavar="DIR")

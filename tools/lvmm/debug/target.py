@@ -48,7 +48,7 @@ _KINDS = {
     BreakpointKind.READ: LinkKind.WATCH_READ,
     BreakpointKind.ACCESS: LinkKind.WATCH_ACCESS,
 }
-_MEMORY = {
+_MEMORY: dict[int, MemoryKind] = {
     LinkMemory.RAM: MemoryKind.RAM,
     LinkMemory.ROM: MemoryKind.ROM,
     LinkMemory.MMIO: MemoryKind.MMIO,
@@ -137,7 +137,7 @@ class LinkTarget:
         with _told_as_target_errors():
             ranges = self._client.memory_map()
         return [
-            MemoryRange(part.start, part.end, _MEMORY.get(LinkMemory(part.kind), MemoryKind.MMIO))
+            MemoryRange(part.start, part.end, _MEMORY.get(part.kind, MemoryKind.MMIO))
             for part in ranges
         ]
 
@@ -263,12 +263,12 @@ class LinkTarget:
 
 @contextlib.contextmanager
 def _told_as_target_errors() -> Iterator[None]:
-    """The link's errors become the target's."""
+    """The link's errors, and those of files, become the target's."""
     try:
         yield
     except LinkFault as error:
         raise MemoryFault((error.address + error.done) % (1 << 64), error.data) from error
-    except LvmmError as error:
+    except (LvmmError, OSError) as error:
         raise TargetError(str(error)) from error
 
 
