@@ -1,5 +1,6 @@
 #include "console.h"
 #include "cpu.h"
+#include "text.h"
 
 /* Registers of the 16550 UART. */
 #define COM1          0x3f8
@@ -36,61 +37,17 @@ static void put_character(char character)
     out8(COM1 + THR, (u8)character);
 }
 
-static void put_hexadecimal(u32 value, int digits)
-{
-    while (digits-- > 0)
-        put_character("0123456789abcdef"[value >> (4 * digits) & 15]);
-}
-
-static void put_decimal(u32 value)
-{
-    char digits[10];
-    int count = 0;
-    do {
-        digits[count++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
-    while (count > 0)
-        put_character(digits[--count]);
-}
-
-static void put_text(const char *text)
+void console_write(const char *text)
 {
     while (*text)
         put_character(*text++);
-}
-
-void print_list(const char *format, va_list arguments)
-{
-    for (; *format; format++) {
-        if (*format != '%') {
-            put_character(*format);
-            continue;
-        }
-        switch (*++format) {
-        case 's':
-            put_text(va_arg(arguments, const char *));
-            break;
-        case 'u':
-            put_decimal(va_arg(arguments, u32));
-            break;
-        case 'x':
-            put_hexadecimal(va_arg(arguments, u32), 8);
-            break;
-        case 'b':
-            put_hexadecimal(va_arg(arguments, u32), 2);
-            break;
-        default:
-            put_character(*format);
-            break;
-        }
-    }
 }
 
 void print(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    print_list(format, arguments);
+    struct text text = text_of(format, arguments);
     va_end(arguments);
+    console_write(text.characters);
 }

@@ -2,12 +2,11 @@
 #ifndef APPLIANCE_CONSOLE_H
 #define APPLIANCE_CONSOLE_H
 
-#include <stdarg.h>
-
 void console_start(void);
 
-/* Prints a format with %s, %u (decimal), %x (8 hexadecimal digits) and %b (2 of them). */
+void console_write(const char *text);
+
+/* The format is text_of()'s. */
 void print(const char *format, ...);
-void print_list(const char *format, va_list arguments);
 
 #endif

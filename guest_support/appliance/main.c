@@ -3,6 +3,7 @@
 #include "console.h"
 #include "e1000.h"
 #include "interrupts.h"
+#include "lvmm.h"
 #include "memory.h"
 #include "net.h"
 #include "panic.h"
@@ -76,6 +77,7 @@ void appliance(u32 magic, const struct multiboot_info *info)
     u32 line = e1000_start();
     const u8 ip[] = NET_ADDRESS;
     print("appliance: %u.%u.%u.%u, interrupt line %u\n", ip[0], ip[1], ip[2], ip[3], line);
+    lvmm_mark("serving");
     serve();
     print_counters();
     reset();

@@ -1,6 +1,8 @@
 #include "panic.h"
 #include "console.h"
 #include "cpu.h"
+#include "lvmm.h"
+#include "text.h"
 
 /* The keyboard controller's command that pulses the reset line. */
 #define KEYBOARD_COMMAND 0x64
@@ -18,11 +20,11 @@ void panic(const char *format, ...)
 {
     va_list arguments;
     interrupts_off();
-    print("appliance: panic: ");
     va_start(arguments, format);
-    print_list(format, arguments);
+    struct text text = text_of(format, arguments);
     va_end(arguments);
-    print("\n");
+    print("appliance: panic: %s\n", text.characters);
+    lvmm_panic(text.characters);
     halt();
 }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.emulated.gdb_run import debugged
 from tests.emulated.machine import (
     BOARD,
     RECORD_TIMEOUT_S,
@@ -77,8 +79,27 @@ def record_until_it_fails(folder: Path) -> Run:
 def test_the_race_is_recorded_and_comes_again(tmp_path: Path) -> None:
     """The verdict compares console, registers, position and memory with the recording's."""
     run = record_until_it_fails(tmp_path)
-    assert run.manifest.end_reason == "halt"
+    assert run.manifest.end_reason == "guest-panic"
     assert run.peer.answered < RACE_REQUESTS
     assert run.console[-1].startswith(PANIC)
     assert run.console[-1].endswith("is free, and yet in use")
     assert_identical(replay(run.directory, 4, tmp_path / "replay"))
+    gdb_sees_it(run, tmp_path)
+
+
+def gdb_sees_it(run: Run, folder: Path) -> None:
+    """Real gdb stops at the failed check, sees beyond the interrupt, and changes nothing."""
+    with debugged(folder / "gdb", "replay", run.directory) as debug:
+        said = debug.gdb(
+            None,
+            f"file {guest_build.appliance()}",
+            *("break panic", "continue", "backtrace", "print pool.racy", "print pool.first->owner"),
+            *("delete", "continue", "detach"),
+        )
+        assert debug.ended() == 0, debug.said
+    assert re.search(r"^#1 .* in pool_take ", said, re.MULTILINE), said
+    assert re.search(r"^#\d+ .* in start ", said, re.MULTILINE), said
+    assert "$1 = true" in said
+    assert "$2 = OWNER_CARD" in said or "$2 = OWNER_STACK" in said
+    assert "reached the end of its recording (guest panic)" in said
+    assert "the replay is identical" in debug.output.with_suffix(".out").read_text()

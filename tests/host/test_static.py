@@ -12,6 +12,7 @@ import pytest
 from tests.host.cbuild import ROOT, log_format_header
 
 MONITOR = ROOT / "hypervisor"
+APPLIANCE = ROOT / "guest_support" / "appliance"
 GUEST_SUPPORT = ROOT / "guest_support"
 PYTHON = ("tools", "tests", "logs_format", "SConstruct")
 
@@ -89,6 +90,10 @@ def test_python_types() -> None:
 
 def test_monitor_is_formatted() -> None:
     run(clang_format(), "--dry-run", "-Werror", *sources(".c .h"), *GUEST_SUPPORT.rglob("*.[ch]"))
+
+
+def test_appliance_is_formatted() -> None:
+    run(clang_format(), "--dry-run", "-Werror", *sorted(APPLIANCE.glob("*.[ch]")))
 
 
 def test_monitor_with_cppcheck(tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ _TINY_FLAGS = (
     "-Wl,--build-id=none",
     "-Wl,-T,link.ld",
 )
-# Symbols for a debugger, and frame pointers for a backtrace without them.
-_APPLIANCE_FLAGS = (*_TINY_FLAGS, "-g", "-fno-omit-frame-pointer")
+# Symbols for a debugger, frame pointers for a backtrace without them, and lvmm.h.
+_APPLIANCE_FLAGS = (*_TINY_FLAGS, "-g", "-fno-omit-frame-pointer", "-I..")
 _SECTOR_FLAGS = ("-m32", "-nostdlib", "-static", "-Wl,--build-id=none,--oformat=binary,-Ttext=0")
 
 
@@ -88,7 +88,7 @@ def appliance() -> Path:
     """The multiboot ELF file of the sample appliance, compiled when needed."""
     output = OUTPUT / "appliance.elf"
     with build_lock():
-        if _outdated(output, APPLIANCE.iterdir()):
+        if _outdated(output, [*APPLIANCE.iterdir(), *APPLIANCE.parent.glob("*.h")]):
             units = sorted(path.name for path in APPLIANCE.iterdir() if path.suffix in (".S", ".c"))
             _compile([*_APPLIANCE_FLAGS, *units], APPLIANCE, output)
     return output
