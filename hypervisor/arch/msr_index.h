@@ -27,6 +27,8 @@
 #define MSR_PERF_GLOBAL_STATUS   0x38e
 #define MSR_PERF_GLOBAL_CTRL     0x38f
 #define MSR_PERF_GLOBAL_OVF_CTRL 0x390
+#define MSR_PEBS_FIRST           0x3f1
+#define MSR_PEBS_LAST            0x3f7
 #define MSR_VMX_BASIC            0x480
 #define MSR_VMX_PINBASED_CTLS    0x481
 #define MSR_VMX_PROCBASED_CTLS   0x482
@@ -44,6 +46,9 @@
 #define MSR_VMX_TRUE_EXIT        0x48f
 #define MSR_VMX_TRUE_ENTRY       0x490
 #define MSR_A_PMC0               0x4c1
+#define MSR_RTIT_FIRST           0x560
+#define MSR_RTIT_LAST            0x587
+#define MSR_DS_AREA              0x600
 #define MSR_TSC_DEADLINE         0x6e0
 #define MSR_X2APIC_FIRST         0x800
 #define MSR_X2APIC_LAST          0x8ff
@@ -76,6 +81,7 @@
 
 #define CR4_PAE     BIT(5)
 #define CR4_VMXE    BIT(13)
+#define CR4_PCIDE   BIT(17)
 #define CR4_OSXSAVE BIT(18)
 #define CR4_SMAP    BIT(21)
 #define CR4_PKE     BIT(22)

@@ -111,22 +111,6 @@ int handle_random(struct vcpu *vcpu, const struct exit *exit)
     return 0;
 }
 
-int handle_cr(struct vcpu *vcpu, const struct exit *exit)
-{
-    u64 value = vcpu->regs.gpr[exit->u.cr.gpr];
-
-    /* A write of CR4 exits only when it sets VMXE, which the guest's CPU does not have. The
-     * combinations of CR0 are those of SDM vol. 2, MOV to control registers. */
-    if (exit->kind == EXIT_CR4 || value >> 32 != 0 || ((value & CR0_PG) && !(value & CR0_PE)) ||
-        ((value & CR0_NW) && !(value & CR0_CD))) {
-        hv_inject_exception(vcpu, VECTOR_GP, true, 0);
-        return 0;
-    }
-    hv_write_cr0(value);
-    complete(vcpu, exit);
-    return 0;
-}
-
 /* CR8 is the local APIC's task-priority register by another name (SDM vol. 3, section 10.8.6). */
 int handle_cr8(struct vcpu *vcpu, const struct exit *exit)
 {

@@ -6,7 +6,8 @@
 
 static bool pending; /* at the machine, not acknowledged */
 static bool nmi_pending;
-static bool waiting; /* for the guest's window */
+static u64 nmis_seen; /* that came while the monitor ran */
+static bool waiting;  /* for the guest's window */
 
 /* While the interrupt waits for the guest's window it must not cause exits again. */
 static void wait_for_window(bool wait)
@@ -34,6 +35,11 @@ void interrupts_pending(struct vcpu *vcpu)
     pending = true;
 }
 
+void interrupts_init(void)
+{
+    nmis_seen = traps_nmi_count();
+}
+
 void interrupts_nmi_arrived(void)
 {
     nmi_pending = true;
@@ -41,7 +47,7 @@ void interrupts_nmi_arrived(void)
 
 static int deliver_nmi(struct vcpu *vcpu)
 {
-    int error = session_record_nmi(vcpu);
+    int error = session_recording() ? session_record_nmi(vcpu) : 0;
 
     nmi_pending = false;
     vcpu->regs.rflags &= ~RFLAGS_RF;
@@ -53,7 +59,12 @@ int interrupts_deliver(struct vcpu *vcpu)
 {
     int vector, error;
 
-    if (nmi_pending && !vcpu->event.valid)
+    /* One that the guest causes by a register comes while the monitor carries that out. */
+    if (traps_nmi_count() != nmis_seen) {
+        nmis_seen = traps_nmi_count();
+        nmi_pending = true;
+    }
+    if (nmi_pending && hv_can_inject_nmi(vcpu))
         return deliver_nmi(vcpu);
     if (!pending)
         return 0;

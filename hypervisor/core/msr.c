@@ -5,7 +5,8 @@
 #include "core/handlers.h"
 #include "replay/session.h"
 
-/* Not there for the guest: virtualization, counters, x2APIC, microcode loading. */
+/* Not there for the guest: virtualization, counters, x2APIC, microcode loading, and what writes to
+ * memory by itself (processor trace, the debug store). */
 static const struct {
     u32 first, last;
 } hidden[] = {
@@ -16,8 +17,11 @@ static const struct {
     {0x309, 0x30b},
     {MSR_PERF_CAPABILITIES, MSR_PERF_CAPABILITIES},
     {0x38d, MSR_PERF_GLOBAL_OVF_CTRL},
+    {MSR_PEBS_FIRST, MSR_PEBS_LAST},
     {MSR_VMX_BASIC, 0x49f},
     {MSR_A_PMC0, MSR_A_PMC0 + 7},
+    {MSR_RTIT_FIRST, MSR_RTIT_LAST},
+    {MSR_DS_AREA, MSR_DS_AREA},
     {MSR_X2APIC_FIRST, MSR_X2APIC_LAST},
 };
 
@@ -63,10 +67,12 @@ int handle_rdmsr(struct vcpu *vcpu, const struct exit *exit)
     return 0;
 }
 
-/* The monitor depends on the memory types and on where the local APIC is: they stay. */
+/* The monitor depends on the memory types, on where the local APIC is and on the no-execute bit of
+ * page tables, which IA32_MISC_ENABLE can take away: they stay. */
 static bool is_kept(u32 index)
 {
     return index == MSR_APIC_BASE || index == MSR_MTRR_DEF_TYPE || index == MSR_DEBUGCTL ||
+           index == MSR_MISC_ENABLE ||
            (index >= MSR_MTRR_PHYSBASE0 && index < MSR_MTRR_FIX64K_00000 + 0x20);
 }
 

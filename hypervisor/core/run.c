@@ -24,7 +24,8 @@ static void look_around(struct vcpu *vcpu)
 {
     u64 now = rdtsc();
 
-    if (now < next_look || vcpu->event.valid)
+    /* The guest may set the counter back. */
+    if ((now < next_look && next_look - now <= TIME_SLICE) || vcpu->event.valid)
         return;
     next_look = now + TIME_SLICE;
     debugger_poll();
@@ -125,8 +126,7 @@ static bool prepare(struct vcpu *vcpu)
         session_apply_due(vcpu);
         if (!session_ended())
             position_prepare(vcpu);
-    } else if (session_recording() && (!debugger_stepping() || vcpu->halted) &&
-               interrupts_deliver(vcpu) < 0) {
+    } else if ((!debugger_stepping() || vcpu->halted) && interrupts_deliver(vcpu) < 0) {
         return false;
     }
     return !session_ended();
@@ -137,6 +137,7 @@ void run_guest(struct vcpu *vcpu)
     struct exit exit = {.kind = EXIT_NONE};
 
     hv_set_timer(TIME_SLICE);
+    interrupts_init();
     while (debugger_boundary(vcpu) && prepare(vcpu)) {
         debugger_before_entry(vcpu);
         if (hv_run(vcpu, &exit) < 0) {

@@ -61,6 +61,7 @@ struct exit {
         struct {
             u64 gpa;
             bool read, write, fetch;
+            bool walk; /* of the guest's page tables, not what the instruction asked for */
         } memory;
         struct {
             u8 gpr;
@@ -173,6 +174,8 @@ void hv_release_interrupts(void);
 
 /* Whether an external interrupt can be delivered at this very boundary. */
 bool hv_can_inject(const struct vcpu *vcpu);
+/* The same for an NMI: not while the guest handles one. */
+bool hv_can_inject_nmi(const struct vcpu *vcpu);
 void hv_inject_interrupt(struct vcpu *vcpu, u8 vector);
 void hv_inject_nmi(struct vcpu *vcpu);
 void hv_inject_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error);
@@ -194,6 +197,8 @@ u32 hv_segment_access(enum segment_index index);
 unsigned int hv_cpl(void);
 void hv_write_cr0(u64 value);
 u64 hv_read_cr0(void);
+/* The four of PAE paging, which the CPU keeps. */
+void hv_write_pdptes(const u64 pdptes[4]);
 u64 hv_read_cr3(void);
 u64 hv_read_cr4(void);
 u64 hv_read_efer(void);

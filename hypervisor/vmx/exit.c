@@ -65,6 +65,8 @@ static void decode_ept_violation(struct exit *e)
     e->u.memory.read = e->qualification & BIT(0);
     e->u.memory.write = e->qualification & BIT(1);
     e->u.memory.fetch = e->qualification & BIT(2);
+    /* Linear address valid, but not the access to its translation. */
+    e->u.memory.walk = (e->qualification & BIT(7)) && !(e->qualification & BIT(8));
 }
 
 /* SDM vol. 3, table 28-12. */

@@ -157,6 +157,13 @@ bool hv_can_inject(const struct vcpu *vcpu)
              (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
 }
 
+bool hv_can_inject_nmi(const struct vcpu *vcpu)
+{
+    return !vcpu->event.valid &&
+           !(vmread(VMCS_GUEST_INTERRUPTIBILITY) &
+             (INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS | INTERRUPTIBILITY_NMI));
+}
+
 static void inject(struct vcpu *vcpu, u32 type, u8 vector, bool has_error, u32 error)
 {
     vcpu->event = (struct pending_event){
@@ -238,6 +245,12 @@ void hv_read_system(struct system_regs *out)
 u64 hv_read_cr0(void)
 {
     return (vmread(VMCS_GUEST_CR0) & ~CR0_NE) | (vmread(VMCS_CR0_SHADOW) & CR0_NE);
+}
+
+void hv_write_pdptes(const u64 pdptes[4])
+{
+    for (unsigned int i = 0; i < 4; i++)
+        vmwrite(VMCS_GUEST_PDPTE0 + 2 * i, pdptes[i]);
 }
 
 u64 hv_read_cr3(void)

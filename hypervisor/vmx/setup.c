@@ -63,7 +63,7 @@ static void setup_host(void)
 
 void vmx_setup_controls(u64 ept_root, bool trap_all)
 {
-    u64 pin = PIN_NMI | PIN_PREEMPTION_TIMER;
+    u64 pin = PIN_NMI | PIN_VIRTUAL_NMI | PIN_PREEMPTION_TIMER;
     u64 proc = PROC_HLT | PROC_MWAIT | PROC_MONITOR | PROC_RDPMC | PROC_UNCONDITIONAL_IO |
                PROC_MSR_BITMAPS | PROC_SECONDARY;
     u64 proc2 = PROC2_EPT | PROC2_RDTSCP | PROC2_VPID | PROC2_UNRESTRICTED | PROC2_INVPCID;

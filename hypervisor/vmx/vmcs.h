@@ -99,6 +99,7 @@ enum vmcs_field {
 
 #define PIN_EXTERNAL_INTERRUPT BIT(0)
 #define PIN_NMI                BIT(3)
+#define PIN_VIRTUAL_NMI        BIT(5)
 #define PIN_PREEMPTION_TIMER   BIT(6)
 
 #define PROC_INTERRUPT_WINDOW BIT(2)

@@ -14,8 +14,9 @@ struct control_need {
 };
 
 static const struct control_need needs[] = {
-    {MSR_VMX_TRUE_PINBASED, MSR_VMX_PINBASED_CTLS, PIN_EXTERNAL_INTERRUPT | PIN_NMI,
-     "external-interrupt and NMI exiting"},
+    {MSR_VMX_TRUE_PINBASED, MSR_VMX_PINBASED_CTLS,
+     PIN_EXTERNAL_INTERRUPT | PIN_NMI | PIN_VIRTUAL_NMI,
+     "external-interrupt and NMI exiting with virtual NMIs"},
     {MSR_VMX_TRUE_PINBASED, MSR_VMX_PINBASED_CTLS, PIN_PREEMPTION_TIMER, "the preemption timer"},
     {MSR_VMX_TRUE_PROCBASED, MSR_VMX_PROCBASED_CTLS, PROC_MTF, "the monitor trap flag"},
     {MSR_VMX_TRUE_PROCBASED, MSR_VMX_PROCBASED_CTLS, PROC_MSR_BITMAPS, "MSR bitmaps"},
