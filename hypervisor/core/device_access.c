@@ -18,6 +18,13 @@ static bool is_lvt_pc(u64 gpa)
     return gpa == LAPIC_BASE + LAPIC_LVT_PC;
 }
 
+/* The local APIC's registers are 32 bits wide and 16 bytes apart. Another access is undefined, and
+ * may hang the machine (SDM vol. 3, section 10.4.1): it reads as ones and writes nothing. */
+static bool is_undefined(u64 gpa, u8 size)
+{
+    return (gpa & ~PAGE_MASK) == LAPIC_BASE && (size != 4 || gpa % 16 != 0);
+}
+
 /* INIT and start-up IPIs would start processors that the monitor does not control. */
 static bool starts_processor(u64 gpa, u64 value)
 {
@@ -36,6 +43,10 @@ int device_read(struct vcpu *vcpu, u64 gpa, u8 size, u64 *value)
         *value = guest_lvt_pc;
         return 0;
     }
+    if (is_undefined(gpa, size)) {
+        *value = ~0ULL >> (64 - size * 8);
+        return 0;
+    }
     if (!session_replaying())
         e.payload.mmio_read.value = passthrough_memory_read(vcpu, gpa, size);
     error = session_input(vcpu, &e);
@@ -47,14 +58,15 @@ void device_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value)
 {
     if (is_lvt_pc(gpa))
         guest_lvt_pc = (u32)value;
-    else if (!session_replaying() && !starts_processor(gpa, value))
+    else if (!session_replaying() && !starts_processor(gpa, value) && !is_undefined(gpa, size))
         passthrough_memory_write(vcpu, gpa, size, value);
     session_output(OUTPUT_MEMORY, gpa, value);
 }
 
-static bool is_monitor_port(u16 port)
+/* Whether any byte of an access is one of the monitor's UART. */
+static bool is_monitor_port(u16 port, u8 size)
 {
-    return (u16)(port - MONITOR_SERIAL) < UART_PORTS;
+    return port < MONITOR_SERIAL + UART_PORTS && port + size > MONITOR_SERIAL;
 }
 
 int port_read(struct vcpu *vcpu, u16 port, u8 size, u64 *value)
@@ -62,7 +74,7 @@ int port_read(struct vcpu *vcpu, u16 port, u8 size, u64 *value)
     struct log_event e = {.kind = LOG_EVENT_IN, .payload.in = {.port = port, .size = size}};
     int error;
 
-    if (is_monitor_port(port)) {
+    if (is_monitor_port(port, size)) {
         *value = ~0ULL >> (64 - size * 8);
         return 0;
     }
@@ -78,7 +90,7 @@ void port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
     u64 forwarded;
     u8 reason;
 
-    if (is_monitor_port(port))
+    if (is_monitor_port(port, size))
         return;
     reason = machine_power_on_write(port, size, value);
     if (reason != 0) {

@@ -260,6 +260,13 @@ int guest_memory_write(u64 gpa, const void *buf, u64 len)
     return error;
 }
 
+bool guest_memory_is_machine_ram(u64 address)
+{
+    u32 type = guest_type(address);
+
+    return type == MEMORY_RAM || type == MEMORY_HIDDEN || type == MEMORY_ACPI || type == MEMORY_NVS;
+}
+
 bool guest_memory_backed(u64 gpa)
 {
     return page_pointer(gpa & ~PAGE_MASK, false) != NULL;

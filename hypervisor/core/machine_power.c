@@ -8,13 +8,14 @@
 #define KEYBOARD_RESET   0xfe
 #define KEYBOARD_OUTPUT                                                                            \
     0xd1 /* the next byte goes to the output port: bit 0 is no reset, bit 1 A20 */
-#define KEYBOARD_A20_OFF 0xdd
-#define KEYBOARD_A20_ON  0xdf
-#define RESET_CONTROL    0xcf9 /* PCI chipsets: bit 2 is the reset */
-#define RESET_SYSTEM     0x02
-#define RESET_CPU        0x04
-#define SYSTEM_CONTROL_A 0x92 /* bit 0 is the fast reset */
-#define SLEEP_ENABLE     0x2000
+#define KEYBOARD_A20_OFF   0xdd
+#define KEYBOARD_A20_ON    0xdf
+#define RESET_CONTROL      0xcf9 /* PCI chipsets: bit 2 is the reset */
+#define RESET_SYSTEM       0x02
+#define RESET_CPU          0x04
+#define SYSTEM_CONTROL_A   0x92 /* bit 0 is the fast reset */
+#define SYSTEM_CONTROL_A20 2
+#define SLEEP_ENABLE       0x2000
 
 /* ACPI specification, sections 5.2.5 to 5.2.9. */
 struct rsdp {
@@ -82,19 +83,30 @@ void machine_power_init(void)
     }
 }
 
+/* What a write puts into a register of one byte; `missing` where it does not reach it. */
+static u8 written(u16 reg, u16 port, u8 size, u64 value, u8 missing)
+{
+    return reg >= port && reg < port + size ? (u8)(value >> (reg - port) * 8) : missing;
+}
+
+static bool sleeps(u16 control, u16 port, u8 size, u64 value)
+{
+    return control != 0 && (written((u16)(control + 1), port, size, value, 0) & SLEEP_ENABLE >> 8);
+}
+
 u8 machine_power_on_write(u16 port, u8 size, u64 value)
 {
-    if (port == KEYBOARD_COMMAND && (u8)value == KEYBOARD_RESET)
+    if (written(KEYBOARD_COMMAND, port, size, value, 0) == KEYBOARD_RESET)
         return LOG_END_REASON_RESET;
     if (port == KEYBOARD_DATA && keyboard_command == KEYBOARD_OUTPUT && !(value & 1))
         return LOG_END_REASON_RESET;
     if (port == RESET_CONTROL && size == 1 && (value & 4))
         return LOG_END_REASON_RESET;
-    if (port == SYSTEM_CONTROL_A && (value & 1))
+    if (written(SYSTEM_CONTROL_A, port, size, value, 0) & 1)
         return LOG_END_REASON_RESET;
     if (reset_port != 0 && port == reset_port && (u8)value == reset_value)
         return LOG_END_REASON_RESET;
-    if (port != 0 && (port == pm1a_control || port == pm1b_control) && (value & SLEEP_ENABLE))
+    if (sleeps(pm1a_control, port, size, value) || sleeps(pm1b_control, port, size, value))
         return LOG_END_REASON_POWER_OFF;
     return 0;
 }
@@ -103,11 +115,13 @@ u64 machine_power_forward(u16 port, u8 size, u64 value)
 {
     u8 command = keyboard_command;
 
+    if (port <= SYSTEM_CONTROL_A && port + size > SYSTEM_CONTROL_A)
+        return value | (u64)SYSTEM_CONTROL_A20 << (SYSTEM_CONTROL_A - port) * 8;
     if (size != 1)
         return value;
     if (port == KEYBOARD_DATA || port == KEYBOARD_COMMAND)
         keyboard_command = port == KEYBOARD_COMMAND ? (u8)value : 0;
-    if (port == SYSTEM_CONTROL_A || (port == KEYBOARD_DATA && command == KEYBOARD_OUTPUT))
+    if (port == KEYBOARD_DATA && command == KEYBOARD_OUTPUT)
         return value | 2;
     if (port == KEYBOARD_COMMAND && (u8)value == KEYBOARD_A20_OFF)
         return KEYBOARD_A20_ON;

@@ -1,4 +1,5 @@
 /* Accesses to memory that is not mapped for the guest: devices, firmware, hidden memory. */
+#include "arch/lapic.h"
 #include "core/code_mode.h"
 #include "core/device_access.h"
 #include "core/guest_memory.h"
@@ -93,8 +94,32 @@ static int emulate(struct vcpu *vcpu, const struct exit *exit, const struct insn
     return error;
 }
 
+/* In a live run a device's page is the guest's from the first access on. Not the local APIC's:
+ * device_write() keeps some of what is written to it from the machine. */
+static bool map_live(u64 gpa)
+{
+    u64 page = gpa & ~PAGE_MASK;
+
+    return session_mode() == LOG_MODE_LIVE && page != LAPIC_BASE &&
+           guest_memory_kind(gpa) == GPA_DEVICE &&
+           ept_map_if_room(page, page, EPT_READ | EPT_WRITE);
+}
+
+/* What no instruction of the guest's asked for cannot be carried out in its place. */
+static const char *not_an_operand(const struct vcpu *vcpu, const struct exit *exit)
+{
+    if (exit->u.memory.fetch)
+        return "the guest executes what is no memory";
+    if (exit->u.memory.walk)
+        return "the guest's page tables are in what is no memory";
+    if (vcpu->event.valid)
+        return "an interrupt's or exception's delivery needs what is no memory";
+    return NULL;
+}
+
 int handle_memory(struct vcpu *vcpu, const struct exit *exit)
 {
+    const char *problem;
     u8 bytes[INSN_MAX_LENGTH];
     struct insn insn;
     unsigned int n;
@@ -102,11 +127,13 @@ int handle_memory(struct vcpu *vcpu, const struct exit *exit)
 
     if (guest_memory_kind(exit->u.memory.gpa) == GPA_FIRMWARE)
         return guest_memory_touch(vcpu, exit->u.memory.gpa);
-    if (session_mode() == LOG_MODE_LIVE && guest_memory_kind(exit->u.memory.gpa) == GPA_DEVICE) {
-        u64 page = exit->u.memory.gpa & ~PAGE_MASK;
-
-        return ept_map(page, page, PAGE_SIZE, EPT_READ | EPT_WRITE);
+    problem = not_an_operand(vcpu, exit);
+    if (problem != NULL) {
+        printk("{\"lvmm\":\"error\",\"text\":\"%s: %lx\"}\n", problem, exit->u.memory.gpa);
+        return ERR_UNSUPPORTED;
     }
+    if (map_live(exit->u.memory.gpa))
+        return 0;
     n = (unsigned int)guest_fetch(vcpu, bytes, sizeof(bytes));
     error = decode(bytes, n, code_mode(), &insn);
     if (error == 0)

@@ -2,6 +2,7 @@
 #include "core/device_access.h"
 #include "core/guest_memory.h"
 #include "core/pci.h"
+#include "core/pci_guard.h"
 #include "dma/dma.h"
 #include "lib/printk.h"
 #include "replay/session.h"
@@ -234,7 +235,7 @@ void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
 {
     u16 offset;
     struct device *d = find_port(port, &offset);
-    bool is_config = port >= PCI_CONFIG_DATA && port < PCI_CONFIG_DATA + 4;
+    bool is_config = port < PCI_CONFIG_DATA + 4 && port + size > PCI_CONFIG_DATA;
     bool forward = true;
 
     current = vcpu;
@@ -242,6 +243,10 @@ void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
         value = dma_on_port_write(&d->dma, offset, size, value, &forward);
     if (port == PCI_CONFIG_ADDRESS && size == 4)
         config_address = (u32)value;
+    if (is_config) {
+        forward = pci_guard_allows(config_address, port, size, value);
+        pci_restore_address(config_address);
+    }
     if (is_config && session_recording())
         value = fence(port, value);
     if (forward)

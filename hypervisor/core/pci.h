@@ -12,6 +12,7 @@
 #define PCI_CLASS       0x08
 #define PCI_HEADER_TYPE 0x0c
 #define PCI_BAR0        0x10
+#define PCI_ROM         0x30
 
 #define PCI_COMMAND_MASTER 0x4
 #define PCI_CLASS_BRIDGE   0x06

@@ -11,6 +11,7 @@
 
 #define SIZE_2M    0x200000ULL
 #define POOL_PAGES 64
+#define POOL_KEPT  16 /* for guest memory and the firmware's pages */
 
 #define CAP_EXECUTE_ONLY BIT(0)
 #define CAP_2M           BIT(16)
@@ -81,6 +82,11 @@ int ept_map(u64 gpa, u64 hpa, u64 size, unsigned int permissions)
         size -= step;
     }
     return 0;
+}
+
+bool ept_map_if_room(u64 gpa, u64 hpa, unsigned int permissions)
+{
+    return pool_used + POOL_KEPT <= POOL_PAGES && ept_map(gpa, hpa, PAGE_SIZE, permissions) == 0;
 }
 
 int ept_lookup(u64 gpa, u64 entries[4])
