@@ -17,7 +17,14 @@ SECTIONS
     .rodata : { rodata_start = .; *(.rodata .rodata.*) } :rodata
     . = ALIGN(4096);
     rodata_end = .;
-    .data : { data_start = .; *(.data .data.*) } :data
+    /* The canaries' values are in docs/robustness.md; tests look whether they are alive. */
+    .data : {
+        data_start = .;
+        canary_first = .; QUAD(0x7972616e61632d31)
+        *(.data .data.*)
+        . = ALIGN(8);
+        canary_last = .; QUAD(0x7972616e61632d32)
+    } :data
     .bss : { *(.bss.stacks) *(.bss.boot) *(.bss .bss.*) *(COMMON) } :data
     . = ALIGN(4096);
     image_end = .;

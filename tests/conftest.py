@@ -27,6 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=20,
         help="how many short Linux recordings to make and replay (default 20)",
     )
+    parser.addoption(
+        "--hostile-seeds",
+        type=int,
+        default=500,
+        help="how many streams of random instructions the hostile guest runs live (default 500)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

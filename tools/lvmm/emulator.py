@@ -33,6 +33,13 @@ _STATS = struct.Struct("<8sII7Q128Q")
 _STATS_MAGIC = b"LVMMSTAT"
 _STATS_VERSION = 1
 
+# Models of devices whose panics are about what they are told: no reason to end the machine, since
+# the guest may tell them anything.
+_TOLERANT = (
+    *("biosdev", "vgabios", "floppy", "ioapic", "pic", "dma", "pit82c54", "cmos", "hpet"),
+    *("keyboard", "harddrv", "atapi", "pci_ide", "pci2isa", "pci", "vga"),
+)
+
 _CONNECT_SECONDS = 30.0
 _QUOTED_LINES = 5
 _FULL_BELOW = 16 << 20
@@ -326,7 +333,7 @@ class Emulator:
             f'com1: enabled=1, mode=file, dev="{self.console_path}"',
             f'com2: enabled=1, mode=socket-client, dev="127.0.0.1:{monitor_port}"',
             f'log: "{self.log_path}"',
-            "panic: action=fatal",
+            f"panic: action=fatal, {', '.join(f'{device}=report' for device in _TOLERANT)}",
             # Bochs calls every EPT violation an error; the guest's accesses to devices are such.
             "error: action=report, cpu0=ignore",
             "info: action=report",

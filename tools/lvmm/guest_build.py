@@ -55,6 +55,12 @@ _TINY_FLAGS = (
 )
 # Symbols for a debugger, frame pointers for a backtrace without them, and lvmm.h.
 _APPLIANCE_FLAGS = (*_TINY_FLAGS, "-g", "-fno-omit-frame-pointer", "-I..")
+# 64-bit code in a 32-bit ELF file, as Multiboot wants it; linked at 1 MiB.
+_HOSTILE_FLAGS = (
+    "-m64",
+    "-mno-red-zone",
+    *(flag for flag in _TINY_FLAGS if flag not in ("-m32", "-march=i686")),
+)
 _SECTOR_FLAGS = ("-m32", "-nostdlib", "-static", "-Wl,--build-id=none,--oformat=binary,-Ttext=0")
 
 
@@ -91,6 +97,24 @@ def appliance() -> Path:
         if _outdated(output, [*APPLIANCE.iterdir(), *APPLIANCE.parent.glob("*.h")]):
             units = sorted(path.name for path in APPLIANCE.iterdir() if path.suffix in (".S", ".c"))
             _compile([*_APPLIANCE_FLAGS, *units], APPLIANCE, output)
+    return output
+
+
+def hostile_guest() -> Path:
+    """The multiboot ELF file of the hostile guest, compiled when needed.
+
+    Its modes are chosen by the command line: mode=a,b,c (tests/guests/hostile/runtime.c).
+    """
+    folder = SOURCES / "hostile"
+    output = OUTPUT / "hostile" / "hostile.elf"
+    sources = [folder / "start.S", *sorted(folder.glob("*.c"))]
+    with build_lock():
+        if _outdated(output, [*sources, folder / "hostile.h", folder / "link.ld"]):
+            long = output.with_suffix(".elf64")
+            _compile([*_HOSTILE_FLAGS, *(path.name for path in sources)], folder, long)
+            fresh = output.with_suffix(".new")
+            subprocess.run(["objcopy", "-O", "elf32-i386", str(long), str(fresh)], check=True)
+            fresh.replace(output)
     return output
 
 
