@@ -39,9 +39,9 @@ int guest_memory_touch(struct vcpu *vcpu, u64 gpa);
 int guest_memory_read(u64 gpa, void *buf, u64 len);
 int guest_memory_write(u64 gpa, const void *buf, u64 len);
 
-/* Whether that page is RAM or a touched firmware page. */
 /* Whether the machine has RAM there, the guest's, the monitor's or the firmware's. */
 bool guest_memory_is_machine_ram(u64 address);
+/* Whether that page is RAM or a touched firmware page. */
 bool guest_memory_backed(u64 gpa);
 /* Maps such a page for the guest as it is by itself, but with no more than these permissions. */
 int guest_memory_show(u64 gpa, unsigned int permissions);
