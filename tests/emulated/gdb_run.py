@@ -29,7 +29,16 @@ class DebuggedRun:
 
     def gdb(self, guest: str | None, *commands: str) -> str:
         """What gdb says to these commands with a tiny guest's symbols, stderr included."""
-        words = ["gdb", "-q", "-nx", "-batch", "-ex", "set confirm off"]
+        words = [
+            "gdb",
+            "-q",
+            "-nx",
+            "-batch",
+            "-ex",
+            "set remotetimeout 60",
+            "-ex",
+            "set confirm off",
+        ]
         for command in (f"target remote :{self.port}", *commands):
             words += ["-ex", command]
         if guest is not None:

@@ -157,7 +157,16 @@ def test_gdb(tmp_path: Path, machine: LinkMachine, line: str) -> None:
             "p $eax",
             "detach",
         ]
-        words = ["gdb", "-q", "-nx", "-batch", "-ex", "set confirm off"]
+        words = [
+            "gdb",
+            "-q",
+            "-nx",
+            "-batch",
+            "-ex",
+            "set remotetimeout 60",
+            "-ex",
+            "set confirm off",
+        ]
         for command in commands:
             words += ["-ex", command]
         done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)

@@ -32,7 +32,18 @@ VARIABLE = RAM + 0x4000
 
 
 def command(port: int, *commands: str, file: Path | None = None) -> list[str]:
-    words = ["gdb", "-q", "-nx", "-batch", "-ex", "set pagination off", "-ex", "set confirm off"]
+    words = [
+        "gdb",
+        "-q",
+        "-nx",
+        "-batch",
+        "-ex",
+        "set remotetimeout 60",
+        "-ex",
+        "set pagination off",
+        "-ex",
+        "set confirm off",
+    ]
     words += ["-ex", f"file {file}"] if file else []
     for text in (f"target remote :{port}", *commands):
         words += ["-ex", text]

@@ -64,7 +64,7 @@ class Machine:
         self.transcript = tmp_path / "monitor.log"
         self.line = MonitorLine()
         self.line.open(SocketStream(ours), self.transcript)
-        self.asked: list[int] = []  # opcodes
+        self.asked: set[tuple[int, int]] = set()  # opcode and number; a repetition is no new one
 
     def say(self, data: bytes) -> None:
         self.end.sendall(data)
@@ -85,7 +85,7 @@ class Machine:
 
     def _answer(self, request: Frame, result: Result) -> None:
         opcode = request.payload[0]
-        self.asked.append(opcode)
+        self.asked.add((opcode, request.sequence))
         reply = bytes((result,))
         if opcode == Opcode.HELLO:
             names = bytes(HelloReply.STRUCT.size - HelloRequest.STRUCT.size)
@@ -135,7 +135,7 @@ def test_the_monitor_is_asked_to_stop(machine: Machine) -> None:
     machine.poll_until(lambda: machine.line.report.halted)
     machine.stop()
     thread.join()
-    assert machine.asked.count(Opcode.STOP_RUN) == 1
+    assert [opcode for opcode, _ in machine.asked].count(Opcode.STOP_RUN) == 1
     assert machine.line.report.reason == "stopped"
     assert '"halted"' in machine.transcript.read_text().splitlines()[-1]
     assert machine.line.stop_failure == ""
