@@ -24,8 +24,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--linux-recordings",
         type=int,
-        default=20,
-        help="how many short Linux recordings to make and replay (default 20)",
+        default=12,
+        help="how many short Linux recordings to make and replay (default 12)",
+    )
+    parser.addoption(
+        "--appliance-recordings",
+        type=int,
+        default=8,
+        help="how many short recordings of the sample appliance to make and replay (default 8)",
     )
     parser.addoption(
         "--hostile-seeds",

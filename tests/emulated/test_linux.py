@@ -22,7 +22,7 @@ SHORT = "lvmm.race=600000"
 SHORT_PACKETS = 50
 EVEN_PACKETS = 1000
 ENDS = ("crash", "poweroff", "halt")
-STOCK_EVERY = 10  # one in so many of the short recordings is of the stock kernel with its network
+STOCK_EVERY = 20  # one in so many of the short recordings is of the stock kernel with its network
 
 BOOT_LOG_LIMIT = 4_000_000  # bytes
 LOG_PER_RECEIVED_BYTE_LIMIT = 1.10  # by the bytes of the frames; measured are 1.07
