@@ -91,13 +91,18 @@ class Description:
     events: tuple[Event, ...]
 
 
-def load(path: Path) -> Description:
-    """Read and check the description; raises DescriptionError or OSError."""
+def read_source(path: Path) -> dict:  # type: ignore[type-arg]
+    """The file's content; raises DescriptionError or OSError."""
     with path.open("rb") as file:
         try:
-            source = tomllib.load(file)
+            return tomllib.load(file)
         except tomllib.TOMLDecodeError as error:
             raise DescriptionError(f"{path}: {error}") from error
+
+
+def load(path: Path) -> Description:
+    """Read and check the description; raises DescriptionError or OSError."""
+    source = read_source(path)
     layouts: dict[str, Layout] = {}
     for name, entry in source["struct"].items():
         layouts[name] = layout(name, entry, layouts)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from logs_format.description import DescriptionError, Layout, Value, layout, values
+from logs_format.description import (
+    DescriptionError,
+    Layout,
+    Value,
+    layout,
+    read_source,
+    values,
+)
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,7 @@ class LinkDescription:
 
 def load_link(path: Path) -> LinkDescription:
     """Read and check the description; raises DescriptionError or OSError."""
-    with path.open("rb") as file:
-        try:
-            source = tomllib.load(file)
-        except tomllib.TOMLDecodeError as error:
-            raise DescriptionError(f"{path}: {error}") from error
+    source = read_source(path)
     layouts: dict[str, Layout] = {}
     for name, entry in source["struct"].items():
         layouts[name] = layout(name, entry, layouts, packed=True)

@@ -203,7 +203,7 @@ int guest_memory_touch(struct vcpu *vcpu, u64 gpa)
     memcpy(data, e.data, PAGE_SIZE);
     is_firmware(page, &writable);
     firmware[firmware_count++] = (struct firmware_page){page, writable};
-    error = ept_map(page, (u64)data, PAGE_SIZE, writable ? EPT_ALL : EPT_READ | EPT_EXECUTE);
+    error = guest_memory_show(page, EPT_ALL);
     hv_flush_guest_tlb();
     return error;
 }
@@ -316,13 +316,18 @@ int guest_linear_to_gpa_any(const struct vcpu *vcpu, u64 linear, u64 *gpa, u32 *
                      gpa, pf_error);
 }
 
-int guest_fetch(const struct vcpu *vcpu, u8 *buf, unsigned int len)
+u64 guest_linear_rip(const struct vcpu *vcpu)
 {
     u64 linear = hv_segment_base(SEG_CS) + vcpu->regs.rip;
+
+    return hv_read_efer() & EFER_LMA ? linear : (u32)linear;
+}
+
+int guest_fetch(const struct vcpu *vcpu, u8 *buf, unsigned int len)
+{
+    u64 linear = guest_linear_rip(vcpu);
     unsigned int done = 0;
 
-    if (!(hv_read_efer() & EFER_LMA))
-        linear = (u32)linear;
     while (done < len) {
         u64 at = linear + done, gpa;
         u32 pf_error;

@@ -52,6 +52,8 @@ int guest_linear_to_gpa(const struct vcpu *vcpu, u64 linear, unsigned int access
                         u32 *pf_error);
 /* As the guest's page tables map it, whatever their permissions. */
 int guest_linear_to_gpa_any(const struct vcpu *vcpu, u64 linear, u64 *gpa, u32 *pf_error);
+/* Where the guest's code is: RIP with the base of its segment. */
+u64 guest_linear_rip(const struct vcpu *vcpu);
 /* Up to `len` code bytes at RIP; returns how many could be read. */
 int guest_fetch(const struct vcpu *vcpu, u8 *buf, unsigned int len);
 

@@ -67,13 +67,6 @@ void debugger_init(struct vcpu *vcpu, bool wait)
     printk_to(say);
 }
 
-static u64 linear_rip(const struct vcpu *vcpu)
-{
-    u64 linear = hv_segment_base(SEG_CS) + vcpu->regs.rip;
-
-    return hv_read_efer() & EFER_LMA ? linear : (u32)linear;
-}
-
 void debugger_poll(void)
 {
     bool running = d.state == LINK_RUN_STATE_RUNNING;
@@ -141,7 +134,7 @@ static void stop(u8 reason, u64 address, u32 breakpoint)
     while (d.state == LINK_RUN_STATE_STOPPED && !session_ended())
         debugger_poll();
     d.state = LINK_RUN_STATE_RUNNING;
-    rip = linear_rip(d.vcpu);
+    rip = guest_linear_rip(d.vcpu);
     d.pass = patch_at(d.vcpu, rip);
     if (breakpoints_hardware_at(rip))
         d.vcpu->regs.rflags |= RFLAGS_RF;
@@ -225,7 +218,7 @@ static void on_debug_exception(struct vcpu *vcpu, struct exit *exit)
 
 static void on_breakpoint_exception(struct vcpu *vcpu, struct exit *exit)
 {
-    u64 rip = linear_rip(vcpu);
+    u64 rip = guest_linear_rip(vcpu);
 
     if (patch_at(vcpu, rip))
         d.hit = breakpoints_software(rip);

@@ -39,13 +39,19 @@ void pages_release(u64 gpa)
     pages_update(page);
 }
 
-int pages_update(int page)
+/* Without the flush that must follow. */
+static int show(int page)
 {
     u64 gpa = pages[page].gpa;
-    const u8 *copy = pages[page].uses != 0 ? patches_copy(page, gpa) : NULL;
-    unsigned int permissions = pages[page].uses != 0 ? watches_permissions(gpa) : EPT_ALL;
-    int error = copy != NULL ? ept_map(gpa, (u64)copy, PAGE_SIZE, EPT_EXECUTE)
-                             : guest_memory_show(gpa, permissions);
+    const u8 *copy = patches_copy(page, gpa);
+
+    return copy != NULL ? ept_map(gpa, (u64)copy, PAGE_SIZE, EPT_EXECUTE)
+                        : guest_memory_show(gpa, watches_permissions(gpa));
+}
+
+int pages_update(int page)
+{
+    int error = show(page);
 
     hv_flush_guest_tlb();
     return error;
@@ -63,5 +69,6 @@ void pages_close(void)
 {
     for (int i = 0; i < DEBUG_PAGES_MAX; i++)
         if (pages[i].uses != 0)
-            pages_update(i);
+            show(i);
+    hv_flush_guest_tlb();
 }

@@ -111,10 +111,8 @@ void hv_set_breakpoint(u64 linear, bool exceptions)
 
 void hv_load_debug_points(const struct vcpu *vcpu)
 {
-    if (!hv_breakpoint_usable(vcpu))
-        return;
     for (unsigned int i = 0; i < HV_DEBUG_POINTS; i++) {
-        if (!debug.points[i].set)
+        if (!debug.points[i].set || !hv_breakpoint_usable(vcpu))
             continue;
         load(i + 1, debug.points[i].address, debug.points[i].fields);
         vmwrite(VMCS_EXCEPTION_BITMAP, vmread(VMCS_EXCEPTION_BITMAP) | VECTOR_DB_BIT);

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.emulated.machine import start_cli, wait_for
+from tests.gdb_batch import gdb_words
 
 from lvmm.guest_build import tiny_guest
 
@@ -29,18 +30,7 @@ class DebuggedRun:
 
     def gdb(self, guest: str | None, *commands: str) -> str:
         """What gdb says to these commands with a tiny guest's symbols, stderr included."""
-        words = [
-            "gdb",
-            "-q",
-            "-nx",
-            "-batch",
-            "-ex",
-            "set remotetimeout 60",
-            "-ex",
-            "set confirm off",
-        ]
-        for command in (f"target remote :{self.port}", *commands):
-            words += ["-ex", command]
+        words = gdb_words(f"target remote :{self.port}", *commands)
         if guest is not None:
             words.append(str(tiny_guest(guest)))
         done = subprocess.run(words, capture_output=True, text=True, timeout=GDB_S, check=False)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.gdb_batch import gdb_words
 from tests.host.link_machine import (
     CONSOLE_END,
     CONSOLE_OLDEST,
@@ -157,19 +158,9 @@ def test_gdb(tmp_path: Path, machine: LinkMachine, line: str) -> None:
             "p $eax",
             "detach",
         ]
-        words = [
-            "gdb",
-            "-q",
-            "-nx",
-            "-batch",
-            "-ex",
-            "set remotetimeout 60",
-            "-ex",
-            "set confirm off",
-        ]
-        for command in commands:
-            words += ["-ex", command]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            gdb_words(*commands), capture_output=True, text=True, timeout=120, check=False
+        )
         said = done.stdout + done.stderr
         assert f"{MEMORY_BASE:#x}:\t0x00\t0x00" in said
         assert "Cannot access memory at address 0x10" in said

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.gdb_batch import gdb_words
 from tests.host.gdb_fake_target import (
     CODE,
     CODE_32,
@@ -32,22 +33,8 @@ VARIABLE = RAM + 0x4000
 
 
 def command(port: int, *commands: str, file: Path | None = None) -> list[str]:
-    words = [
-        "gdb",
-        "-q",
-        "-nx",
-        "-batch",
-        "-ex",
-        "set remotetimeout 60",
-        "-ex",
-        "set pagination off",
-        "-ex",
-        "set confirm off",
-    ]
-    words += ["-ex", f"file {file}"] if file else []
-    for text in (f"target remote :{port}", *commands):
-        words += ["-ex", text]
-    return words
+    first = [f"file {file}"] if file else []
+    return gdb_words("set pagination off", *first, f"target remote :{port}", *commands)
 
 
 def gdb(port: int, *commands: str, file: Path | None = None) -> str:

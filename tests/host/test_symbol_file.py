@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.gdb_batch import gdb_words
 
 from lvmm.symbol_file import Part, write_symbol_file
 
@@ -68,9 +69,8 @@ def test_any_names(tmp_path_factory: pytest.TempPathFactory, named: dict[str, in
 def test_gdb_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "symbols.elf"
     write_symbol_file(path, PARTS)
-    command = ["gdb", "-q", "-nx", "-batch", "-ex", f"symbol-file {path}"]
-    for line in ("info symbol driver_poll + 3", "info address do_it", "info line do_it"):
-        command += ["-ex", line]
+    questions = ("info symbol driver_poll + 3", "info address do_it", "info line do_it")
+    command = gdb_words(f"symbol-file {path}", *questions)
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "driver_poll + 3 in section driver" in said
     assert f'"do_it" is at {KERNEL + 0x1234:#x}' in said

@@ -17,20 +17,19 @@ from typing import Any
 from lvmm import recording_dir
 from lvmm.backtrace import Backtrace, Stack
 from lvmm.disassembly import Disassembler, Listing
-from lvmm.errors import LvmmError
 from lvmm.guest import Kind
 from lvmm.guest_names import GuestNames
 from lvmm.guest_view import AddressSpace, CodeView, Mode, Physical
 from lvmm.logs import Event, Recording, Registers
 from lvmm.logs.header import enum_name
 from lvmm.logs.layout import End, EndReason, FinalState, Mark, SegmentIndex
-from lvmm.logs.source import Source
 from lvmm.recorded_context import read_context
 from lvmm.report_facts import (
     code_facts,
     event_facts,
     guest_names,
     hexadecimal,
+    open_memory,
     place_facts,
     register_facts,
 )
@@ -86,11 +85,7 @@ def explain_crash(
         if ram is None:
             notes.append("the memory at the end was not kept: neither code nor calls can be shown")
         else:
-            try:
-                memory = Source(str(ram))
-                open_files.callback(memory.close)
-            except LvmmError as error:
-                notes.append(f"the memory at the end cannot be read: {error}")
+            memory = open_memory(ram, "the memory at the end", open_files, notes)
         state = FinalState.unpack(end.payload.state)
         names = guest_names(guest.kind, guest.kernel, memory, state.cr3)
         report = _Report(EndReason(end.payload.reason), state, names, notes)

@@ -36,6 +36,7 @@ from lvmm.report_facts import (
     event_facts,
     guest_names,
     hexadecimal,
+    open_memory,
     place_facts,
     register_facts,
 )
@@ -68,11 +69,7 @@ def explain_divergence(
         if ram is None:
             notes.append("the replay's memory was not kept: code is as the monitor printed it")
         else:
-            try:
-                memory = Source(str(ram))
-                open_files.callback(memory.close)
-            except LvmmError as error:
-                notes.append(f"the replay's memory cannot be read: {error}")
+            memory = open_memory(ram, "the replay's memory", open_files, notes)
         names = _names(recording, memory, divergence.cr3)
         context = _context(recording, divergence, notes)
         view = _find_code(divergence, memory, notes)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from lvmm.disassembly import Listing
+from lvmm.errors import LvmmError
 from lvmm.guest import Kind
 from lvmm.guest_names import GuestNames
 from lvmm.guest_view import CodeView, Physical
 from lvmm.logs import Event, Registers
+from lvmm.logs.source import Source
 from lvmm.recorded_context import describe_payload
 from lvmm.register_check import NAMES, values
 
@@ -78,3 +81,16 @@ def code_facts(
             for line in (listing.lines if listing else [])
         ],
     }
+
+
+def open_memory(
+    ram: Path, what: str, open_files: contextlib.ExitStack, notes: list[str]
+) -> Source | None:
+    """The image of memory, closed with `open_files`; where it cannot be read a note says so."""
+    try:
+        memory = Source(str(ram))
+    except LvmmError as error:
+        notes.append(f"{what} cannot be read: {error}")
+        return None
+    open_files.callback(memory.close)
+    return memory
