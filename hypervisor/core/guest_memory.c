@@ -1,10 +1,8 @@
 #include "core/guest_memory.h"
 #include "arch/cpu.h"
 #include "arch/paging.h"
-#include "arch/msr_index.h"
 #include "board_config.h"
 #include "boot/page0.h"
-#include "core/guest_paging.h"
 #include "core/memory_map.h"
 #include "debug/patches.h"
 #include "lib/printk.h"
@@ -260,6 +258,18 @@ int guest_memory_write(u64 gpa, const void *buf, u64 len)
     return error;
 }
 
+u32 guest_memory_read_part(u64 gpa, void *buf, u32 len)
+{
+    u32 done = 0, part;
+
+    for (; done < len; done += part) {
+        part = guest_page_part(gpa + done, len - done);
+        if (guest_memory_read(gpa + done, (u8 *)buf + done, part) < 0)
+            break;
+    }
+    return done;
+}
+
 bool guest_memory_is_machine_ram(u64 address)
 {
     u32 type = guest_type(address);
@@ -279,66 +289,4 @@ int guest_memory_show(u64 gpa, unsigned int permissions)
 
     return ept_map(page, (u64)page_pointer(page, false), PAGE_SIZE,
                    permissions & (unsigned int)(writable ? EPT_ALL : EPT_READ | EPT_EXECUTE));
-}
-
-static int read_phys(void *ctx, u64 gpa, void *buf, size_t n)
-{
-    (void)ctx;
-    return guest_memory_read(gpa, buf, n);
-}
-
-static int translate(const struct vcpu *vcpu, u64 linear, unsigned int access, u64 cr4, bool user,
-                     u64 *gpa, u32 *pf_error)
-{
-    static const struct guest_phys_ops ops = {read_phys, NULL};
-    struct guest_paging paging = {
-        .cr0 = hv_read_cr0(),
-        .cr3 = hv_read_cr3(),
-        .cr4 = cr4,
-        .efer = hv_read_efer(),
-        .maxphyaddr = 52,
-        .user = user,
-        .rflags_ac = vcpu->regs.rflags & BIT(18),
-    };
-
-    return guest_translate(&paging, linear, access, &ops, gpa, pf_error);
-}
-
-int guest_linear_to_gpa(const struct vcpu *vcpu, u64 linear, unsigned int access, u64 *gpa,
-                        u32 *pf_error)
-{
-    return translate(vcpu, linear, access, hv_read_cr4() & ~CR4_PKE, hv_cpl() == 3, gpa, pf_error);
-}
-
-int guest_linear_to_gpa_any(const struct vcpu *vcpu, u64 linear, u64 *gpa, u32 *pf_error)
-{
-    return translate(vcpu, linear, GUEST_ACCESS_READ, hv_read_cr4() & ~(CR4_PKE | CR4_SMAP), false,
-                     gpa, pf_error);
-}
-
-u64 guest_linear_rip(const struct vcpu *vcpu)
-{
-    u64 linear = hv_segment_base(SEG_CS) + vcpu->regs.rip;
-
-    return hv_read_efer() & EFER_LMA ? linear : (u32)linear;
-}
-
-int guest_fetch(const struct vcpu *vcpu, u8 *buf, unsigned int len)
-{
-    u64 linear = guest_linear_rip(vcpu);
-    unsigned int done = 0;
-
-    while (done < len) {
-        u64 at = linear + done, gpa;
-        u32 pf_error;
-        u64 n = PAGE_SIZE - (at & PAGE_MASK);
-
-        if (n > len - done)
-            n = len - done;
-        if (guest_linear_to_gpa(vcpu, at, GUEST_ACCESS_FETCH, &gpa, &pf_error) < 0 ||
-            guest_memory_read(gpa, buf + done, n) < 0)
-            break;
-        done += (unsigned int)n;
-    }
-    return (int)done;
 }

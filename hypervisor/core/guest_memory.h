@@ -38,6 +38,16 @@ int guest_memory_touch(struct vcpu *vcpu, u64 gpa);
 /* RAM and touched firmware pages only: 0, or ERR_FAULT with nothing done. */
 int guest_memory_read(u64 gpa, void *buf, u64 len);
 int guest_memory_write(u64 gpa, const void *buf, u64 len);
+/* As much as there is: how many bytes. */
+u32 guest_memory_read_part(u64 gpa, void *buf, u32 len);
+
+/* The part of an access of `len` bytes that lies in its first page. */
+static inline u32 guest_page_part(u64 address, u32 len)
+{
+    u32 room = (u32)(PAGE_SIZE - (address & PAGE_MASK));
+
+    return len < room ? len : room;
+}
 
 /* Whether the machine has RAM there, the guest's, the monitor's or the firmware's. */
 bool guest_memory_is_machine_ram(u64 address);
@@ -45,16 +55,5 @@ bool guest_memory_is_machine_ram(u64 address);
 bool guest_memory_backed(u64 gpa);
 /* Maps such a page for the guest as it is by itself, but with no more than these permissions. */
 int guest_memory_show(u64 gpa, unsigned int permissions);
-
-/* By linear address as the guest's current code would access it. ERR_FAULT with *pf_error, or
- * ERR_INVALID / ERR_UNSUPPORTED as guest_translate() says. */
-int guest_linear_to_gpa(const struct vcpu *vcpu, u64 linear, unsigned int access, u64 *gpa,
-                        u32 *pf_error);
-/* As the guest's page tables map it, whatever their permissions. */
-int guest_linear_to_gpa_any(const struct vcpu *vcpu, u64 linear, u64 *gpa, u32 *pf_error);
-/* Where the guest's code is: RIP with the base of its segment. */
-u64 guest_linear_rip(const struct vcpu *vcpu);
-/* Up to `len` code bytes at RIP; returns how many could be read. */
-int guest_fetch(const struct vcpu *vcpu, u8 *buf, unsigned int len);
 
 #endif

@@ -1,6 +1,6 @@
 #include "core/hypercall.h"
 #include "core/code_mode.h"
-#include "core/guest_memory.h"
+#include "core/guest_linear.h"
 #include "core/handlers.h"
 #include "guest_support/lvmm_abi.h"
 #include "lib/printk.h"
@@ -20,29 +20,6 @@ static struct call read_call(const struct vcpu *vcpu)
                          gpr[GPR_RDX] & mask};
 }
 
-/* Reads what there is of a text, through the guest's page tables; returns how many bytes. Nothing
- * is touched that a replay would not find the same: RAM, and firmware pages that the guest has
- * touched already. */
-static u32 read_text(const struct vcpu *vcpu, u64 address, u32 length, u8 *text)
-{
-    u32 done = 0;
-
-    while (done < length) {
-        u64 at = address + done, gpa, room;
-        u32 pf_error, part;
-
-        if (code_mode() != DECODE_64)
-            at = (u32)at;
-        room = PAGE_SIZE - (at & PAGE_MASK);
-        part = length - done < room ? length - done : (u32)room;
-        if (guest_linear_to_gpa_any(vcpu, at, &gpa, &pf_error) < 0 ||
-            guest_memory_read(gpa, text + done, part) < 0)
-            break;
-        done += part;
-    }
-    return done;
-}
-
 static int log_mark(struct vcpu *vcpu, const u8 *text, u32 length)
 {
     struct log_event e = {.kind = LOG_EVENT_MARK, .data = text, .data_len = length};
@@ -58,7 +35,7 @@ static int mark(struct vcpu *vcpu, const struct call *call, int *result)
         *result = LVMM_ERROR_LENGTH;
         return 0;
     }
-    if (read_text(vcpu, call->address, (u32)call->length, text) < call->length) {
+    if (guest_linear_read(vcpu, call->address, text, (u32)call->length) < call->length) {
         *result = LVMM_ERROR_FAULT;
         return 0;
     }
@@ -86,7 +63,7 @@ static int panic_of_guest(struct vcpu *vcpu, const struct call *call)
     u8 text[LVMM_TEXT_MAX];
     int error;
 
-    length = read_text(vcpu, call->address, length, text);
+    length = guest_linear_read(vcpu, call->address, text, length);
     error = log_mark(vcpu, text, length);
     if (error < 0)
         return error;

@@ -1,5 +1,6 @@
 /* I/O instructions. */
 #include "core/device_access.h"
+#include "core/guest_linear.h"
 #include "core/guest_memory.h"
 #include "core/guest_paging.h"
 #include "core/handlers.h"

@@ -2,6 +2,7 @@
 #include "arch/lapic.h"
 #include "core/code_mode.h"
 #include "core/device_access.h"
+#include "core/guest_linear.h"
 #include "core/guest_memory.h"
 #include "core/guest_paging.h"
 #include "core/handlers.h"
@@ -134,7 +135,7 @@ int handle_memory(struct vcpu *vcpu, const struct exit *exit)
     }
     if (map_live(exit->u.memory.gpa))
         return 0;
-    n = (unsigned int)guest_fetch(vcpu, bytes, sizeof(bytes));
+    n = guest_fetch(vcpu, bytes, sizeof(bytes));
     error = decode(bytes, n, code_mode(), &insn);
     if (error == 0)
         error = emulate(vcpu, exit, &insn);

@@ -3,7 +3,7 @@
 #include "arch/msr_index.h"
 #include "arch/serial.h"
 #include "arch/tsc.h"
-#include "core/guest_memory.h"
+#include "core/guest_linear.h"
 #include "core/interrupts.h"
 #include "core/machine_power.h"
 #include "debug/breakpoints.h"

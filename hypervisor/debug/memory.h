@@ -10,9 +10,6 @@ enum debug_space {
     DEBUG_PHYSICAL,
 };
 
-/* 0 with *gpa set, or negative where nothing is mapped. */
-int debug_translate(const struct vcpu *vcpu, u64 linear, u64 *gpa);
-
 /* Both return how many bytes were accessible. */
 u32 debug_read(const struct vcpu *vcpu, enum debug_space space, u64 address, void *to, u32 size);
 /* In record the write is logged, so that the replay has it too. */

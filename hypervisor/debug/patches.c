@@ -1,6 +1,6 @@
 #include "debug/patches.h"
+#include "core/guest_linear.h"
 #include "core/guest_memory.h"
-#include "debug/memory.h"
 #include "debug/pages.h"
 #include "vmx/ept.h"
 
@@ -62,7 +62,7 @@ int patch_set(const struct vcpu *vcpu, u64 linear)
 
     if (!ept_execute_only())
         return ERR_UNSUPPORTED;
-    if (debug_translate(vcpu, linear, &gpa) < 0 || !guest_memory_backed(gpa))
+    if (guest_linear_to_gpa_any(vcpu, linear, &gpa) < 0 || !guest_memory_backed(gpa))
         return ERR_FAULT;
     return add(linear, gpa);
 }
@@ -87,7 +87,7 @@ bool patch_at(const struct vcpu *vcpu, u64 linear)
 
     for (unsigned int i = 0; i < PATCHES_MAX; i++)
         if (patches[i].used && patches[i].linear == linear)
-            return debug_translate(vcpu, linear, &gpa) == 0 && gpa == patches[i].gpa;
+            return guest_linear_to_gpa_any(vcpu, linear, &gpa) == 0 && gpa == patches[i].gpa;
     return false;
 }
 

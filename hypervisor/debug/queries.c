@@ -1,9 +1,9 @@
 #include "debug/queries.h"
+#include "core/guest_linear.h"
 #include "core/guest_memory.h"
 #include "core/guest_paging.h"
 #include "core/passthrough.h"
 #include "core/run.h"
-#include "debug/memory.h"
 #include "lib/format.h"
 #include "link_layout.h"
 #include "replay/session.h"
@@ -84,7 +84,7 @@ static void say_translation(const struct vcpu *vcpu, u64 linear)
 {
     u64 gpa;
 
-    if (debug_translate(vcpu, linear, &gpa) < 0)
+    if (guest_linear_to_gpa_any(vcpu, linear, &gpa) < 0)
         say("linear %lx is not mapped (CR3 %lx)\n", linear, hv_read_cr3());
     else
         say("linear %lx is guest-physical %lx (CR3 %lx)\n", linear, gpa, hv_read_cr3());

@@ -1,9 +1,9 @@
 #include "debug/watches.h"
 #include "core/code_mode.h"
 #include "core/decode.h"
+#include "core/guest_linear.h"
 #include "core/guest_memory.h"
 #include "core/mmio_insn.h"
-#include "debug/memory.h"
 #include "debug/pages.h"
 #include "lib/string.h"
 #include "link_layout.h"
@@ -26,7 +26,7 @@ int watch_set(const struct vcpu *vcpu, u32 id, u8 kind, u64 linear, u8 length)
 
     if (length == 0 || (linear & PAGE_MASK) + length > PAGE_SIZE)
         return ERR_UNSUPPORTED;
-    if (debug_translate(vcpu, linear, &gpa) < 0 || !guest_memory_backed(gpa))
+    if (guest_linear_to_gpa_any(vcpu, linear, &gpa) < 0 || !guest_memory_backed(gpa))
         return ERR_FAULT;
     for (unsigned int i = 0; i < WATCHES_MAX; i++) {
         int page;
@@ -71,9 +71,9 @@ static u8 access_size(const struct vcpu *vcpu)
 {
     u8 bytes[INSN_MAX_LENGTH];
     struct insn insn;
-    int n = guest_fetch(vcpu, bytes, sizeof(bytes));
+    u32 n = guest_fetch(vcpu, bytes, sizeof(bytes));
 
-    if (decode(bytes, (unsigned int)n, code_mode(), &insn) == 0)
+    if (decode(bytes, n, code_mode(), &insn) == 0)
         return mmio_insn_op(&insn).size;
     return sizeof(u64);
 }

@@ -1,5 +1,5 @@
 #include "replay/divergence.h"
-#include "core/guest_memory.h"
+#include "core/guest_linear.h"
 #include "lib/printk.h"
 
 #define CODE_BYTES 15
@@ -32,7 +32,7 @@ static void print_identity(const char *name, const struct log_event *e)
 void divergence_print(const struct vcpu *vcpu, const struct divergence *d)
 {
     u8 code[CODE_BYTES];
-    int n = guest_fetch(vcpu, code, sizeof(code));
+    u32 n = guest_fetch(vcpu, code, sizeof(code));
 
     printk("{\"lvmm\":\"divergence\",\"why\":\"%s\",\"event\":%lu,\"branches\":%lu", d->why,
            d->event, d->branches);
@@ -49,7 +49,7 @@ void divergence_print(const struct vcpu *vcpu, const struct divergence *d)
             print_regs("expected_regs", &d->expected->regs);
     }
     printk(",\"cr3\":%lu,\"code\":\"", hv_read_cr3());
-    for (int i = 0; i < n; i++)
+    for (u32 i = 0; i < n; i++)
         printk("%02x", code[i]);
     printk("\"}\n");
 }

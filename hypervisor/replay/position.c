@@ -4,7 +4,7 @@
 #include "arch/traps.h"
 #include "core/code_mode.h"
 #include "core/decode.h"
-#include "core/guest_memory.h"
+#include "core/guest_linear.h"
 #include "replay/session.h"
 
 /* Beyond the margin, instructions without a conditional branch may still follow the last counted
@@ -60,10 +60,10 @@ static void arm(u64 now, u64 overflow_at)
 static int rep_length(const struct vcpu *vcpu)
 {
     u8 bytes[INSN_MAX_LENGTH];
-    int n = guest_fetch(vcpu, bytes, sizeof(bytes));
+    u32 n = guest_fetch(vcpu, bytes, sizeof(bytes));
     bool rep = false, address_size = false;
 
-    for (int i = 0; i < n; i++) {
+    for (u32 i = 0; i < n; i++) {
         switch (bytes[i]) {
         case 0xf2:
         case 0xf3:
@@ -88,7 +88,7 @@ static int rep_length(const struct vcpu *vcpu)
         /* MOVS, CMPS, STOS, LODS, SCAS: A4-A7, AA-AF */
         if (bytes[i] < 0xa4 || bytes[i] > 0xaf || bytes[i] == 0xa8 || bytes[i] == 0xa9)
             return bytes[i] >= 0x6c && bytes[i] <= 0x6f ? ERR_UNSUPPORTED : 0; /* INS, OUTS */
-        return address_size || code_mode() == DECODE_16 ? ERR_UNSUPPORTED : i + 1;
+        return address_size || code_mode() == DECODE_16 ? ERR_UNSUPPORTED : (int)i + 1;
     }
     return ERR_UNSUPPORTED; /* not readable: the careful answer */
 }

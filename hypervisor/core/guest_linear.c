@@ -1,0 +1,87 @@
+#include "core/guest_linear.h"
+#include "arch/msr_index.h"
+#include "core/guest_memory.h"
+#include "core/guest_paging.h"
+
+static int read_phys(void *ctx, u64 gpa, void *buf, size_t n)
+{
+    (void)ctx;
+    return guest_memory_read(gpa, buf, n);
+}
+
+static int translate(const struct vcpu *vcpu, u64 linear, unsigned int access, u64 cr4, bool user,
+                     u64 *gpa, u32 *pf_error)
+{
+    static const struct guest_phys_ops ops = {read_phys, NULL};
+    struct guest_paging paging = {
+        .cr0 = hv_read_cr0(),
+        .cr3 = hv_read_cr3(),
+        .cr4 = cr4,
+        .efer = hv_read_efer(),
+        .maxphyaddr = 52,
+        .user = user,
+        .rflags_ac = vcpu->regs.rflags & BIT(18),
+    };
+
+    return guest_translate(&paging, linear, access, &ops, gpa, pf_error);
+}
+
+int guest_linear_to_gpa(const struct vcpu *vcpu, u64 linear, unsigned int access, u64 *gpa,
+                        u32 *pf_error)
+{
+    return translate(vcpu, linear, access, hv_read_cr4() & ~CR4_PKE, hv_cpl() == 3, gpa, pf_error);
+}
+
+int guest_linear_to_gpa_any(const struct vcpu *vcpu, u64 linear, u64 *gpa)
+{
+    u32 pf_error;
+
+    return translate(vcpu, linear, GUEST_ACCESS_READ, hv_read_cr4() & ~(CR4_PKE | CR4_SMAP), false,
+                     gpa, &pf_error);
+}
+
+u32 guest_linear_part(const struct vcpu *vcpu, u64 linear, u32 len, u64 *gpa)
+{
+    return guest_linear_to_gpa_any(vcpu, linear, gpa) < 0 ? 0 : guest_page_part(linear, len);
+}
+
+static u32 code_part(const struct vcpu *vcpu, u64 linear, u32 len, u64 *gpa)
+{
+    u32 pf_error;
+
+    return guest_linear_to_gpa(vcpu, linear, GUEST_ACCESS_FETCH, gpa, &pf_error) < 0
+               ? 0
+               : guest_page_part(linear, len);
+}
+
+/* Page by page, as far as `next` finds them. */
+static u32 read_parts(const struct vcpu *vcpu, u64 linear, u8 *buf, u32 len,
+                      u32 (*next)(const struct vcpu *, u64, u32, u64 *))
+{
+    u32 done = 0, part;
+    u64 gpa;
+
+    for (; done < len; done += part) {
+        part = next(vcpu, linear + done, len - done, &gpa);
+        if (part == 0 || guest_memory_read(gpa, buf + done, part) < 0)
+            break;
+    }
+    return done;
+}
+
+u32 guest_linear_read(const struct vcpu *vcpu, u64 linear, void *buf, u32 len)
+{
+    return read_parts(vcpu, linear, buf, len, guest_linear_part);
+}
+
+u64 guest_linear_rip(const struct vcpu *vcpu)
+{
+    u64 linear = hv_segment_base(SEG_CS) + vcpu->regs.rip;
+
+    return hv_read_efer() & EFER_LMA ? linear : (u32)linear;
+}
+
+u32 guest_fetch(const struct vcpu *vcpu, u8 *buf, u32 len)
+{
+    return read_parts(vcpu, guest_linear_rip(vcpu), buf, len, code_part);
+}
