@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / "build" / "test-logs"
@@ -17,6 +18,10 @@ KEPT = ("*.log", "*.json", "bochsrc", "bochs.out", "*.out", "*.err")
 KEPT_MAX_BYTES = 8 << 20
 
 FOLDERS = ("host", "emulated", "hardware")
+# A busy machine generates slowly: that says nothing of the test, which has a deadline of its own.
+settings.register_profile("lvmm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lvmm")
+
 DEFAULT_DEADLINE_S = {"host": 300, "emulated": 900, "hardware": 900}
 
 

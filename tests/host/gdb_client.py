@@ -24,7 +24,11 @@ class Client:
         self.raw(framed(payload))
 
     def raw(self, data: bytes) -> None:
-        self.stream.sendall(data)
+        """Raises EOFError when the server has closed the connection."""
+        try:
+            self.stream.sendall(data)
+        except ConnectionError:
+            raise EOFError from None
 
     def byte(self) -> bytes:
         """One byte. Raises EOFError at the connection's end."""

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import random
 import shutil
 import signal
 import socket
@@ -48,9 +49,11 @@ def line(machine: LinkMachine) -> Iterator[str]:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """One that no other process is given meanwhile, as it would be from the range of port 0."""
+    for port in random.SystemRandom().sample(range(20000, 32000), 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no free port")
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ def cable() -> Iterator[tuple[socket.socket, int]]:
     port = netpeer.free_port()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
         line.bind(("127.0.0.1", port))
-        line.settimeout(10)
+        line.settimeout(120)
         yield line, port
 
 

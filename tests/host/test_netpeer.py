@@ -4,7 +4,8 @@ import hashlib
 import random
 import socket
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -61,13 +62,19 @@ def test_arp_is_answered_for_the_peer_only() -> None:
     assert arp_reply(request(netpeer.PEER_ADDRESS)[:30]) is None
 
 
+def eventually(condition: Callable[[], object]) -> None:
+    """The test's deadline ends it otherwise."""
+    while not condition():
+        time.sleep(0.005)
+
+
 class FakeGuest:
     """Plays emulator and guest: receives on `port`, answers to port + 1."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", port))
-        self.socket.settimeout(5)
+        self.socket.settimeout(120)
         self.target = ("127.0.0.1", port + 1)
         self.hash = hashlib.sha256()
         self.received = 0
@@ -110,12 +117,10 @@ def test_all_datagrams_arrive_and_digests_agree(
         guest.receive()
         if guest.received % 8 == 0:
             guest.send(b"ACK!", guest.received)
-    for _ in range(100):
-        if peer.result.complete:
-            break
-        guest.socket.settimeout(0.05)
-        with pytest.raises(TimeoutError):
-            guest.socket.recv(1)
+    eventually(lambda: peer.result.complete)
+    guest.socket.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        guest.socket.recv(1)
     result = peer.stop()
     assert result.complete
     assert result.digest == guest.hash.hexdigest()
@@ -131,6 +136,7 @@ def test_window_limits_what_is_under_way(port: int, guest: FakeGuest) -> None:
     guest.socket.settimeout(0.3)
     with pytest.raises(TimeoutError):
         guest.socket.recv(4096)
+    guest.socket.settimeout(120)
     guest.send(b"ACK!", 1)
     guest.receive()
     assert peer.stop().sent == netpeer.WINDOW + 1
@@ -142,12 +148,7 @@ def test_an_impossible_acknowledgement_is_an_error(port: int, guest: FakeGuest) 
     guest.send(b"RDY!", 1)
     guest.receive()
     guest.send(b"ACK!", 7)
-    for _ in range(100):
-        if peer.result.errors:
-            break
-        guest.socket.settimeout(0.05)
-        with pytest.raises(TimeoutError):
-            guest.socket.recv(1)
+    eventually(lambda: peer.result.errors)
     assert peer.stop().errors
 
 

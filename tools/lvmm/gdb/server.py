@@ -189,18 +189,19 @@ class GdbServer:
         self._drop(f"disconnected gdb: {error}")
 
     def _drop(self, why: str) -> None:
-        """Forget the client."""
+        """Forget the client. What is said of it is true by then: its breakpoints are gone."""
         if not self._client:
             return
         self._client.close()
         self._client = self._session = None
         self._queue.clear()
-        if why:
-            self._say(why)
+        said = [why] if why else []
         try:
             self._machine.abandon()
         except TargetError as error:
-            self._say(f"cannot clear gdb's breakpoints: {error}")
+            said.append(f"cannot clear gdb's breakpoints: {error}")
+        for line in said:
+            self._say(line)
 
     def _take_or_refuse(self, stream: socket.socket) -> None:
         """A client that waits sends its first packet: serve it when the other is gone by now."""
