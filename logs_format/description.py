@@ -59,12 +59,13 @@ class Field:
 
 @dataclass(frozen=True)
 class Event:
-    """An event kind."""
+    """An event kind. A note tells the tools something and is no input."""
 
     name: str
     kind: int
     doc: str
     fields: tuple[Field, ...]
+    is_note: bool
 
     @property
     def stored_fields(self) -> tuple[Field, ...]:
@@ -166,4 +167,4 @@ def _event(name: str, entry: dict) -> Event:  # type: ignore[type-arg]
             raise DescriptionError(f"event {name}.{field.name}: bytes must be the last field")
         if field.coding == "transfer" and len(fields) != 1:
             raise DescriptionError(f"event {name}.{field.name}: a transfer is the only field")
-    return Event(name, entry["kind"], entry["doc"], fields)
+    return Event(name, entry["kind"], entry["doc"], fields, entry.get("note", False))

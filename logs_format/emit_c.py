@@ -9,7 +9,12 @@ WIDE_CODINGS = ("uvarint", "svarint", "tsc", "read", "transfer")
 
 # Items of the recording header by the C type that holds them.
 TEXT_ITEMS = ("MONITOR_VERSION", "BOARD", "CPU_BRAND", "COMMAND_LINE")
-TABLE_ITEMS = {"IMAGES": "image", "CPUID": "cpuid_entry", "E820": "e820_entry"}
+TABLE_ITEMS = {
+    "IMAGES": "image",
+    "CPUID": "cpuid_entry",
+    "E820": "e820_entry",
+    "DMA_STREAMS": "dma_stream",
+}
 
 
 def emit_c(description: Description) -> str:
@@ -28,6 +33,7 @@ def emit_c(description: Description) -> str:
     parts += [_payload_struct(event) for event in description.events if event.stored_fields]
     parts.append(_payload_union(description))
     parts.append(_event_name(description))
+    parts.append(_event_is_note(description))
     parts.append(_event_valid(description))
     parts.append(_encode(description))
     parts.append(_decode(description))
@@ -128,6 +134,17 @@ def _event_name(description: Description) -> str:
     return (
         "static inline const char *log_event_name(u8 kind)\n{\n    switch (kind) {\n"
         f'{cases}    default:\n        return "unknown";\n    }}\n}}\n'
+    )
+
+
+def _event_is_note(description: Description) -> str:
+    cases = "".join(
+        f"    case LOG_EVENT_{event.name}:\n" for event in description.events if event.is_note
+    )
+    return (
+        "/* Whether events of a kind tell the tools something and are no input. */\n"
+        "static inline bool log_event_is_note(u8 kind)\n{\n    switch (kind) {\n"
+        f"{cases}        return true;\n    default:\n        return false;\n    }}\n}}\n"
     )
 
 

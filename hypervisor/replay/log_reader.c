@@ -84,6 +84,11 @@ static int get_item(struct log_recording_header *header, u32 tag, const u8 *valu
         error = get_table(value, length, sizeof(*header->e820), &table, &header->e820_count);
         header->e820 = table;
         return error;
+    case LOG_HEADER_ITEM_DMA_STREAMS:
+        error = get_table(value, length, sizeof(*header->dma_streams), &table,
+                          &header->dma_streams_count);
+        header->dma_streams = table;
+        return error;
     default:
         return 0; /* an item that a later monitor of this format version added */
     }

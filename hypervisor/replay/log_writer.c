@@ -150,7 +150,9 @@ int log_write_header(struct log_writer *writer, const struct log_recording_heade
         put_item(writer, LOG_HEADER_ITEM_CPUID, header->cpuid,
                  (u64)header->cpuid_count * sizeof(*header->cpuid)) &&
         put_item(writer, LOG_HEADER_ITEM_E820, header->e820,
-                 (u64)header->e820_count * sizeof(*header->e820));
+                 (u64)header->e820_count * sizeof(*header->e820)) &&
+        put_item(writer, LOG_HEADER_ITEM_DMA_STREAMS, header->dma_streams,
+                 (u64)header->dma_streams_count * sizeof(*header->dma_streams));
 
     if (!fits) {
         writer->chunk = NULL;

@@ -25,8 +25,9 @@ static struct {
     u32 out_crc;
     u64 events;
     u64 events_by_kind[SESSION_EVENT_KINDS];
-    bool last_was_dma;        /* record: the last event, logged at this exit, was DMA */
-    struct log_regs dma_regs; /* record: at the last DMA */
+    bool logged;                 /* record: an event was logged at this exit, */
+    bool logged_dma;             /* and the last one that is no note was DMA */
+    struct log_regs logged_regs; /* at the last event */
 } session;
 
 int session_open(u32 mode, void *region, u64 region_size, const void *log, u64 log_size)
@@ -59,10 +60,20 @@ int session_open(u32 mode, void *region, u64 region_size, const void *log, u64 l
     return error;
 }
 
+static void count_event(u8 kind)
+{
+    session.events++;
+    session.events_by_kind[kind]++;
+}
+
 static void read_next(void)
 {
     int result = log_read(&session.reader, &session.next);
 
+    while (result > 0 && log_event_is_note(session.next.kind)) {
+        count_event(session.next.kind);
+        result = log_read(&session.reader, &session.next);
+    }
     session.have_next = result > 0;
     if (result < 0 && result != ERR_END)
         printk("lvmm: the log is damaged after event %lu (error %d)\n", session.events, result);
@@ -122,12 +133,6 @@ const struct log_recording_header *session_header(void)
     return &session.reader.header;
 }
 
-static void count_event(u8 kind)
-{
-    session.events++;
-    session.events_by_kind[kind]++;
-}
-
 /* RF is no part of a position: the CPU sets it in the image that an exit saves inside a REP, and
  * whether a single-step exit does so too differs between CPUs. It is cleared at injection. The log
  * has it in full registers nevertheless, because a breakpoint cannot find a position with RF set.
@@ -138,6 +143,29 @@ static struct log_regs position_regs(const struct log_regs *from)
 
     regs.rflags &= ~RFLAGS_RF;
     return regs;
+}
+
+/* Whether the guest is where the last event was logged: not even an instruction that the monitor
+ * executes for it came in between. */
+static bool at_last_event(const struct vcpu *vcpu)
+{
+    return session.logged && memcmp(&vcpu->regs, &session.logged_regs, sizeof(vcpu->regs)) == 0;
+}
+
+/* Whether in replay, which passes over notes, the event before is DMA at this very place. */
+static bool at_last_dma(const struct vcpu *vcpu)
+{
+    return session.logged_dma && at_last_event(vcpu);
+}
+
+static void remember(const struct vcpu *vcpu, const struct log_event *e)
+{
+    if (log_event_is_note(e->kind))
+        session.logged_dma = session.logged_dma && e->same_position;
+    else
+        session.logged_dma = e->kind == LOG_EVENT_DMA;
+    session.logged = true;
+    session.logged_regs = vcpu->regs;
 }
 
 static int record(struct vcpu *vcpu, struct log_event *e)
@@ -162,9 +190,7 @@ static int record(struct vcpu *vcpu, struct log_event *e)
         return error;
     }
     count_event(e->kind);
-    session.last_was_dma = e->kind == LOG_EVENT_DMA;
-    if (session.last_was_dma)
-        session.dma_regs = e->regs;
+    remember(vcpu, e);
     return 0;
 }
 
@@ -240,13 +266,6 @@ bool session_next_is(const struct vcpu *vcpu, u8 kind)
            session_at(vcpu, &session.next);
 }
 
-/* Whether the guest is where the last event, DMA, was logged: not even an instruction that the
- * monitor executes for it came in between. */
-static bool at_last_dma(const struct vcpu *vcpu)
-{
-    return session.last_was_dma && memcmp(&vcpu->regs, &session.dma_regs, sizeof(vcpu->regs)) == 0;
-}
-
 int session_record_interrupt(struct vcpu *vcpu, u8 vector)
 {
     struct log_event e = {.kind = LOG_EVENT_INTERRUPT,
@@ -279,6 +298,12 @@ int session_record_dma(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, 
     };
 
     return record(vcpu, &e);
+}
+
+int session_note(struct vcpu *vcpu, struct log_event *event)
+{
+    event->same_position = at_last_event(vcpu);
+    return record(vcpu, event);
 }
 
 void session_output(u32 kind, u64 address, u64 value)
@@ -363,7 +388,8 @@ void session_end(struct vcpu *vcpu, u8 reason, bool async)
 
 void session_next_exit(void)
 {
-    session.last_was_dma = false;
+    session.logged = false;
+    session.logged_dma = false;
 }
 
 bool session_ended(void)

@@ -30,6 +30,8 @@ bool session_next_is(const struct vcpu *vcpu, u8 kind);
 int session_record_interrupt(struct vcpu *vcpu, u8 vector);
 int session_record_nmi(struct vcpu *vcpu);
 int session_record_dma(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len);
+/* Record: logs a note, which tells the tools something and is no input: replay passes over it. */
+int session_note(struct vcpu *vcpu, struct log_event *event);
 /* The stream of the debugger's writes; devices' streams are below. */
 #define SESSION_DEBUGGER_STREAM 255
 

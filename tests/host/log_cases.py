@@ -36,6 +36,9 @@ _PAYLOADS: st.SearchStrategy[layout.Payload] = st.one_of(
     st.builds(layout.Mark, _DATA),
     st.builds(layout.End, U8, st.binary(min_size=1, max_size=8).map(lambda b: _state(b))),
     st.builds(layout.Rdtscp, U64),
+    st.builds(layout.Sent, U8, U8, U64, _DATA),
+    st.builds(layout.Time, U64),
+    st.builds(layout.FrameFormat, U8, U8),
 )
 # Few addresses come often, as in real code; 0 and 0xe9 share a slot of the site table.
 _RIPS = st.one_of(

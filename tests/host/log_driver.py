@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tests.host import cbuild
 
@@ -16,6 +17,8 @@ from lvmm.logs.header import RecordingHeader
 from lvmm.logs.layout import (
     PAYLOADS,
     CpuidEntry,
+    DmaDirection,
+    DmaStream,
     E820Entry,
     EventKind,
     GuestKind,
@@ -23,6 +26,7 @@ from lvmm.logs.layout import (
     ImageRole,
     Machine,
     MachineFlag,
+    StreamContent,
 )
 
 SOURCES = (
@@ -38,6 +42,17 @@ ERR_CHECKSUM, ERR_VERSION, ERR_END = -6, -7, -8
 RECORDING_ID = 0x1122334455667788
 REGION_SIZE = 1 << 20
 
+
+def dma_stream(ring: str, stream: int, content: int, direction: int, **fields: int) -> DmaStream:
+    """A stream of an e1000 at 00:03.0; fields that are not given are 0."""
+    values: dict[str, Any] = {field.name: 0 for field in dataclasses.fields(DmaStream)}
+    values |= {"pci_address": 0x18, "vendor": 0x8086, "device": 0x100E, "descriptor_size": 16}
+    values |= {"stream": stream, "content": content, "direction": direction, **fields}
+    values["profile"] = tuple(b"e1000".ljust(16, b"\0"))
+    values["ring"] = tuple(ring.encode().ljust(16, b"\0"))
+    return DmaStream(**values)
+
+
 # What the driver writes as recording header.
 HEADER = RecordingHeader(
     Machine(
@@ -49,7 +64,8 @@ HEADER = RecordingHeader(
         counter_event=0x5101C4,
         flags=MachineFlag.UNSOUND,
         guest_kind=GuestKind.LINUX,
-        reserved=0,
+        start_time=1_800_000_000,
+        start_tsc=987_654_321,
     ),
     "lvmm 0.1",
     "bochs-vtx",
@@ -58,6 +74,7 @@ HEADER = RecordingHeader(
     [Image(1234567, ImageRole.KERNEL, 0xDEADBEEF), Image(765, ImageRole.INITRD, 0x12345678)],
     [CpuidEntry(1, 0, 2, 3, 4, 5), CpuidEntry(7, 1, 8, 9, 10, 11)],
     [E820Entry(0, 0x9FC00, 1, 0), E820Entry(0x100000, 0xFF00000, 1, 0)],
+    [dma_stream("rx", 1, StreamContent.DESCRIPTORS, DmaDirection.RX)],
 )
 
 _REQUEST = struct.Struct("<5B3xIIQ18Q3Q")

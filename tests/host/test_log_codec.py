@@ -94,6 +94,7 @@ def test_the_monitor_reads_its_header() -> None:
         b"".join(entry.pack() for entry in header.images),
         b"".join(entry.pack() for entry in header.cpuid),
         b"".join(entry.pack() for entry in header.e820),
+        b"".join(entry.pack() for entry in header.dma_streams),
     ]
 
 

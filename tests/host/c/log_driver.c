@@ -89,6 +89,15 @@ static void set_payload(struct log_event *event, const u64 *fields)
     case LOG_EVENT_RDTSCP:
         payload->rdtscp.tsc = fields[0];
         break;
+    case LOG_EVENT_SENT:
+        payload->sent = (struct log_sent){(u8)fields[0], (u8)fields[1], fields[2]};
+        break;
+    case LOG_EVENT_TIME:
+        payload->time.tsc = fields[0];
+        break;
+    case LOG_EVENT_FRAME_FORMAT:
+        payload->frame_format = (struct log_frame_format){(u8)fields[0], (u8)fields[1]};
+        break;
     default:
         break;
     }
@@ -147,6 +156,18 @@ static void get_payload(const struct log_event *event, u64 *fields)
     case LOG_EVENT_RDTSCP:
         fields[0] = payload->rdtscp.tsc;
         break;
+    case LOG_EVENT_SENT:
+        fields[0] = payload->sent.stream;
+        fields[1] = payload->sent.flags;
+        fields[2] = payload->sent.length;
+        break;
+    case LOG_EVENT_TIME:
+        fields[0] = payload->time.tsc;
+        break;
+    case LOG_EVENT_FRAME_FORMAT:
+        fields[0] = payload->frame_format.stream;
+        fields[1] = payload->frame_format.crc_length;
+        break;
     default:
         break;
     }
@@ -164,6 +185,15 @@ static int write_header(void)
                                               {765, LOG_IMAGE_ROLE_INITRD, 0x12345678}};
     static const struct log_cpuid_entry cpuid[] = {{1, 0, 2, 3, 4, 5}, {7, 1, 8, 9, 10, 11}};
     static const struct log_e820_entry e820[] = {{0, 0x9fc00, 1, 0}, {0x100000, 0xff00000, 1, 0}};
+    static const struct log_dma_stream streams[] = {{.profile = "e1000",
+                                                     .ring = "rx",
+                                                     .stream = 1,
+                                                     .content = LOG_STREAM_CONTENT_DESCRIPTORS,
+                                                     .direction = LOG_DMA_DIRECTION_RX,
+                                                     .pci_address = 0x18,
+                                                     .vendor = 0x8086,
+                                                     .device = 0x100e,
+                                                     .descriptor_size = 16}};
     const struct log_recording_header header = {
         .machine = {.guest_memory_bytes = 256 << 20,
                     .tsc_hz = 50000000,
@@ -172,7 +202,9 @@ static int write_header(void)
                     .cpu_stepping = 4,
                     .counter_event = 0x5101c4,
                     .flags = LOG_MACHINE_FLAG_UNSOUND,
-                    .guest_kind = LOG_GUEST_KIND_LINUX},
+                    .guest_kind = LOG_GUEST_KIND_LINUX,
+                    .start_time = 1800000000,
+                    .start_tsc = 987654321},
         .monitor_version = text("lvmm 0.1"),
         .board = text("bochs-vtx"),
         .cpu_brand = text("A brand"),
@@ -183,6 +215,8 @@ static int write_header(void)
         .cpuid_count = ARRAY_SIZE(cpuid),
         .e820 = e820,
         .e820_count = ARRAY_SIZE(e820),
+        .dma_streams = streams,
+        .dma_streams_count = ARRAY_SIZE(streams),
     };
 
     return log_write_header(&writer, &header);
@@ -276,6 +310,8 @@ static void print_header(const struct log_recording_header *header)
     print_hex(header->cpuid, header->cpuid_count * sizeof(*header->cpuid));
     printf(" ");
     print_hex(header->e820, header->e820_count * sizeof(*header->e820));
+    printf(" ");
+    print_hex(header->dma_streams, header->dma_streams_count * sizeof(*header->dma_streams));
     printf("\n");
 }
 

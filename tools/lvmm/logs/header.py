@@ -8,6 +8,7 @@ from typing import Any
 
 from lvmm.logs.layout import (
     CpuidEntry,
+    DmaStream,
     E820Entry,
     GuestKind,
     HeaderItem,
@@ -34,6 +35,7 @@ class RecordingHeader:
     images: list[Image] = field(default_factory=list)
     cpuid: list[CpuidEntry] = field(default_factory=list)
     e820: list[E820Entry] = field(default_factory=list)
+    dma_streams: list[DmaStream] = field(default_factory=list)
 
     @property
     def unsound(self) -> bool:
@@ -52,6 +54,7 @@ class RecordingHeader:
             HeaderItem.IMAGES: self.images,
             HeaderItem.CPUID: self.cpuid,
             HeaderItem.E820: self.e820,
+            HeaderItem.DMA_STREAMS: self.dma_streams,
         }
         out = _item(HeaderItem.MACHINE, self.machine.pack())
         for tag, text in texts.items():
@@ -73,9 +76,10 @@ class RecordingHeader:
             _text(items, HeaderItem.BOARD),
             _text(items, HeaderItem.CPU_BRAND),
             _text(items, HeaderItem.COMMAND_LINE),
-            [Image(*values) for values in _table(items, HeaderItem.IMAGES, Image.STRUCT)],
-            [CpuidEntry(*values) for values in _table(items, HeaderItem.CPUID, CpuidEntry.STRUCT)],
-            [E820Entry(*values) for values in _table(items, HeaderItem.E820, E820Entry.STRUCT)],
+            [Image.unpack(entry) for entry in _table(items, HeaderItem.IMAGES, Image.STRUCT)],
+            [CpuidEntry.unpack(e) for e in _table(items, HeaderItem.CPUID, CpuidEntry.STRUCT)],
+            [E820Entry.unpack(e) for e in _table(items, HeaderItem.E820, E820Entry.STRUCT)],
+            [DmaStream.unpack(e) for e in _table(items, HeaderItem.DMA_STREAMS, DmaStream.STRUCT)],
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -149,8 +153,8 @@ def _text(items: dict[int, bytes], tag: HeaderItem) -> str:
     return items.get(tag, b"").decode("utf-8", "replace")
 
 
-def _table(items: dict[int, bytes], tag: HeaderItem, entry: struct.Struct) -> list[tuple[int, ...]]:
+def _table(items: dict[int, bytes], tag: HeaderItem, entry: struct.Struct) -> list[bytes]:
     value = items.get(tag, b"")
     if len(value) % entry.size:
         raise WireError(f"the recording header's table {tag.name} has a bad length")
-    return list(entry.iter_unpack(value))
+    return [value[at : at + entry.size] for at in range(0, len(value), entry.size)]

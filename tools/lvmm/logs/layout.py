@@ -22,7 +22,7 @@ from lvmm.logs.wire import (
     put_uvarint,
 )
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # the bytes `LVMM-LOG`: first of the region header
 REGION_MAGIC = 0x474F4C2D4D4D564C
 # the bytes `LVCK`: a closed chunk
@@ -103,6 +103,8 @@ class HeaderItem(enum.IntEnum):
     CPUID = 7
     # array of struct e820_entry: the map that the guest is given
     E820 = 8
+    # array of struct dma_stream: what the streams of DMA and SENT events are
+    DMA_STREAMS = 9
 
 
 class MachineFlag(enum.IntFlag):
@@ -110,6 +112,35 @@ class MachineFlag(enum.IntFlag):
 
     # recorded although something may not be recorded faithfully
     UNSOUND = 1
+
+
+class StreamContent(enum.IntEnum):
+    """enum stream_content of events.toml."""
+
+    # what is in the buffers: frames
+    PAYLOAD = 1
+    # what the device wrote back into descriptors
+    DESCRIPTORS = 2
+
+
+class DmaDirection(enum.IntEnum):
+    """enum dma_direction of events.toml."""
+
+    # into guest memory
+    RX = 1
+    # out of guest memory
+    TX = 2
+
+
+class SentFlag(enum.IntEnum):
+    """enum sent_flag of events.toml."""
+
+    # a frame begins with this part
+    FIRST = 1
+    # it ends with this part
+    LAST = 2
+    # the device makes several packets of it
+    SEGMENTED = 4
 
 
 class GuestKind(enum.IntEnum):
@@ -200,6 +231,12 @@ class EventKind(enum.IntEnum):
     END = 13
     # What RDTSCP gave the guest as time.
     RDTSCP = 14
+    # A part of a frame that the guest gave a device to send, as its memory was then.
+    SENT = 15
+    # The time-stamp counter here, where devices transferred something.
+    TIME = 16
+    # How a device stores the frames of a stream from here on.
+    FRAME_FORMAT = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +394,7 @@ class ItemHeader:
 class Machine:
     """The machine that was recorded."""
 
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<QQIIIIIIQ")
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<QQIIIIIIQQ")
 
     guest_memory_bytes: int
     tsc_hz: int
@@ -372,11 +409,13 @@ class Machine:
     flags: int
     # enum guest_kind
     guest_kind: int
-    # 0
-    reserved: int
+    # the real-time clock at the start, as UTC: seconds since 1970; 0: unknown
+    start_time: int
+    # the time-stamp counter then
+    start_tsc: int
 
     def pack(self) -> bytes:
-        """The 48 bytes of the layout."""
+        """The 56 bytes of the layout."""
         return self.STRUCT.pack(
             self.guest_memory_bytes,
             self.tsc_hz,
@@ -386,13 +425,125 @@ class Machine:
             self.counter_event,
             self.flags,
             self.guest_kind,
-            self.reserved,
+            self.start_time,
+            self.start_tsc,
         )
 
     @classmethod
     def unpack(cls, data: bytes, at: int = 0) -> Machine:
         """Read the layout at offset `at`; raises struct.error when cut short."""
         return cls(*cls.STRUCT.unpack_from(data, at))
+
+
+@dataclass(frozen=True, slots=True)
+class DmaStream:
+    """One stream of DMA and SENT events: a ring's payload, or its descriptors. What
+    follows `descriptor_size` is in bytes of a descriptor, and 0 for a payload.
+    """
+
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<16B16BBBBBHHHHBBBBBBBBBBHII")
+
+    # name of the DMA profile, UTF-8, filled up with zeros or cut
+    profile: tuple[int, ...]
+    # name of the ring, likewise
+    ring: tuple[int, ...]
+    # as in the events
+    stream: int
+    # enum stream_content
+    content: int
+    # enum dma_direction
+    direction: int
+    # the stream of the same ring's payload
+    payload_stream: int
+    # bus, device and function: bits 8-15, 3-7, 0-2
+    pci_address: int
+    # PCI ID
+    vendor: int
+    # PCI ID
+    device: int
+    # 0
+    reserved: int
+    descriptor_size: int
+    # of the bytes that the events hold
+    write_back_offset: int
+    write_back_width: int
+    # of the payload's length in a descriptor, RX only
+    length_offset: int
+    # 0: none
+    length_width: int
+    # of the byte that the device sets last
+    done_offset: int
+    done_mask: int
+    # of the byte that says that a frame ends here, RX only
+    end_offset: int
+    # 0: it ends with each descriptor
+    end_mask: int
+    # bytes of CRC at the end of each frame until a FRAME_FORMAT event
+    crc_length: int
+    # 0
+    reserved2: int
+    # TX payload: bytes of each frame that are kept at most
+    frame_max: int
+    # 0
+    reserved3: int
+
+    def pack(self) -> bytes:
+        """The 64 bytes of the layout."""
+        return self.STRUCT.pack(
+            *self.profile,
+            *self.ring,
+            self.stream,
+            self.content,
+            self.direction,
+            self.payload_stream,
+            self.pci_address,
+            self.vendor,
+            self.device,
+            self.reserved,
+            self.descriptor_size,
+            self.write_back_offset,
+            self.write_back_width,
+            self.length_offset,
+            self.length_width,
+            self.done_offset,
+            self.done_mask,
+            self.end_offset,
+            self.end_mask,
+            self.crc_length,
+            self.reserved2,
+            self.frame_max,
+            self.reserved3,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, at: int = 0) -> DmaStream:
+        """Read the layout at offset `at`; raises struct.error when cut short."""
+        values = cls.STRUCT.unpack_from(data, at)
+        return cls(
+            values[0:16],
+            values[16:32],
+            values[32],
+            values[33],
+            values[34],
+            values[35],
+            values[36],
+            values[37],
+            values[38],
+            values[39],
+            values[40],
+            values[41],
+            values[42],
+            values[43],
+            values[44],
+            values[45],
+            values[46],
+            values[47],
+            values[48],
+            values[49],
+            values[50],
+            values[51],
+            values[52],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -978,6 +1129,101 @@ class Rdtscp:
         return cls(tsc), at
 
 
+@dataclass(slots=True)
+class Sent:
+    """A part of a frame that the guest gave a device to send, as its memory was
+    then.
+    """
+
+    KIND: ClassVar[EventKind] = EventKind.SENT
+    # of the ring's payload
+    stream: int
+    # enum sent_flag
+    flags: int
+    # bytes of the part; the data may be less: what is kept, or can be read
+    length: int
+    data: bytes
+
+    @property
+    def data_len(self) -> int:
+        """Bytes of data that it carries."""
+        return len(self.data)
+
+    def encode(self, codec: Codec, out: bytearray) -> None:
+        """Append the payload; raises WireError when the format cannot hold it."""
+        if len(self.data) > EVENT_DATA_MAX:
+            raise WireError("SENT: bad length of data")
+        out += self.stream.to_bytes(1, "little")
+        out += self.flags.to_bytes(1, "little")
+        put_uvarint(out, self.length)
+        put_uvarint(out, len(self.data))
+        out += self.data
+
+    @classmethod
+    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Sent, int]:
+        """Read the payload at `at`; returns it and the offset after it."""
+        stream, at = get_fixed(data, at, 1)
+        flags, at = get_fixed(data, at, 1)
+        length, at = get_uvarint(data, at)
+        data, at = get_bytes(data, at)
+        if len(data) > EVENT_DATA_MAX:
+            raise WireError("SENT: bad length of data")
+        return cls(stream, flags, length, data), at
+
+
+@dataclass(slots=True)
+class Time:
+    """The time-stamp counter here, where devices transferred something."""
+
+    KIND: ClassVar[EventKind] = EventKind.TIME
+    tsc: int
+
+    @property
+    def data_len(self) -> int:
+        """Bytes of data that it carries."""
+        return 0
+
+    def encode(self, codec: Codec, out: bytearray) -> None:
+        """Append the payload; raises WireError when the format cannot hold it."""
+        put_svarint(out, self.tsc - codec.tsc)
+        codec.tsc = self.tsc
+
+    @classmethod
+    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Time, int]:
+        """Read the payload at `at`; returns it and the offset after it."""
+        difference, at = get_svarint(data, at)
+        tsc = codec.tsc = (codec.tsc + difference) & 0xFFFFFFFFFFFFFFFF
+        return cls(tsc), at
+
+
+@dataclass(slots=True)
+class FrameFormat:
+    """How a device stores the frames of a stream from here on."""
+
+    KIND: ClassVar[EventKind] = EventKind.FRAME_FORMAT
+    # of the ring's payload
+    stream: int
+    # bytes at the end of each frame that are its CRC
+    crc_length: int
+
+    @property
+    def data_len(self) -> int:
+        """Bytes of data that it carries."""
+        return 0
+
+    def encode(self, codec: Codec, out: bytearray) -> None:
+        """Append the payload; raises WireError when the format cannot hold it."""
+        out += self.stream.to_bytes(1, "little")
+        out += self.crc_length.to_bytes(1, "little")
+
+    @classmethod
+    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[FrameFormat, int]:
+        """Read the payload at `at`; returns it and the offset after it."""
+        stream, at = get_fixed(data, at, 1)
+        crc_length, at = get_fixed(data, at, 1)
+        return cls(stream, crc_length), at
+
+
 Payload = (
     In
     | MmioRead
@@ -993,6 +1239,9 @@ Payload = (
     | Mark
     | End
     | Rdtscp
+    | Sent
+    | Time
+    | FrameFormat
 )
 
 PAYLOADS: dict[int, type[Payload]] = {
@@ -1010,4 +1259,7 @@ PAYLOADS: dict[int, type[Payload]] = {
     12: Mark,
     13: End,
     14: Rdtscp,
+    15: Sent,
+    16: Time,
+    17: FrameFormat,
 }
