@@ -6,7 +6,7 @@ import contextlib
 import re
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +28,11 @@ class DebuggedRun:
     port: int
     output: Path
 
-    def gdb(self, guest: str | None, *commands: str) -> str:
-        """What gdb says to these commands with a tiny guest's symbols, stderr included."""
-        words = gdb_words(f"target remote :{self.port}", *commands)
+    def gdb(self, guest: str | None, *commands: str, before: Sequence[str] = ()) -> str:
+        """What gdb says to these commands with a tiny guest's symbols, stderr included. `before`
+        are those that come before it connects.
+        """
+        words = gdb_words(*before, f"target remote :{self.port}", *commands)
         if guest is not None:
             words.append(str(tiny_guest(guest)))
         done = subprocess.run(words, capture_output=True, text=True, timeout=GDB_S, check=False)
@@ -49,17 +51,23 @@ class DebuggedRun:
         return self.output.with_suffix(".err").read_text()
 
 
-@contextlib.contextmanager
-def debugged(output: Path, *arguments: object) -> Iterator[DebuggedRun]:
-    """Starts lvmm with these arguments and --gdb; ready when gdb can connect."""
+def free_tcp_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def debugged(output: Path, *arguments: object, early: bool = False) -> Iterator[DebuggedRun]:
+    """Starts lvmm with these arguments and --gdb; ready when gdb can connect, `early`: at once."""
+    port = free_tcp_port()
     process = start_cli([*arguments, "--gdb", port], output)
     run = DebuggedRun(process, port, output)
     try:
         ready = f"gdb: target remote :{port}\n"
-        wait_for(lambda: ready in run.said or process.poll() is not None, READY_S, "the gdb server")
-        assert process.poll() is None, run.said
+        if not early:
+            wait_for(lambda: ready in run.said or process.poll() is not None, READY_S, "the port")
+            assert process.poll() is None, run.said
         yield run
     finally:
         process.terminate()

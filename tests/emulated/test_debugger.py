@@ -207,6 +207,18 @@ def test_the_state_after_a_crash_can_be_read(recording: Path, tmp_path: Path) ->
         assert run.ended() == 0, run.said
 
 
+def test_gdb_that_comes_early_and_leaves_early(recording: Path, tmp_path: Path) -> None:
+    """It waits for the machine; the replay goes on without it, and tells its verdict."""
+    with debugged(tmp_path / "replay", "replay", recording, early=True) as run:
+        patience = "set tcp connect-timeout 120"
+        said = run.gdb("timer", "break on_timer", "continue", "detach", before=[patience])
+        assert "Breakpoint 1, " in said
+        assert "detached" in said
+        assert run.ended() == 0, run.said
+    assert "the replay is identical" in (tmp_path / "replay.out").read_text()
+    assert "the run is over" not in run.said
+
+
 def test_ctrl_c_ends_a_replay_that_waits(recording: Path, tmp_path: Path) -> None:
     with debugged(tmp_path / "replay", "replay", recording) as run:
         run.process.send_signal(signal.SIGINT)

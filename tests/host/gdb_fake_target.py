@@ -226,6 +226,7 @@ def serving(
     """A server for it in a thread, and what it says. A failure of the server fails the test."""
     said: list[str] = []
     server = GdbServer(target, 0, said.append, early)
+    server.open()
     done = threading.Event()
     failures: list[BaseException] = []
 

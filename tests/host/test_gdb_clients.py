@@ -129,6 +129,31 @@ def test_many_that_wait(port: int, client: Client) -> None:
         other.stream.close()
 
 
+def test_a_port_that_is_not_open_yet(target: FakeTarget) -> None:
+    """gdb tries again where it is refused, and gives up soon where nobody answers."""
+    server = GdbServer(target, 0, print)
+    with pytest.raises(ConnectionRefusedError):
+        Client(server.port)
+    server.open()
+    with socket.create_connection(("127.0.0.1", server.port)):
+        pass
+    server.close()
+
+
+def test_a_leave_is_told_from_a_loss(target: FakeTarget) -> None:
+    with serving(target) as (server, said):
+        with Client(server.port) as client:
+            client.ask(b"?")
+        eventually(lambda: len(said) == 2)
+        assert not server.detached, said
+        with Client(server.port) as client:
+            assert client.ask(b"D") == b"OK"
+            eventually(lambda: server.detached)
+        with Client(server.port) as client:
+            client.ask(b"?")
+            assert not server.detached
+
+
 def test_a_port_in_use(target: FakeTarget) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

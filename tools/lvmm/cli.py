@@ -21,6 +21,7 @@ from lvmm.crash import read_crash
 from lvmm.crash_report import render_crash
 from lvmm.debug.attach import AttachOptions, attach
 from lvmm.debug.guest_symbols import GuestSymbols
+from lvmm.debug.of_a_run import AttachPort
 from lvmm.debug.service import GdbOptions
 from lvmm.divergence_report import render_divergence
 from lvmm.errors import LvmmError, UsageError
@@ -77,7 +78,9 @@ def _settings(
     options: argparse.Namespace, *, quiet: bool, kind: Kind, kernel: Path, wait: bool = False
 ) -> session.RunSettings:
     """What the options say; `wait` is what --gdb means without --wait and --no-wait."""
-    gdb = None
+    gdb = attach_port = None
+    if options.attach is not None:
+        attach_port = AttachPort(options.attach, bool(options.wait), _say)
     if options.gdb is not None:
         early = I386 if kind == "multiboot" else X86_64
         wait = wait if options.wait is None else options.wait
@@ -85,16 +88,17 @@ def _settings(
         if kind == "linux":
             symbols = GuestSymbols(kernel, ROOT / "build" / "gdb" / f"symbols-{os.getpid()}.elf")
         gdb = GdbOptions(options.gdb, wait, _say, early, symbols)
-    elif options.wait is not None:
-        raise UsageError("--wait and --no-wait go with --gdb PORT")
+    elif options.wait is not None and attach_port is None:
+        raise UsageError("--wait and --no-wait go with --gdb PORT or --attach PORT")
     timeout = options.timeout
     if timeout is None:
-        timeout = math.inf if gdb else DEFAULT_TIMEOUT_S
+        timeout = math.inf if gdb or attach_port else DEFAULT_TIMEOUT_S
     return session.RunSettings(
         net_port=getattr(options, "net_port", None),
         seed=options.seed,
         timeout_s=timeout,
         gdb=gdb,
+        attach=attach_port,
         as_disk=getattr(options, "disk", False),
         console=None if quiet else _show_console,
         menu_timeout_s=getattr(options, "menu_timeout", 0),
@@ -165,7 +169,7 @@ def _replay(options: argparse.Namespace) -> int:
         kernel=options.directory / manifest.kernel.path,
         wait=True,
     )
-    if settings.gdb is None:  # nothing is kept: it may just be killed
+    if not (settings.gdb or settings.attach):  # nothing is kept: it may just be killed
         verdict = session.replay(board, options.directory, settings)
     else:
         stop = StopRequest()

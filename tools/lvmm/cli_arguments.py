@@ -96,9 +96,15 @@ def command_line() -> argparse.ArgumentParser:
         "--timeout",
         type=float,
         metavar="S",
-        help=f"end the run then ({DEFAULT_TIMEOUT_S:.0f} s; with --gdb never)",
+        help=f"end the run then ({DEFAULT_TIMEOUT_S:.0f} s; with --gdb or --attach never)",
     )
     run.add_argument("--gdb", type=_tcp_port, metavar="PORT", help="serve gdb on this port")
+    run.add_argument(
+        "--attach",
+        type=_tcp_port,
+        metavar="PORT",
+        help="let ./lvmm attach --serial :PORT at this machine",
+    )
     run.add_argument(
         "--wait",
         action=argparse.BooleanOptionalAction,
@@ -142,7 +148,7 @@ def command_line() -> argparse.ArgumentParser:
         help="/dev/ttyUSB0 or the like, HOST:PORT, socket://HOST:PORT or rfc2217://HOST:PORT",
     )
     attached.add_argument("--gdb", type=_tcp_port, metavar="PORT", help="serve gdb on this port")
-    attached.add_argument("--console", action="store_true", help="show the guest's console")
+    attached.add_argument("--console", action="store_true", help="the guest's console")
     attached.add_argument("--log", type=Path, metavar="FILE", help="a copy of the console")
     attached.add_argument("--json", action="store_true", help="the state as JSON on stdout")
 

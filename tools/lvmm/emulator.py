@@ -24,6 +24,7 @@ from typing import Self
 from lvmm import provision
 from lvmm.board import Board
 from lvmm.errors import EnvironmentProblem, LvmmError, MachineError, UsageError
+from lvmm.guest_serial import GuestSerial
 
 MAC_ADDRESS = "52:54:00:12:34:56"
 _POWER_OFF = "ACPI control: soft power off"
@@ -139,6 +140,7 @@ class Emulator:
         self._ips = ips or board.emulator.ips
         self._process: subprocess.Popen[bytes] | None = None
         self._monitor: socket.socket | None = None
+        self._serial: GuestSerial | None = None
         self._terminated = False
 
     def __enter__(self) -> Self:
@@ -163,6 +165,12 @@ class Emulator:
         return self._monitor
 
     @property
+    def serial(self) -> GuestSerial:
+        """The guest's serial port (COM1)."""
+        assert self._serial is not None, "not started"
+        return self._serial
+
+    @property
     def pid(self) -> int:
         """Process id of the emulator."""
         assert self._process is not None, "not started"
@@ -179,13 +187,18 @@ class Emulator:
             self.run_dir.mkdir(parents=True, exist_ok=True)
             for path in (self.console_path, self.ram_path, self.stats_path, self.log_path):
                 path.unlink(missing_ok=True)
-            self.console_path.touch()
             self._check_port()
-            with socket.create_server(("127.0.0.1", 0)) as server:
+            with (
+                socket.create_server(("127.0.0.1", 0)) as guest,
+                socket.create_server(("127.0.0.1", 0)) as monitor,
+            ):
                 config = self.run_dir / "bochsrc"
-                config.write_text(self._bochsrc(install, server.getsockname()[1]))
+                ports = guest.getsockname()[1], monitor.getsockname()[1]
+                config.write_text(self._bochsrc(install, *ports))
                 self._spawn(install, config)
-                self._accept(server)
+                self._serial = GuestSerial(self._accept(guest), self.console_path)
+                self._monitor = self._accept(monitor)
+                self._monitor.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             self.terminate()
             raise EnvironmentProblem(f"cannot start the emulator: {error}") from None
@@ -199,6 +212,8 @@ class Emulator:
         status = self._process.poll()
         if status is None:
             return None
+        if self._serial is not None:
+            self._serial.drain()
         if self._terminated:
             return Ending.TERMINATED
         if _POWER_OFF in self._complaints():
@@ -220,6 +235,8 @@ class Emulator:
             self._terminated = True
             self._process.kill()
             self._process.wait()
+        if self._serial is not None:
+            self._serial.close()
         if self._monitor is not None:
             self._monitor.close()
 
@@ -286,18 +303,15 @@ class Emulator:
                 preexec_fn=_block_alarm,
             )
 
-    def _accept(self, server: socket.socket) -> None:
+    def _accept(self, server: socket.socket) -> socket.socket:
         server.settimeout(0.1)
         deadline = time.monotonic() + _CONNECT_SECONDS
         while time.monotonic() < deadline:
             try:
-                self._monitor = server.accept()[0]
+                return server.accept()[0]
             except TimeoutError:
                 if self.poll() is not None:
                     raise self.failure() from None
-                continue
-            self._monitor.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return
         raise MachineError(f"the emulator did not start within {_CONNECT_SECONDS:.0f} s")
 
     def _complaints(self) -> str:
@@ -309,7 +323,7 @@ class Emulator:
                     return "\n".join(found)
         return ""
 
-    def _bochsrc(self, install: provision.Bochs, monitor_port: int) -> str:
+    def _bochsrc(self, install: provision.Bochs, guest_port: int, monitor_port: int) -> str:
         board = self.board
         memory = board.memory.total_mib
         lines = [
@@ -330,7 +344,7 @@ class Emulator:
             "parport1: enabled=0",
             "floppy_bootsig_check: disabled=0",
             "ata1: enabled=0",
-            f'com1: enabled=1, mode=file, dev="{self.console_path}"',
+            f'com1: enabled=1, mode=socket-client, dev="127.0.0.1:{guest_port}"',
             f'com2: enabled=1, mode=socket-client, dev="127.0.0.1:{monitor_port}"',
             f'log: "{self.log_path}"',
             f"panic: action=fatal, {', '.join(f'{device}=report' for device in _TOLERANT)}",

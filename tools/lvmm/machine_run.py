@@ -3,7 +3,8 @@
 The guest's console is passed through while the machine runs; the run ends when the monitor says
 that the guest has ended, when the emulator ends, at the deadline, or at Ctrl-C (the monitor is
 then asked to stop the guest, so that a recording is sealed). With a debugger, a guest that has
-ended stays there to be looked at until the debugger leaves, or Ctrl-C.
+ended stays there to be looked at until the debugger leaves, or Ctrl-C; one that has detached before
+does not want to see it.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from types import FrameType
 
 from lvmm.board import Board
 from lvmm.console_ring import ConsoleRing, log_bytes
-from lvmm.debug.of_a_run import RunDebugger
+from lvmm.debug.of_a_run import AttachPort, RunDebugger
 from lvmm.debug.service import GdbOptions
 from lvmm.emulator import Emulator, Ending, Stats
 from lvmm.errors import LvmmError, MachineError
 from lvmm.link import SocketStream
+from lvmm.link.relay import Typewriter, TypingRefused
 from lvmm.monitor_line import MonitorLine, MonitorReport
 
 POLL_S = 0.05
@@ -56,6 +58,7 @@ class RunOptions:
     marks: tuple[str, ...] = ()
     end_mark: str | None = None
     gdb: GdbOptions | None = None
+    attach: AttachPort | None = None
 
 
 @dataclass(frozen=True)
@@ -221,23 +224,40 @@ def run_machine(
         ips=options.ips,
     )
     line = MonitorLine()
-    gdb = RunDebugger(line, options.gdb) if options.gdb else None
+    debugger = None
+    if served := options.gdb or options.attach:
+        typewriter = _typewriter(emulator, options)
+        debugger = RunDebugger(line, options.gdb, options.attach, typewriter, served.say)
     try:
         with emulator:
             line.open(SocketStream(emulator.monitor), emulator.run_dir / "monitor.log")
             watcher = _Watcher(emulator, board, options, line)
-            _watch(watcher, gdb, stop)
-            if gdb is not None and watcher.halted():
-                watcher.result.altered = gdb.altered()
-                gdb.close()  # while the monitor answers
+            _watch(watcher, debugger, stop)
+            if debugger is not None and watcher.halted():
+                watcher.result.altered = debugger.altered()
+                debugger.close()  # while the monitor answers
             return watcher.finish()
     finally:
         line.close()
-        if gdb is not None:
-            gdb.close()
+        if debugger is not None:
+            debugger.close()
 
 
-def _watch(watcher: _Watcher, gdb: RunDebugger | None, stop: StopRequest | None) -> None:
+def _typewriter(emulator: Emulator, options: RunOptions) -> Typewriter:
+    """What is typed goes to the guest's serial port, which is a real device: so it is recorded."""
+
+    def write(data: bytes) -> int:
+        if options.ring_console:
+            raise TypingRefused("a replay takes no input: what was typed is in the recording")
+        try:
+            return emulator.serial.type(data)
+        except OSError:
+            raise TypingRefused("the machine is off") from None
+
+    return write
+
+
+def _watch(watcher: _Watcher, debugger: RunDebugger | None, stop: StopRequest | None) -> None:
     """Returns when the run has ended and nobody wants to look at it any more."""
     stop_deadline: float | None = None
     result = watcher.result
@@ -246,10 +266,10 @@ def _watch(watcher: _Watcher, gdb: RunDebugger | None, stop: StopRequest | None)
         watcher.pass_console()
         stopping = stop is not None and stop.requested
         expired = watcher.elapsed() > watcher.options.deadline_s
-        if gdb is not None:
-            gdb.attend(watcher.halted() and not stopping)
+        if debugger is not None:
+            debugger.attend(watcher.halted() and not stopping)
         if watcher.halted():
-            if gdb is None or gdb.left() or stopping or expired:
+            if debugger is None or debugger.left() or stopping or expired:
                 return
         elif stop_deadline is None:
             result.interrupted = stopping

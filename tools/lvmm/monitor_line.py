@@ -25,10 +25,10 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from lvmm.errors import LvmmError
-from lvmm.link import ByteStream, LinkClient, LinkClosed, LinkTimeout, SessionLost
+from lvmm.link import ByteStream, LinkClient, LinkClosed, LinkTimeout, SessionLost, Status
 
 Message = dict[str, Any]
 
@@ -99,18 +99,29 @@ def _count(counts: dict[str, int], name: object, count: object) -> None:
         counts[name] = counts.get(name, 0) + count
 
 
+class Audience(Protocol):
+    """Who hears what the monitor says unasked, in the thread that reads the line."""
+
+    def line(self, text: str) -> None:
+        """A line of text, without its end."""
+
+    def status(self, status: Status) -> None:
+        """The status after it changed."""
+
+
 class MonitorLine:
     """Reads the line of a running machine and keeps a transcript in a file.
 
-    `link` makes requests on the same line.
+    `link` makes requests on the same line; `audience` hears what comes on it as well.
     """
 
     def __init__(self) -> None:
+        self.audience: Audience | None = None
         self._stream: ByteStream | None = None
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._transcript: BinaryIO | None = None
         self._stopper: threading.Thread | None = None
-        self.link = LinkClient(self._take_stream, on_line=self._lines.put)
+        self.link = LinkClient(self._take_stream, self._heard, self._told)
         self.report = MonitorReport()
         self.closed = False
         self.stop_failure = ""  # why the monitor did not do what ask_to_stop() asks
@@ -155,6 +166,15 @@ class MonitorLine:
                 self._take(self._lines.get_nowait())
         if self._transcript is not None:
             self._transcript.close()
+
+    def _heard(self, line: str) -> None:
+        self._lines.put(line)
+        if self.audience is not None:
+            self.audience.line(line)
+
+    def _told(self, status: Status) -> None:
+        if self.audience is not None:
+            self.audience.status(status)
 
     def _take(self, line: str) -> None:
         assert self._transcript is not None

@@ -17,6 +17,7 @@ from lvmm import __version__, recording_dir
 from lvmm.board import Board
 from lvmm.crash import CrashedGuest, explain_crash, save_crash
 from lvmm.crash_report import render_crash
+from lvmm.debug.of_a_run import AttachPort
 from lvmm.debug.service import GdbOptions
 from lvmm.divergence import explain_divergence
 from lvmm.errors import (
@@ -61,12 +62,13 @@ class RunSettings:
     marks: tuple[str, ...] = ()
     ips: int | None = None
     gdb: GdbOptions | None = None
+    attach: AttachPort | None = None
     watchdog_s: int = 0
 
     @property
     def wait(self) -> bool:
         """Whether the guest is to wait for the debugger before its first instruction."""
-        return self.gdb is not None and self.gdb.wait
+        return any(option.wait for option in (self.gdb, self.attach) if option is not None)
 
 
 def with_network(settings: RunSettings, port: int, marks: tuple[str, ...]) -> RunSettings:
@@ -230,6 +232,7 @@ def _options(settings: RunSettings, **changes: Any) -> RunOptions:
         deadline_s=settings.timeout_s,
         console=settings.console,
         gdb=settings.gdb,
+        attach=settings.attach,
     )
     return dataclasses.replace(options, **changes)
 

@@ -5,23 +5,29 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import queue
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from lvmm.debug import stops
 from lvmm.debug.console_view import ConsoleView
+from lvmm.debug.keyboard import Keyboard
 from lvmm.debug.service import GdbOptions, GdbService
-from lvmm.debug.terminal import LEAVE, Screen, keys, single_keys
+from lvmm.debug.terminal import LEAVE, Keys, Screen, single_keys
 from lvmm.errors import EnvironmentProblem
 from lvmm.gdb.registers import I386
 from lvmm.link import ByteStream, Hello, LinkClient, Mode, RunState, Status
 from lvmm.machine_run import StopRequest
 
 # While the guest runs, each question costs it some time: the monitor listens for a while after it.
+# Its echo of what was typed is looked for sooner.
 _CONSOLE_S = 0.5
 _KEYS_S = 0.1
+_ECHO_S = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,24 +89,41 @@ def _stay(
     console: bool,
     stop: StopRequest,
 ) -> None:
-    view = ConsoleView(link, screen.show, screen.say)
-    leave = "Ctrl-] or Ctrl-C" if console else "Ctrl-C"
+    leave = "Ctrl-]" if console and sys.stdin.isatty() else "Ctrl-C"
     screen.say(f"lvmm: attached; {leave} leaves, and the guest goes on as it is")
-    with single_keys():
-        turns = 0
+    visit = _ConsoleVisit(link, screen)
+    with single_keys() if console else contextlib.nullcontext():
         while not stop.requested:
             with contextlib.suppress(queue.Empty):
                 while True:
                     screen.say(said.get_nowait())
             if link.failure is not None:
                 raise link.failure
-            if console and turns % round(_CONSOLE_S / _KEYS_S) == 0:
-                view.update()
-            if console and LEAVE in keys(_KEYS_S):
-                return
             if not console:
                 stop.wait(_KEYS_S)
-            turns += 1
+            elif not visit.turn():
+                return
+
+
+class _ConsoleVisit:
+    """Shows the console and types to it, in turns."""
+
+    def __init__(self, link: LinkClient, screen: Screen) -> None:
+        self._view = ConsoleView(link, screen.show, screen.say)
+        self._keyboard = Keyboard(link, screen.say)
+        self._keys = Keys()
+        self._next_look = self._typed = -math.inf
+
+    def turn(self) -> bool:
+        """Lasts as long as nothing is typed, but not long. False: the user wants to leave."""
+        now = time.monotonic()
+        if now >= self._next_look or now < self._typed + _ECHO_S:
+            self._view.update()
+            self._next_look = time.monotonic() + _CONSOLE_S
+        typed, leave, _ = self._keys.read(_KEYS_S).partition(LEAVE)
+        if self._keyboard.type(typed):
+            self._typed = time.monotonic()
+        return not leave
 
 
 def _show_state(hello: Hello, status: Status, as_json: bool) -> None:

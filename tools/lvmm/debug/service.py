@@ -35,7 +35,7 @@ class GdbOptions:
 
 
 class GdbService:
-    """Listens on the port from the start on; gdb is answered from start() on.
+    """Takes the port at once; gdb can connect, and is answered, from start() on.
 
     Raises EnvironmentProblem when the port cannot be had.
     """
@@ -58,9 +58,15 @@ class GdbService:
         """Whether a debugger has seen the run's end and left."""
         return self._seen_out
 
+    @property
+    def detached(self) -> bool:
+        """Whether the last debugger has taken its leave, and none has come since."""
+        return self._server.detached
+
     def start(self) -> None:
-        """Serves from now on; the first call tells the user so."""
+        """Serves from now on; the first call tells the user so. Raises EnvironmentProblem."""
         if self._thread is None:
+            self._server.open()
             self._say(f"gdb: target remote :{self.port}")
             self._thread = threading.Thread(target=self._serve, name="lvmm-gdb", daemon=True)
             self._thread.start()

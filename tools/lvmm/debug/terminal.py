@@ -8,34 +8,48 @@ import select
 import sys
 import termios
 import time
-import tty
 from collections.abc import Iterator
 from typing import BinaryIO
 
 LEAVE = b"\x1d"  # Ctrl-]
 
+_IFLAG, _LFLAG = 0, 3  # of termios.tcgetattr()
+
 
 @contextlib.contextmanager
 def single_keys() -> Iterator[None]:
-    """While active, a terminal at stdin gives each key at once and does not show it."""
+    """While active, a terminal at stdin gives each key at once, Ctrl-C and Enter as they are, and
+    does not show it.
+    """
     if not sys.stdin.isatty():
         yield
         return
     before = termios.tcgetattr(sys.stdin)
-    tty.setcbreak(sys.stdin)
+    mode = termios.tcgetattr(sys.stdin)
+    mode[_IFLAG] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR | termios.IXON)
+    mode[_LFLAG] &= ~(termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN)
+    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, mode)
     try:
         yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
-def keys(seconds: float) -> bytes:
-    """What was typed within this time; nothing where stdin is no terminal."""
-    if not sys.stdin.isatty():
-        time.sleep(seconds)
-        return b""
-    ready, _, _ = select.select([sys.stdin], [], [], seconds)
-    return os.read(sys.stdin.fileno(), 1 << 10) if ready else b""
+class Keys:
+    """What is typed, or comes through a pipe at stdin."""
+
+    def __init__(self) -> None:
+        self._ended = False
+
+    def read(self, seconds: float) -> bytes:
+        """What was typed within this time."""
+        if self._ended:
+            time.sleep(seconds)
+            return b""
+        ready, _, _ = select.select([sys.stdin], [], [], seconds)
+        typed = os.read(sys.stdin.fileno(), 1 << 10) if ready else b""
+        self._ended = bool(ready) and not typed
+        return typed
 
 
 class Screen:

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import errno
 import select
 import socket
 import time
 from collections.abc import Callable
 
-from lvmm.errors import EnvironmentProblem
 from lvmm.gdb.commands import handle
 from lvmm.gdb.connection import Connection, ConnectionGone
 from lvmm.gdb.machine import Machine
@@ -21,8 +19,7 @@ from lvmm.gdb.registers import X86_64, Description
 from lvmm.gdb.session import Session
 from lvmm.gdb.stop_reply import stop_reply
 from lvmm.gdb.target import Stop, Target, TargetError
-
-HOST = "127.0.0.1"
+from lvmm.listener import Listener
 
 # While the guest runs, the client is looked at so often: that is how late Ctrl-C may be.
 _TURN_S = 0.02
@@ -43,7 +40,9 @@ class GdbServer:
     `early` is what gdb is told of the registers while the guest is not in long mode: I386 for a
     guest whose symbols are in a 32-bit ELF file.
 
-    Raises EnvironmentProblem when the port cannot be had. Port 0 is any free one: see `port`.
+    Raises EnvironmentProblem when the port cannot be had. Port 0 is any free one: see `port`. It is
+    taken at once, but a debugger is refused until open(): gdb tries again for a while, and waits
+    for an answer hardly at all.
     """
 
     def __init__(
@@ -55,12 +54,17 @@ class GdbServer:
     ) -> None:
         self._machine = Machine(target, early)
         self._say = say
-        self._listener = _listen(port)
-        self.port: int = self._listener.getsockname()[1]
+        self._listener = Listener(port, "for gdb", "--gdb PORT")
+        self.port = self._listener.port
+        self.detached = False
         self._client: Connection | None = None
         self._session: Session | None = None
         self._queue: collections.deque[bytes] = collections.deque()
         self._waiting: dict[Connection, float] = {}
+
+    def open(self) -> None:
+        """Debuggers can connect from now on. Raises EnvironmentProblem."""
+        self._listener.open()
 
     @property
     def attached(self) -> bool:
@@ -76,7 +80,7 @@ class GdbServer:
         """One turn: wait up to `timeout_s` for clients and for the guest, and answer."""
         running = self._machine.running
         for stream in self._readable(0 if running or self._queue else timeout_s):
-            if stream is self._listener:
+            if stream is self._listener.socket:
                 self._accept()
             elif self._client and stream is self._client.stream:
                 self._guarded(self._receive)
@@ -99,7 +103,7 @@ class GdbServer:
     def _readable(self, timeout_s: float) -> list[socket.socket]:
         # The client comes first: when it is gone, there is a place for the next one.
         connections = [*([self._client] if self._client else []), *self._waiting]
-        streams = [*(connection.stream for connection in connections), self._listener]
+        streams = [*(connection.stream for connection in connections), self._listener.socket]
         return select.select(streams, [], [], timeout_s)[0]
 
     def _guarded(self, turn: Callable[[], None]) -> None:
@@ -114,7 +118,7 @@ class GdbServer:
 
     def _accept(self) -> None:
         try:
-            stream, _ = self._listener.accept()
+            stream, _ = self._listener.socket.accept()
         except OSError:
             return
         connection = Connection(stream)
@@ -127,6 +131,7 @@ class GdbServer:
 
     def _begin(self, connection: Connection) -> None:
         """Serve this client."""
+        self.detached = False
         self._client = connection
         self._session = Session(self._machine, connection.send)
         self._say("gdb is connected")
@@ -164,6 +169,7 @@ class GdbServer:
         self._client.no_ack = self._session.no_ack
         if self._session.ended:
             self._drop("gdb has detached")
+            self.detached = True
 
     def _wait(self, timeout_s: float) -> None:
         """Tell the client when the guest has stopped."""
@@ -230,20 +236,3 @@ class GdbServer:
             if now > deadline:
                 connection.close()
                 del self._waiting[connection]
-
-
-def _listen(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((HOST, port))
-        listener.listen()
-    except (OSError, OverflowError) as error:
-        listener.close()
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            raise EnvironmentProblem(
-                f"port {port} for gdb is in use: choose another one by --gdb PORT"
-            ) from None
-        raise EnvironmentProblem(f"cannot listen on port {port} for gdb: {error}") from None
-    listener.setblocking(False)
-    return listener

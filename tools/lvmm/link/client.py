@@ -46,6 +46,8 @@ from lvmm.link.stream import ByteStream
 
 _POLL_SECONDS = 1.0  # how often the status is asked for in case a NOTIFY was lost
 _MASK64 = (1 << 64) - 1
+_OK = bytes((Result.OK,))
+_TELL_STATUS = (Opcode.STATUS, Opcode.INTERRUPT, Opcode.RESUME, Opcode.STEP)
 
 
 def _ignore(_value: object) -> None:
@@ -115,6 +117,16 @@ class LinkClient:
     def close(self) -> None:
         """Gives the line up; the guest goes on as it is. Another request opens it again."""
         self._session.close()
+
+    def relay(self, opcode: Opcode, content: bytes) -> bytes:
+        """Makes another tool's request, fields and data together; returns the reply's payload.
+
+        What the monitor refuses is no error here.
+        """
+        payload = self._session.transact(opcode, content)
+        if opcode in _TELL_STATUS and payload[:1] == _OK:
+            self._session.attentive = Status.unpack(payload, 1).state != RunState.RUNNING
+        return payload
 
     # ---- run control
 

@@ -266,7 +266,8 @@ class Opcode(enum.IntEnum):
     # Read what the guest wrote to its console; the oldest is overwritten when the
     # ring is full.
     READ_CONSOLE = 18
-    # Reserved: input for the guest's console.
+    # Type to the guest's serial port. UNSUPPORTED by a monitor, whose line is another
+    # than the guest's: the tool that runs an emulated board does it.
     WRITE_CONSOLE = 19
     # How large the log is.
     LOG_INFO = 20

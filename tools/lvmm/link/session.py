@@ -100,17 +100,22 @@ class LinkSession:
         Raises the exceptions of lvmm.link.errors. After LinkTimeout or LinkClosed it is unknown
         whether the request was carried out; it was not more than once.
         """
+        return _parse(opcode, self.transact(opcode, fields + data))
+
+    def transact(self, opcode: Opcode, content: bytes) -> bytes:
+        """Makes a request of fields and data together; returns the reply's payload as it came.
+
+        Raises as request() does, but not for what the monitor refuses.
+        """
         self._refuse_listeners()
         with self.exclusive:
             self.connect()
             connection = self._open()
             sequence = self._sequence
             self._sequence = (sequence + 1) & 0xFF
-            content = bytes((opcode,)) + fields + data
+            request = Frame(SHAPES[opcode].channel, sequence, bytes((opcode,)) + content)
             try:
-                payload = self._exchange(
-                    connection, Frame(SHAPES[opcode].channel, sequence, content)
-                )
+                payload = self._exchange(connection, request)
             except BaseException:
                 self.hello = None
                 raise
@@ -119,7 +124,7 @@ class LinkSession:
                 raise SessionLost(
                     "the monitor was started again, or another tool took over its line"
                 )
-            return _parse(opcode, payload)
+            return payload
 
     def close(self) -> None:
         """Gives the line up. A request that another thread waits for fails with LinkClosed."""

@@ -1,0 +1,122 @@
+"""lvmm attach at a machine that another command has started, and what is typed there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.emulated.gdb_run import DebuggedRun, free_tcp_port
+from tests.emulated.machine import assert_identical, events_of, replay, start_cli, wait_for
+
+from lvmm.guest_build import tiny_guest
+from lvmm.logs.layout import In
+from lvmm.recording_dir import read_manifest
+
+SERIAL = 0x3F8
+WAIT_S = 120.0
+END_S = 240.0
+
+
+class Attached:
+    """lvmm attach --console, with keys that come through a pipe."""
+
+    def __init__(self, port: int, output: Path) -> None:
+        self.shown = output.with_suffix(".out")
+        self.said = output.with_suffix(".err")
+        with self.shown.open("wb") as out, self.said.open("wb") as err:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "lvmm", "attach", "--serial", f":{port}", "--console"],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=err,
+            )
+
+    def type(self, text: bytes) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(text)
+        self._process.stdin.flush()
+
+    def waits_for(self, text: bytes) -> None:
+        wait_for(lambda: text in self.shown.read_bytes(), WAIT_S, f"{text!r} on the console")
+
+    def leave(self) -> int:
+        """Types Ctrl-]; the exit code."""
+        self.type(b"\x1d")
+        return self._process.wait(WAIT_S)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+
+
+@contextlib.contextmanager
+def attachable(output: Path, *arguments: object) -> Iterator[DebuggedRun]:
+    """Starts lvmm with these arguments and --attach; ready when attach can connect."""
+    port = free_tcp_port()
+    run = DebuggedRun(start_cli([*arguments, "--attach", port], output), port, output)
+    try:
+        ready = f"attach: ./lvmm attach --serial :{port}\n"
+        wait_for(lambda: ready in run.said or run.process.poll() is not None, WAIT_S, "the port")
+        assert run.process.poll() is None, run.said
+        yield run
+    finally:
+        run.process.kill()
+        run.process.wait()
+
+
+def type_until_the_end(run: DebuggedRun, folder: Path) -> None:
+    """Two lines are typed; the guest ends by the second, and the machine stays for attach."""
+    console = Attached(run.port, folder / "console")
+    try:
+        console.waits_for(b"type here")
+        console.type(b"a line of more than sixteen bytes\n")
+        console.waits_for(b"typed: a line of more than sixteen bytes, tsc")
+        console.type(b"end\n")
+        console.waits_for(b"typed: end, tsc")
+        wait_for(lambda: "the run is over" in console.said.read_text(), WAIT_S, "the end")
+        assert run.process.poll() is None
+        assert console.leave() == 0
+    finally:
+        console.close()
+    assert run.process.wait(END_S) == 0, run.said
+    assert "until attach leaves" in run.said
+
+
+def test_typing_in_a_live_run(tmp_path: Path) -> None:
+    arguments = ["live", "--multiboot", tiny_guest("typed"), "--memory", 16]
+    with attachable(tmp_path / "live", *arguments) as run:
+        type_until_the_end(run, tmp_path)
+    assert "the guest ended (halt)" in run.said
+
+
+def test_what_is_typed_is_recorded(tmp_path: Path) -> None:
+    """And a replay has it without anybody who types, and takes nothing more."""
+    arguments = ["record", "--multiboot", tiny_guest("typed"), "--memory", 16]
+    with attachable(tmp_path / "record", *arguments, "-o", tmp_path / "r") as run:
+        type_until_the_end(run, tmp_path)
+    inputs = [event.payload for event in events_of(tmp_path / "r")]
+    keys = bytes(i.value for i in inputs if isinstance(i, In) and i.port == SERIAL)
+    assert keys == b"a line of more than sixteen bytes\nend\n"
+    assert read_manifest(tmp_path / "r").end_reason == "halt"
+    assert_identical(replay(tmp_path / "r", 5, tmp_path / "replay"))
+
+    with attachable(tmp_path / "again", "replay", tmp_path / "r", "--json", "--wait") as run:
+        console = Attached(run.port, tmp_path / "refused")
+        try:
+            console.type(b"x")
+            why = "a replay takes no input"
+            wait_for(lambda: why in console.said.read_text(), WAIT_S, "the refusal")
+            arguments = ["attach", "--serial", f":{run.port}", "--json"]
+            state = start_cli(arguments, tmp_path / "state")
+            assert state.wait(WAIT_S) == 0
+            facts = json.loads((tmp_path / "state.out").read_text())
+            assert (facts["mode"], facts["state"], facts["branches"]) == ("replay", "stopped", 0)
+        finally:
+            console.close()
