@@ -7,6 +7,7 @@
  *     RBX  LVMM_CALL_*
  *     RCX  text: linear address     (not an offset in a segment)
  *     RDX  text: length in bytes
+ *     RSI  TASK: the task's number
  *
  * No other register changes, nor do the flags. Any other VMCALL raises #UD, as on a CPU without
  * virtualization. */
@@ -20,17 +21,23 @@
 
 #define LVMM_MAGIC 0x4d4d564c /* "LVMM" */
 
-#define LVMM_VERSION_1 1
+#define LVMM_VERSION 2
 
 #define LVMM_CALL_PRESENT 0 /* the result is the version of this interface */
 #define LVMM_CALL_MARK    1 /* a note in the log */
 #define LVMM_CALL_PANIC   2 /* ends the run: does not return */
+/* Since version 2: */
+#define LVMM_CALL_START 3 /* the recording begins here */
+#define LVMM_CALL_STOP  4 /* the recording ends here, the guest runs on */
+#define LVMM_CALL_TASK  5 /* which task runs from here on */
 
-/* A longer MARK is refused, a longer PANIC is cut. */
+/* A longer text is refused, but of PANIC it is cut. */
 #define LVMM_TEXT_MAX 256
 
 #define LVMM_ERROR_CALL   (-1) /* there is no such call */
 #define LVMM_ERROR_LENGTH (-2) /* the text is too long */
 #define LVMM_ERROR_FAULT  (-3) /* the text is not all in RAM that is mapped */
+#define LVMM_ERROR_STATE  (-4) /* nothing to be started or stopped now */
+#define LVMM_ERROR_ROOM   (-5) /* the log has no room for the guest's memory */
 
 #endif

@@ -7,6 +7,13 @@ from logs_format.description import SCALAR_SIZES, Description, Event, Field, Lay
 # Fields of these codings are held in a u64 of the payload structure.
 WIDE_CODINGS = ("uvarint", "svarint", "tsc", "read", "transfer")
 
+# Events whose data has one size.
+DATA_SIZES = {
+    "FIRMWARE_PAGE": "LOG_EVENT_PAGE_SIZE",
+    "RAM_PAGE": "LOG_EVENT_PAGE_SIZE",
+    "END": "sizeof(struct log_final_state)",
+}
+
 # Items of the recording header by the C type that holds them.
 TEXT_ITEMS = ("MONITOR_VERSION", "BOARD", "CPU_BRAND", "COMMAND_LINE")
 TABLE_ITEMS = {
@@ -158,10 +165,8 @@ def _event_valid(description: Description) -> str:
             for field in event.fields
             if field.coding == "read"
         ]
-        if event.name == "FIRMWARE_PAGE":
-            conditions.append("data_len == LOG_FIRMWARE_PAGE_SIZE")
-        elif event.name == "END":
-            conditions.append("data_len == sizeof(struct log_final_state)")
+        if event.name in DATA_SIZES:
+            conditions.append(f"data_len == {DATA_SIZES[event.name]}")
         else:
             conditions.append("data_len <= LOG_EVENT_DATA_MAX" if event.data_field else "!data_len")
         cases += f"    case LOG_EVENT_{event.name}:\n        return {' && '.join(conditions)};\n"

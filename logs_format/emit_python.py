@@ -104,7 +104,7 @@ def structure(layout: Layout) -> str:
     text += "        )\n\n    @classmethod\n"
     text += f"    def unpack(cls, data: bytes, at: int = 0) -> {name}:\n"
     text += '        """Read the layout at offset `at`; raises struct.error when cut short."""\n'
-    if not any(member.is_array for member in layout.members):
+    if all(m.type in SCALAR_SIZES and not m.is_array for m in layout.members):
         return text + "        return cls(*cls.STRUCT.unpack_from(data, at))\n"
     text += "        values = cls.STRUCT.unpack_from(data, at)\n        return cls(\n"
     index = 0
@@ -128,12 +128,16 @@ def _annotation(member: Member) -> str:
 def _pack_argument(member: Member) -> str:
     if member.type in SCALAR_SIZES:
         return f"*self.{member.name}" if member.is_array else f"self.{member.name}"
+    if not member.is_array:
+        return f"self.{member.name}.pack()"
     return f"*(part.pack() for part in self.{member.name})"
 
 
 def _unpack_argument(member: Member, index: int) -> str:
     if not member.is_array:
-        return f"values[{index}]"
+        value = f"values[{index}]"
+        is_scalar = member.type in SCALAR_SIZES
+        return value if is_scalar else f"{class_name(member.type)}.unpack({value})"
     part = f"values[{index}:{index + member.count}]"
     if member.type in SCALAR_SIZES:
         return part
@@ -184,7 +188,11 @@ def _stored_names(field: Field) -> list[str]:
 
 
 def _fixed_length_check(event: Event, owner: str) -> str:
-    lengths = {"FIRMWARE_PAGE": "FIRMWARE_PAGE_SIZE", "END": "FinalState.STRUCT.size"}
+    lengths = {
+        "FIRMWARE_PAGE": "EVENT_PAGE_SIZE",
+        "RAM_PAGE": "EVENT_PAGE_SIZE",
+        "END": "FinalState.STRUCT.size",
+    }
     field = event.data_field
     if field is None:
         return ""

@@ -1,5 +1,6 @@
 /* A network appliance that answers pings and echoes datagrams: small enough to be read in one go,
-   and a guest of lvmm's tests. The word `race` on its command line plants a bug: see pool.h. */
+   and a guest of lvmm's tests. Words on its command line: `race` plants a bug, see pool.h;
+   `on-demand` asks for the recording to begin at the first frame (lvmm record --on-demand). */
 #include "console.h"
 #include "e1000.h"
 #include "interrupts.h"
@@ -55,13 +56,16 @@ static struct buffer *wait_for_frame(void)
     return frame;
 }
 
-static void serve(void)
+static void serve(bool record)
 {
     bool quit = false;
     while (!quit) {
         interrupts_off();
         struct buffer *frame = wait_for_frame();
         interrupts_on();
+        if (record)
+            lvmm_start_recording();
+        record = false;
         quit = net_receive(frame);
         pool_put(frame);
     }
@@ -73,12 +77,13 @@ void appliance(u32 magic, const struct multiboot_info *info)
     interrupts_start();
     if (magic != MULTIBOOT_MAGIC)
         panic("not started by a multiboot loader");
-    pool_start((info->flags & MULTIBOOT_COMMAND_LINE) && has_word(info->command_line, "race", 4));
-    u32 line = e1000_start();
+    const char *line = info->flags & MULTIBOOT_COMMAND_LINE ? info->command_line : "";
+    pool_start(has_word(line, "race", 4));
+    u32 interrupt = e1000_start();
     const u8 ip[] = NET_ADDRESS;
-    print("appliance: %u.%u.%u.%u, interrupt line %u\n", ip[0], ip[1], ip[2], ip[3], line);
+    print("appliance: %u.%u.%u.%u, interrupt line %u\n", ip[0], ip[1], ip[2], ip[3], interrupt);
     lvmm_mark("serving");
-    serve();
+    serve(has_word(line, "on-demand", 9));
     print_counters();
     reset();
 }

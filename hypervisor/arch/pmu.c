@@ -98,7 +98,7 @@ int pmu_init(struct pmu_info *out)
     out->skid_margin = model->skid_margin;
     wrmsr(MSR_PERF_GLOBAL_CTRL, 0);
     wrmsr(MSR_PERFEVTSEL0, out->event);
-    pmu_restart();
+    pmu_restart(0);
     /* SMIs must not be counted: SDM vol. 3, section 17.4.1. */
     wrmsr_safe(MSR_DEBUGCTL, DEBUGCTL_FREEZE_WHILE_SMM);
     return 0;
@@ -120,9 +120,9 @@ u64 pmu_count(void)
     return counted_before + ((read_counter() - written) & COUNTER_MASK);
 }
 
-void pmu_restart(void)
+void pmu_restart(u64 count)
 {
-    counted_before = 0;
+    counted_before = count;
     write_counter(0);
 }
 

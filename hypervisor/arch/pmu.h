@@ -21,8 +21,8 @@ int pmu_self_test(const struct pmu_info *info);
 
 /* Conditional branches counted since pmu_init(); the counter must be stopped. */
 u64 pmu_count(void);
-/* Starts the count of the run at zero. */
-void pmu_restart(void);
+/* Starts the count of the run with `count`. */
+void pmu_restart(u64 count);
 /* Makes the counter overflow (NMI) once `branches` more are counted; > 0 and < 2^31. */
 void pmu_arm(u64 branches);
 /* Acknowledges an overflow: status and the LAPIC's LVT mask bit. */

@@ -23,7 +23,7 @@ static int test_loops(void)
     static const u64 loops[] = {1, 2, 1000, 12345};
 
     for (size_t i = 0; i < ARRAY_SIZE(loops); i++) {
-        pmu_restart();
+        pmu_restart(0);
         counted_loop(loops[i]);
         if (pmu_count() != loops[i]) {
             printk("lvmm: counter self-test: a loop of %lu conditional branches counted %lu: "
@@ -43,7 +43,7 @@ static s64 count_under_load(void)
     for (u32 i = 0; i < LOAD_LOOPS_MAX && hits < LOAD_INTERRUPTS; i++) {
         u64 before;
 
-        pmu_restart();
+        pmu_restart(0);
         before = traps_interrupts_counted();
         counted_loop(LOAD_BRANCHES);
         before = traps_interrupts_counted() - before;
@@ -84,7 +84,7 @@ static int test_overflow(const struct pmu_info *info)
 
     pmu_acknowledge();
     nmis = traps_nmi_count();
-    pmu_restart();
+    pmu_restart(0);
     pmu_arm(500);
     counted_loop(500 + info->skid_margin + 1);
     nmis = traps_nmi_count() - nmis;
@@ -111,7 +111,7 @@ int pmu_self_test(const struct pmu_info *info)
     interrupts = test_under_load();
     if (interrupts < 0 || test_overflow(info) < 0)
         return ERR_UNSUPPORTED;
-    pmu_restart();
+    pmu_restart(0);
     printk("lvmm: counter of conditional branches exact, also in %lu interrupts (%s, event %lx, "
            "margin %u)\n",
            (u64)interrupts, info->cpu, info->event, info->skid_margin);

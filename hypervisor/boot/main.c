@@ -24,7 +24,9 @@
 #include "lib/string.h"
 #include "lib/text.h"
 #include "replay/position.h"
+#include "replay/segment.h"
 #include "replay/session.h"
+#include "replay/snapshot.h"
 #include "vmx/ept.h"
 
 #define MIB 0x100000ULL
@@ -38,6 +40,7 @@ struct settings {
     u64 guest_memory; /* bytes */
     u64 watchdog;     /* seconds, 0: none */
     bool wait;        /* for the debugger, before the guest's first instruction */
+    bool on_demand;   /* record: only what the guest asks for */
 };
 
 static struct boot_info boot;
@@ -86,6 +89,7 @@ static void read_settings(void)
         stop();
     }
     settings.wait = text_option(boot.cmdline, "wait", text, sizeof(text)) >= 0;
+    settings.on_demand = text_option(boot.cmdline, "on-demand", text, sizeof(text)) >= 0;
 }
 
 /* Moves the modules to the end of the log region, where neither guest memory nor the log's
@@ -252,6 +256,18 @@ static void prepare_counter(void)
     position_init(pmu.skid_margin);
 }
 
+/* A recording that does not begin with the guest's start, to be made or to be replayed. */
+static void prepare_segment(void)
+{
+    if (session_recording() && settings.on_demand)
+        segment_wait();
+    if (session_replaying() && snapshot_recorded()) {
+        clear_guest_memory();
+        if (segment_restore(&vcpu) < 0)
+            stop();
+    }
+}
+
 void monitor_main(u32 magic, u64 info);
 
 void monitor_main(u32 magic, u64 info)
@@ -273,8 +289,8 @@ void monitor_main(u32 magic, u64 info)
            modes[settings.mode], LVMM_VERSION, BOARD_NAME);
     if (hv_check() < 0)
         stop();
-    if (cpuid(1, 0).ecx & BIT(26))
-        write_cr4(read_cr4() | CR4_OSXSAVE);
+    /* For the guest's vector state: without OSFXSR, FXSAVE leaves the XMM registers out. */
+    write_cr4(read_cr4() | CR4_OSFXSR | (cpuid(1, 0).ecx & BIT(26) ? CR4_OSXSAVE : 0));
     mtrr_init();
     machine_power_init();
     /* Before anything is written outside of the monitor's own image. */
@@ -296,6 +312,7 @@ void monitor_main(u32 magic, u64 info)
         stop();
     if (settings.mode != LOG_MODE_LIVE)
         prepare_counter();
+    prepare_segment();
     debugger_init(&vcpu, settings.wait);
     printk("{\"lvmm\":\"running\"}\n");
     run_guest(&vcpu);

@@ -20,3 +20,15 @@ void console_on_write(u16 port, u64 value)
     else if (reg == 0 && !(lcr & LCR_DLAB) && !(mcr & MCR_LOOPBACK))
         session_console((u8)value);
 }
+
+void console_save(struct log_cpu_state *out)
+{
+    out->console_lcr = lcr;
+    out->console_mcr = mcr;
+}
+
+void console_restore(const struct log_cpu_state *from)
+{
+    lcr = from->console_lcr;
+    mcr = from->console_mcr;
+}

@@ -103,3 +103,13 @@ void port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
         passthrough_port_write(vcpu, port, size, forwarded);
     session_output(OUTPUT_PORT, port, value);
 }
+
+void device_access_save(struct log_cpu_state *out)
+{
+    out->lvt_pc = guest_lvt_pc;
+}
+
+void device_access_restore(const struct log_cpu_state *from)
+{
+    guest_lvt_pc = from->lvt_pc;
+}

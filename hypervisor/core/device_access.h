@@ -12,6 +12,10 @@ int port_read(struct vcpu *vcpu, u16 port, u8 size, u64 *value);
 /* May end the session: a write can power the machine off. */
 void port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value);
 
+/* What is remembered of the guest's writes. */
+void device_access_save(struct log_cpu_state *out);
+void device_access_restore(const struct log_cpu_state *from);
+
 /* The bare accesses. */
 u64 raw_memory_read(u64 address, u8 size);
 void raw_memory_write(u64 address, u8 size, u64 value);

@@ -158,6 +158,14 @@ u64 guest_xcr0_allowed(void)
     return e != NULL ? e->eax | (u64)e->edx << 32 : 1;
 }
 
+bool guest_xcr0_valid(u64 value)
+{
+    return (value & 1) && !(value & ~guest_xcr0_allowed()) && !((value & 4) && !(value & 2)) &&
+           !((value & 0xe0) != 0 && (value & 0xe6) != 0xe6) &&
+           !((value & 0x18) != 0 && (value & 0x18) != 0x18) &&
+           !((value & 0x60000) != 0 && (value & 0x60000) != 0x60000);
+}
+
 /* Size of the XSAVE area for the features that are enabled in XCR0 (SDM vol. 1, section 13.2). */
 static u32 xsave_size(u64 xcr0)
 {

@@ -15,5 +15,7 @@ u32 guest_cpuid_table(const struct log_cpuid_entry **entries);
 struct cpuid_regs guest_cpuid(u32 leaf, u32 subleaf);
 /* XCR0 bits that the guest may set. */
 u64 guest_xcr0_allowed(void);
+/* Whether XSETBV takes this value; else it raises #GP (SDM vol. 1, section 13.3). */
+bool guest_xcr0_valid(u64 value);
 
 #endif

@@ -174,16 +174,9 @@ int guest_memory_map(void)
     return ept_map(LOW_MEMORY_END, LOW_MEMORY_END, ram_size - LOW_MEMORY_END, EPT_ALL);
 }
 
-int guest_memory_touch(struct vcpu *vcpu, u64 gpa)
+/* Makes `data` the content of a firmware page from now on. */
+static int add_firmware(u64 page, const void *data)
 {
-    u64 page = gpa & ~PAGE_MASK;
-    u8 *data;
-    struct log_event e = {
-        .kind = LOG_EVENT_FIRMWARE_PAGE,
-        .payload.firmware_page.gpa = page,
-        .data = (const void *)page,
-        .data_len = PAGE_SIZE,
-    };
     bool writable;
     int error;
 
@@ -191,19 +184,30 @@ int guest_memory_touch(struct vcpu *vcpu, u64 gpa)
         printk("lvmm: the guest touches more than %u firmware pages\n", FIRMWARE_PAGES_MAX);
         return ERR_NO_SPACE;
     }
-    /* Page 0 is unmapped in the monitor: its copy was taken at boot. */
-    if (page == 0)
-        e.data = boot_page0();
-    error = session_input(vcpu, &e);
-    if (error < 0)
-        return error;
-    data = firmware_data[firmware_count];
-    memcpy(data, e.data, PAGE_SIZE);
+    memcpy(firmware_data[firmware_count], data, PAGE_SIZE);
     is_firmware(page, &writable);
     firmware[firmware_count++] = (struct firmware_page){page, writable};
     error = guest_memory_show(page, EPT_ALL);
     hv_flush_guest_tlb();
     return error;
+}
+
+int guest_memory_touch(struct vcpu *vcpu, u64 gpa)
+{
+    u64 page = gpa & ~PAGE_MASK;
+    struct log_event e = {
+        .kind = LOG_EVENT_FIRMWARE_PAGE,
+        .payload.firmware_page.gpa = page,
+        .data = (const void *)page,
+        .data_len = PAGE_SIZE,
+    };
+    int error;
+
+    /* Page 0 is unmapped in the monitor: its copy was taken at boot. */
+    if (page == 0)
+        e.data = boot_page0();
+    error = session_input(vcpu, &e);
+    return error < 0 ? error : add_firmware(page, e.data);
 }
 
 /* Where the monitor finds a page of guest memory; NULL if it is no RAM or not touched yet. */
@@ -243,6 +247,36 @@ static int copy(u64 gpa, u8 *buf, u64 len, bool write)
         len -= n;
     }
     return 0;
+}
+
+const void *guest_memory_page(u64 gpa)
+{
+    return page_pointer(gpa & ~PAGE_MASK, false);
+}
+
+const void *guest_memory_firmware(unsigned int i, u64 *gpa)
+{
+    if (i >= firmware_count)
+        return NULL;
+    *gpa = firmware[i].gpa;
+    return firmware_data[i];
+}
+
+bool guest_memory_is_firmware(u64 gpa)
+{
+    bool writable;
+
+    return (gpa < LOW_MEMORY_END || gpa >= ram_size) && is_firmware(gpa & ~PAGE_MASK, &writable);
+}
+
+int guest_memory_restore(u64 gpa, const void *page)
+{
+    if (gpa & PAGE_MASK)
+        return ERR_INVALID;
+    if (guest_memory_kind(gpa) == GPA_FIRMWARE)
+        return add_firmware(gpa, page);
+    return guest_memory_kind(gpa) == GPA_RAM ? guest_memory_write(gpa, page, PAGE_SIZE)
+                                             : ERR_INVALID;
 }
 
 int guest_memory_read(u64 gpa, void *buf, u64 len)

@@ -35,6 +35,16 @@ enum gpa_kind guest_memory_kind(u64 gpa);
 /* A firmware page is touched for the first time: copies (record) or takes it from the log. */
 int guest_memory_touch(struct vcpu *vcpu, u64 gpa);
 
+/* The page's content where it is RAM or a touched firmware page, else NULL. */
+const void *guest_memory_page(u64 gpa);
+/* The i-th touched firmware page; NULL: there are no more. */
+const void *guest_memory_firmware(unsigned int i, u64 *gpa);
+/* Whether the page is the firmware's, touched or not. */
+bool guest_memory_is_firmware(u64 gpa);
+/* Where a recording begins: makes `page` the content of RAM or of a touched firmware page at `gpa`,
+ * a page's address. ERR_INVALID or ERR_NO_SPACE where the guest cannot have that. */
+int guest_memory_restore(u64 gpa, const void *page);
+
 /* RAM and touched firmware pages only: 0, or ERR_FAULT with nothing done. */
 int guest_memory_read(u64 gpa, void *buf, u64 len);
 int guest_memory_write(u64 gpa, const void *buf, u64 len);

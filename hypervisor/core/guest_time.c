@@ -20,6 +20,11 @@ void guest_time_anchor(const struct vcpu *vcpu, u64 tsc)
     guest_time.elided = false;
 }
 
+void guest_time_forget(const struct vcpu *vcpu)
+{
+    guest_time_anchor(vcpu, 0);
+}
+
 u64 guest_time_predict(const struct vcpu *vcpu)
 {
     return guest_time.tsc + (vcpu->branches - guest_time.branches) * TICKS_PER_BRANCH;

@@ -8,6 +8,8 @@
 
 /* The guest learned the counter's value here (from an event). */
 void guest_time_anchor(const struct vcpu *vcpu, u64 tsc);
+/* A recording begins here: the next reading is logged. */
+void guest_time_forget(const struct vcpu *vcpu);
 /* What the counter shows at the vCPU's position as far as that alone can tell. */
 u64 guest_time_predict(const struct vcpu *vcpu);
 /* Record: whether the prediction will do for a reading here, the machine's counter being `tsc`. If

@@ -4,11 +4,12 @@
 #include "core/handlers.h"
 #include "guest_support/lvmm_abi.h"
 #include "lib/printk.h"
+#include "replay/segment.h"
 #include "replay/session.h"
 
 /* The registers of a call, as wide as the code that makes it. */
 struct call {
-    u64 magic, function, address, length;
+    u64 magic, function, address, length, number;
 };
 
 static struct call read_call(const struct vcpu *vcpu)
@@ -17,7 +18,12 @@ static struct call read_call(const struct vcpu *vcpu)
     u64 mask = code_mode() == DECODE_64 ? ~0ULL : 0xffffffff;
 
     return (struct call){gpr[GPR_RAX] & mask, gpr[GPR_RBX] & mask, gpr[GPR_RCX] & mask,
-                         gpr[GPR_RDX] & mask};
+                         gpr[GPR_RDX] & mask, gpr[GPR_RSI] & mask};
+}
+
+static void set_result(struct vcpu *vcpu, int result)
+{
+    vcpu->regs.gpr[GPR_RAX] = code_mode() == DECODE_64 ? (u64)(s64)result : (u32)result;
 }
 
 static int log_mark(struct vcpu *vcpu, const u8 *text, u32 length)
@@ -27,7 +33,8 @@ static int log_mark(struct vcpu *vcpu, const u8 *text, u32 length)
     return session_input(vcpu, &e);
 }
 
-static int mark(struct vcpu *vcpu, const struct call *call, int *result)
+/* MARK and TASK: a text, whose place in the log is `event`. */
+static int note(struct vcpu *vcpu, const struct call *call, struct log_event *event, int *result)
 {
     u8 text[LVMM_TEXT_MAX];
 
@@ -39,7 +46,22 @@ static int mark(struct vcpu *vcpu, const struct call *call, int *result)
         *result = LVMM_ERROR_FAULT;
         return 0;
     }
-    return log_mark(vcpu, text, (u32)call->length);
+    event->data = text;
+    event->data_len = (u32)call->length;
+    return session_input(vcpu, event);
+}
+
+/* The recording begins behind the instruction, which has succeeded there. */
+static int start(struct vcpu *vcpu, const struct exit *exit)
+{
+    int error;
+
+    vcpu->regs.gpr[GPR_RAX] = 0;
+    complete(vcpu, exit);
+    error = segment_begin(vcpu);
+    if (error < 0 && !session_ended())
+        set_result(vcpu, error == ERR_INVALID ? LVMM_ERROR_STATE : LVMM_ERROR_ROOM);
+    return 0;
 }
 
 static void print_panic(const u8 *text, u32 length)
@@ -75,6 +97,7 @@ static int panic_of_guest(struct vcpu *vcpu, const struct call *call)
 int handle_hypercall(struct vcpu *vcpu, const struct exit *exit)
 {
     struct call call = read_call(vcpu);
+    struct log_event event = {0};
     int result = 0, error = 0;
 
     if (call.magic != LVMM_MAGIC || hv_cpl() != 0) {
@@ -83,10 +106,22 @@ int handle_hypercall(struct vcpu *vcpu, const struct exit *exit)
     }
     switch (call.function) {
     case LVMM_CALL_PRESENT:
-        result = LVMM_VERSION_1;
+        result = LVMM_VERSION;
         break;
     case LVMM_CALL_MARK:
-        error = mark(vcpu, &call, &result);
+        event.kind = LOG_EVENT_MARK;
+        error = note(vcpu, &call, &event, &result);
+        break;
+    case LVMM_CALL_TASK:
+        event.kind = LOG_EVENT_TASK;
+        event.payload.task.number = call.number;
+        error = note(vcpu, &call, &event, &result);
+        break;
+    case LVMM_CALL_START:
+        return start(vcpu, exit);
+    case LVMM_CALL_STOP:
+        if (segment_end(vcpu) == ERR_INVALID)
+            result = LVMM_ERROR_STATE;
         break;
     case LVMM_CALL_PANIC:
         return panic_of_guest(vcpu, &call);
@@ -96,7 +131,9 @@ int handle_hypercall(struct vcpu *vcpu, const struct exit *exit)
     }
     if (error < 0)
         return error;
-    vcpu->regs.gpr[GPR_RAX] = code_mode() == DECODE_64 ? (u64)(s64)result : (u32)result;
+    if (session_ended()) /* a replay of STOP */
+        return 0;
+    set_result(vcpu, result);
     complete(vcpu, exit);
     return 0;
 }

@@ -141,12 +141,7 @@ int handle_xsetbv(struct vcpu *vcpu, const struct exit *exit)
     u64 *gpr = vcpu->regs.gpr;
     u64 value = (u32)gpr[GPR_RAX] | gpr[GPR_RDX] << 32;
 
-    /* The combinations that SDM vol. 1, section 13.3 forbids raise #GP. */
-    if ((u32)gpr[GPR_RCX] != 0 || hv_cpl() != 0 || !(value & 1) ||
-        (value & ~guest_xcr0_allowed()) != 0 || ((value & 4) && !(value & 2)) ||
-        ((value & 0xe0) != 0 && (value & 0xe6) != 0xe6) ||
-        ((value & 0x18) != 0 && (value & 0x18) != 0x18) ||
-        ((value & 0x60000) != 0 && (value & 0x60000) != 0x60000)) {
+    if ((u32)gpr[GPR_RCX] != 0 || hv_cpl() != 0 || !guest_xcr0_valid(value)) {
         hv_inject_exception(vcpu, VECTOR_GP, true, 0);
         return 0;
     }

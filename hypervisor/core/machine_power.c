@@ -1,7 +1,6 @@
 #include "core/machine_power.h"
 #include "arch/cpu.h"
 #include "lib/string.h"
-#include "log_format.h"
 
 #define KEYBOARD_DATA    0x60
 #define KEYBOARD_COMMAND 0x64
@@ -126,6 +125,16 @@ u64 machine_power_forward(u16 port, u8 size, u64 value)
     if (port == KEYBOARD_COMMAND && (u8)value == KEYBOARD_A20_OFF)
         return KEYBOARD_A20_ON;
     return value;
+}
+
+void machine_power_save(struct log_cpu_state *out)
+{
+    out->keyboard_command = keyboard_command;
+}
+
+void machine_power_restore(const struct log_cpu_state *from)
+{
+    keyboard_command = from->keyboard_command;
 }
 
 void machine_power_reset(void)

@@ -3,7 +3,7 @@
 #ifndef LVMM_CORE_MACHINE_POWER_H
 #define LVMM_CORE_MACHINE_POWER_H
 
-#include "lib/types.h"
+#include "log_format.h"
 
 /* Finds the power registers in the firmware's ACPI tables (FADT). */
 void machine_power_init(void);
@@ -11,6 +11,9 @@ void machine_power_init(void);
 u8 machine_power_on_write(u16 port, u8 size, u64 value);
 /* What of any other write to a port is to reach the machine. */
 u64 machine_power_forward(u16 port, u8 size, u64 value);
+/* What it remembers of the guest's writes. */
+void machine_power_save(struct log_cpu_state *out);
+void machine_power_restore(const struct log_cpu_state *from);
 /* A warm reset of the machine. */
 __attribute__((noreturn)) void machine_power_reset(void);
 

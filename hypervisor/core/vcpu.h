@@ -6,6 +6,7 @@
 #define LVMM_CORE_VCPU_H
 
 #include "lib/types.h"
+#include "log_format.h"
 #include "replay/log_writer.h" /* struct log_regs */
 
 enum exit_kind {
@@ -183,6 +184,10 @@ void hv_inject_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error
 void hv_complete_instruction(struct vcpu *vcpu, u64 next_rip);
 
 void hv_read_system(struct system_regs *out);
+/* All of the CPU's state that is not in struct log_final_state. */
+void hv_save_state(struct log_cpu_state *out);
+/* Makes this the guest's CPU. ERR_INVALID where the machine's does not take it. */
+int hv_restore_state(struct vcpu *vcpu, const struct log_cpu_state *from);
 u64 hv_read_kernel_gs_base(void);
 enum hv_system_register {
     HV_FS_BASE,

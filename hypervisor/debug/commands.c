@@ -1,4 +1,5 @@
 #include "debug/commands.h"
+#include "arch/fpu.h"
 #include "board_config.h"
 #include "core/guest_memory.h"
 #include "debug/breakpoints.h"

@@ -49,6 +49,11 @@ void log_console_put(void *region, u8 byte)
     header->console_head++;
 }
 
+u64 log_console_bytes(const void *region)
+{
+    return ((const struct log_region_header *)region)->console_head;
+}
+
 u32 log_console_read(const void *region, u64 *offset, void *to, u32 size, u64 *end)
 {
     const struct log_region_header *header = region;

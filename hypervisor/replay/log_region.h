@@ -17,6 +17,9 @@ int log_region_format(void *region, u64 size, const struct log_region_params *pa
 /* Sets the state that tools show; `state` is an enum log_region_state. */
 void log_region_set_state(void *region, u32 state);
 
+/* Console bytes ever written. */
+u64 log_console_bytes(const void *region);
+
 /* Copies at most `size` console bytes from byte number *offset on, or from the oldest that is still
  * there, whose number *offset then is. *end: bytes ever written. Returns how many were copied. */
 u32 log_console_read(const void *region, u64 *offset, void *to, u32 size, u64 *end);

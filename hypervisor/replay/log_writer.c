@@ -214,6 +214,13 @@ int log_writer_seal(struct log_writer *writer, u32 state)
     return 0;
 }
 
+u64 log_writer_room(const struct log_writer *writer)
+{
+    u64 room = room_left(writer);
+
+    return room > END_RESERVE ? room - END_RESERVE : 0;
+}
+
 u64 log_writer_bytes(const struct log_writer *writer)
 {
     u64 bytes = writer->region->chunk_bytes;

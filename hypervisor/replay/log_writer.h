@@ -33,6 +33,9 @@ int log_flush(struct log_writer *writer);
 /* Ends the recording: closes the open chunk and sets the region's state, usually SEALED. */
 int log_writer_seal(struct log_writer *writer, u32 state);
 
+/* Bytes that the region has room for, the END event's apart. */
+u64 log_writer_room(const struct log_writer *writer);
+
 /* Bytes that the recording takes up so far. */
 u64 log_writer_bytes(const struct log_writer *writer);
 

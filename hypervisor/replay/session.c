@@ -1,5 +1,6 @@
 #include "replay/session.h"
 #include "arch/msr_index.h"
+#include "core/cpu_state.h"
 #include "core/guest_memory.h"
 #include "lib/crc32c.h"
 #include "lib/printk.h"
@@ -19,6 +20,8 @@ static struct {
     struct log_reader reader;
     struct log_event next; /* replay: the next event, valid if have_next */
     bool have_next;
+    bool paused;        /* record: nothing is logged now */
+    u64 console_before; /* replay: console bytes that the guest put out before the recording */
     bool ended;
     u8 end_reason;
     bool diverged;
@@ -172,6 +175,8 @@ static int record(struct vcpu *vcpu, struct log_event *e)
 {
     int error;
 
+    if (session.paused)
+        return 0;
     e->branches = vcpu->branches;
     e->regs = vcpu->regs;
     e->out_crc = session.out_crc;
@@ -228,6 +233,10 @@ static bool same_input(const struct log_event *a, const struct log_event *b)
         return a->payload.rdseed.size == b->payload.rdseed.size;
     case LOG_EVENT_FIRMWARE_PAGE:
         return a->payload.firmware_page.gpa == b->payload.firmware_page.gpa;
+    case LOG_EVENT_TASK:
+        if (a->payload.task.number != b->payload.task.number)
+            return false;
+        /* fall through */
     case LOG_EVENT_MARK: /* the guest's text is no input: it must come out the same */
         return a->data_len == b->data_len && memcmp(a->data, b->data, a->data_len) == 0;
     default:
@@ -318,38 +327,54 @@ void session_console(u8 byte)
     log_console_put(session.region, byte);
 }
 
-static void fill_final_state(const struct vcpu *vcpu, struct log_final_state *s)
-{
-    struct system_regs sys;
-
-    hv_read_system(&sys);
-    memset(s, 0, sizeof(*s));
-    memcpy(s->gpr, vcpu->regs.gpr, sizeof(s->gpr));
-    s->rip = vcpu->regs.rip;
-    s->rflags = position_regs(&vcpu->regs).rflags;
-    s->cr0 = sys.cr0;
-    __asm__ volatile("mov %%cr2, %0" : "=r"(s->cr2));
-    s->cr3 = sys.cr3;
-    s->cr4 = sys.cr4;
-    s->cr8 = vcpu->cr8;
-    s->efer = sys.efer;
-    s->dr7 = sys.dr7;
-    s->branches = vcpu->branches;
-    for (unsigned int i = 0; i < SEG_COUNT; i++)
-        s->segments[i] = (struct log_segment){.base = sys.seg[i].base,
-                                              .limit = sys.seg[i].limit,
-                                              .attributes = sys.seg[i].access,
-                                              .selector = sys.seg[i].selector};
-    s->gdtr_base = sys.gdtr_base;
-    s->idtr_base = sys.idtr_base;
-    s->gdtr_limit = sys.gdtr_limit;
-    s->idtr_limit = sys.idtr_limit;
-}
-
 static void finish(u8 reason)
 {
     session.ended = true;
     session.end_reason = reason;
+}
+
+void session_pause(bool pause)
+{
+    session.paused = pause;
+    session.out_crc = 0;
+}
+
+bool session_paused(void)
+{
+    return session.paused;
+}
+
+u64 session_room(void)
+{
+    return log_writer_room(&session.writer);
+}
+
+u64 session_console_bytes(void)
+{
+    return session.console_before + log_console_bytes(session.region);
+}
+
+void session_console_begin(u64 bytes)
+{
+    session.console_before = bytes;
+}
+
+const struct log_event *session_peek(void)
+{
+    return session.have_next ? &session.next : NULL;
+}
+
+void session_skip(void)
+{
+    count_event(session.next.kind);
+    read_next();
+}
+
+void session_seal(struct vcpu *vcpu, u8 reason)
+{
+    session_end(vcpu, reason, false);
+    session.ended = false;
+    session.paused = true;
 }
 
 void session_end(struct vcpu *vcpu, u8 reason, bool async)
@@ -366,7 +391,7 @@ void session_end(struct vcpu *vcpu, u8 reason, bool async)
 
     if (session.ended)
         return;
-    fill_final_state(vcpu, &state);
+    cpu_state_final(vcpu, &state);
     if (session_recording()) {
         finish(reason);
         record(vcpu, &e);
@@ -490,7 +515,7 @@ static const char *const end_names[] = {
     [LOG_END_REASON_TRIPLE_FAULT] = "triple-fault", [LOG_END_REASON_HALT] = "halt",
     [LOG_END_REASON_STOPPED] = "stopped",           [LOG_END_REASON_LOG_FULL] = "log-full",
     [LOG_END_REASON_MONITOR_ERROR] = "error",       [LOG_END_REASON_GUEST_PANIC] = "guest-panic",
-    [LOG_END_REASON_WATCHDOG] = "watchdog",
+    [LOG_END_REASON_WATCHDOG] = "watchdog",         [LOG_END_REASON_GUEST_STOP] = "guest-stop",
 };
 
 void session_read_status(struct session_status *status)

@@ -18,6 +18,21 @@ bool session_replaying(void);
 /* Replay: what the recording says of itself. */
 const struct log_recording_header *session_header(void);
 
+/* Record: while paused nothing is logged, but everything else goes on. */
+void session_pause(bool pause);
+bool session_paused(void);
+/* Record: ends the recording, but not the run, which is paused from then on. */
+void session_seal(struct vcpu *vcpu, u8 reason);
+/* Record: bytes that the log has room for. */
+u64 session_room(void);
+/* Console bytes that the guest has put out, those before the recording included. */
+u64 session_console_bytes(void);
+/* Replay: so many were put out before it. */
+void session_console_begin(u64 bytes);
+/* Replay: the next event, NULL where there is none; and the one behind it, without a check. */
+const struct log_event *session_peek(void);
+void session_skip(void);
+
 /* An input that an instruction asked for. `event` has its kind, what identifies it (port, size,
  * address, index) and, unless replaying, the value that the machine gave; in replay the value is
  * filled in. Data events (FIRMWARE_PAGE) carry event->data. 0, or negative: the run is over. */

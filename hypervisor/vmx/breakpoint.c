@@ -174,3 +174,10 @@ void hv_read_debug_registers(u64 dr[4], u64 *dr6, u64 *dr7)
     *dr6 = read_dr(6);
     *dr7 = guest_dr7();
 }
+
+void vmx_write_debug_registers(const u64 dr[4], u64 dr6)
+{
+    for (unsigned int i = 0; i < 4; i++)
+        write_dr(i, dr[i]);
+    write_dr(6, dr6);
+}

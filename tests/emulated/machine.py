@@ -23,8 +23,8 @@ RECORD_TIMEOUT_S = 120.0
 REPLAY_TIMEOUT_S = 240.0
 TINY_MEMORY_MIB = 16
 
-# How guests end by themselves.
-ENDS = ("halt", "reset", "triple-fault", "guest-panic")
+# How guests end by themselves, or their recordings.
+ENDS = ("halt", "reset", "triple-fault", "guest-panic", "guest-stop")
 
 BOARD: Board = load_board("bochs-vtx")
 

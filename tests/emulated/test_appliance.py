@@ -13,6 +13,7 @@ from tests.emulated.machine import (
     RECORD_TIMEOUT_S,
     TINY_MEMORY_MIB,
     assert_identical,
+    events_of,
     replay,
 )
 
@@ -44,11 +45,15 @@ class Run:
         return (self.directory / "console.log").read_text().splitlines()
 
 
-def record(directory: Path, words: str, requests: int, seed: int) -> Run:
+def record(
+    directory: Path, words: str, requests: int, seed: int, *, on_demand: bool = False
+) -> Run:
     """Records the appliance, pinged until all is answered or the appliance has ended."""
     guest = Guest("multiboot", guest_build.appliance(), words, TINY_MEMORY_MIB)
     port = netpeer.free_port()
-    settings = RunSettings(seed=seed, timeout_s=RECORD_TIMEOUT_S, net_port=port)
+    settings = RunSettings(
+        seed=seed, timeout_s=RECORD_TIMEOUT_S, net_port=port, on_demand=on_demand
+    )
     peer = EchoPeer(port, requests, seed)
     peer.start()
     try:
@@ -76,9 +81,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_short_recordings_replay_identically(number: int, tmp_path: Path) -> None:
-    """With those of test_linux.py they are twenty. Other traffic, skid and driver in each."""
+    """With those of test_linux.py they are twenty. Other traffic, skid and driver in each; and half
+    of them begin when the network has been set up and the first frame is there."""
     words = "race" if number % 2 else ""
-    run = record(tmp_path / "recording", words, SHORT_REQUESTS, seed=100 + number)
+    on_demand = number % 4 < 2
+    if on_demand:
+        words += " on-demand"
+    seed = 100 + number
+    run = record(tmp_path / "recording", words, SHORT_REQUESTS, seed, on_demand=on_demand)
+    assert (events_of(run.directory)[0].name == "BEGIN") == on_demand
     assert run.peer.complete or run.manifest.end_reason == "guest-panic", run.peer
     assert_identical(replay(run.directory, 200 + number, tmp_path / "replay"))
 

@@ -103,6 +103,7 @@ def _settings(
         console=None if quiet else _show_console,
         menu_timeout_s=getattr(options, "menu_timeout", 0),
         watchdog_s=getattr(options, "watchdog", 0),
+        on_demand=getattr(options, "on_demand", False),
     )
 
 

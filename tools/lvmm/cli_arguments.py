@@ -132,6 +132,11 @@ def command_line() -> argparse.ArgumentParser:
         "record", parents=[on_board, guest, run, machine], help="run a guest and record it"
     )
     record.add_argument("-o", "--output", type=Path, metavar="DIR")
+    record.add_argument(
+        "--on-demand",
+        action="store_true",
+        help="record only what the guest asks for: lvmm_start_recording() of guest_support/lvmm.h",
+    )
 
     replay = commands.add_parser("replay", parents=[run], help="replay a recording and compare")
     replay.add_argument("directory", type=Path, metavar="DIR")

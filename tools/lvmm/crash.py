@@ -23,7 +23,7 @@ from lvmm.guest_view import AddressSpace, CodeView, Mode, Physical
 from lvmm.logs import Event, Recording, Registers
 from lvmm.logs.header import enum_name
 from lvmm.logs.layout import End, EndReason, FinalState, Mark, SegmentIndex
-from lvmm.recorded_context import read_context
+from lvmm.recorded_context import Context, read_context, task_text
 from lvmm.report_facts import (
     code_facts,
     event_facts,
@@ -78,7 +78,7 @@ def explain_crash(
             return None
         if end.payload.reason not in _WORDS:
             return None
-        last = read_context(recording, end.index, EVENTS_SHOWN).last
+        context = read_context(recording, end.index, EVENTS_SHOWN)
     notes: list[str] = []
     with contextlib.ExitStack() as open_files:
         memory = None
@@ -89,7 +89,7 @@ def explain_crash(
         state = FinalState.unpack(end.payload.state)
         names = guest_names(guest.kind, guest.kernel, memory, state.cr3)
         report = _Report(EndReason(end.payload.reason), state, names, notes)
-        facts = report.build(guest, last, memory)
+        facts = report.build(guest, context, memory)
     if names.note:
         notes.append(names.note)
     return facts
@@ -149,14 +149,15 @@ class _Report:
         self.notes = notes
 
     def build(
-        self, guest: CrashedGuest, last: list[Event], memory: Physical | None
+        self, guest: CrashedGuest, context: Context, memory: Physical | None
     ) -> dict[str, Any]:
-        state = self.state
+        state, last = self.state, context.last
         return {
             "reason": enum_name(EndReason, self.reason),
             "why": _WORDS[self.reason],
             "panic": self._panic_text(last),
             "errors": list(guest.errors),
+            "task": task_text(context.task) if context.task else None,
             "branches": state.branches,
             "place": place_facts(state.rip, self.names),
             "registers": register_facts(Registers(state.gpr, state.rip, state.rflags)),

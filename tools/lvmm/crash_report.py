@@ -39,6 +39,8 @@ def _summary(report: Facts) -> Iterator[str]:
         yield f"  panic: {report['panic'].strip()}"
     for error in report["errors"]:
         yield f"  {error}"
+    if report["task"] is not None:
+        yield f"  in {report['task']}"
     yield f"  at {place_text(report['place'])}, after {report['branches']} branches"
 
 

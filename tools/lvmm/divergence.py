@@ -43,7 +43,7 @@ from lvmm.report_facts import (
 
 EVENTS_SHOWN = 10
 
-_NO_CONTEXT = Context([], [], None, [], None, None)
+_NO_CONTEXT = Context([], [], None, [], None, None, None)
 _STATE_NOT_PRINTED = "cr0, cr2, cr4, cr8, efer, dr7, segments, gdtr, idtr"
 
 

@@ -27,7 +27,7 @@ class Context:
     `last` are those before it, in order; `earlier` are the newest before those at other places
     (kind and RIP); `expected` is the event itself; `following` are some of those after it.
     `snapshot` is the last one before it that stores all registers, and `site_snapshot` the last
-    such one at the same RIP.
+    such one at the same RIP. `task` is the last before it by which the guest said what it runs.
     """
 
     last: list[Event]
@@ -36,6 +36,7 @@ class Context:
     following: list[Event]
     snapshot: Event | None
     site_snapshot: Event | None
+    task: log.Task | None
 
 
 def read_context(recording: Recording, number: int, count: int = 10) -> Context:
@@ -44,12 +45,15 @@ def read_context(recording: Recording, number: int, count: int = 10) -> Context:
     expected = None
     following = []
     full = []
+    task = None
     newest: dict[tuple[EventKind, int], Event] = {}
     for event in _events(_chunks_around(recording, number)):
         if event.index < number:
             if len(last) == count:
                 newest[last[0].kind, last[0].rip] = last[0]
             last.append(event)
+            if isinstance(event.payload, log.Task):
+                task = event.payload
             if event.registers is not None:
                 full.append(event)
         elif event.index == number:
@@ -66,6 +70,7 @@ def read_context(recording: Recording, number: int, count: int = 10) -> Context:
         following,
         full[-1] if full else None,
         same_site[-1] if same_site else None,
+        task,
     )
 
 
@@ -109,10 +114,25 @@ def describe_payload(payload: log.Payload) -> str:
             return f"counter {payload.index:#x}: {payload.value:#x}"
         case log.Mark():
             return repr(payload.text.decode("utf-8", "replace"))
+        case log.Task():
+            return task_text(payload)
+        case log.Begin():
+            return "the guest's state at the start of the recording"
+        case log.RamPage():
+            return f"page {payload.gpa:#x} at the start of the recording"
+        case log.Content():
+            return (
+                f"memory {payload.memory_crc32c:#010x}, {_bytes(payload.console_bytes)} of output"
+            )
         case log.End():
             return enum_name(log.EndReason, payload.reason)
         case _:
             return ""
+
+
+def task_text(task: log.Task) -> str:
+    """A task as the guest has named it."""
+    return f"task {task.number} {task.name.decode('utf-8', 'replace')!r}"
 
 
 def _bytes(count: int) -> str:

@@ -31,16 +31,20 @@ from lvmm.guest import Guest, check_guest
 from lvmm.image import BootFile, BootImage, build_image
 from lvmm.logs import Recording
 from lvmm.logs.commands import event_json
-from lvmm.logs.layout import RegionState
+from lvmm.logs.layout import End, FinalState, RegionState
 from lvmm.logs.region import find_regions
 from lvmm.logs.source import Source
 from lvmm.machine_run import ConsoleSink, RunOptions, RunResult, StopRequest, run_machine
 from lvmm.memory_digest import MemoryDigest, digest_memory, ram_ranges
 from lvmm.monitor_build import monitor_elf
+from lvmm.recorded_part import recorded_part
 from lvmm.recording_dir import Manifest
 
 # The text with which the demo's guest says that it has reached init.
 BOOT_MARK = "lvmm: init"
+
+# How the monitor calls the end of a recording after which the guest runs on.
+GUEST_STOP = "guest-stop"
 
 # Besides the images: what a run writes into its directory at most, without the memory file.
 _RUN_OVERHEAD_BYTES = 64 << 20
@@ -51,6 +55,7 @@ class RunSettings:
     """What the user chooses for a run.
 
     `watchdog_s`: seconds without progress after which the guest's run is ended; 0: never.
+    `on_demand`: record only from where the guest asks for it (guest_support/lvmm.h).
     """
 
     net_port: int | None = None
@@ -64,6 +69,7 @@ class RunSettings:
     gdb: GdbOptions | None = None
     attach: AttachPort | None = None
     watchdog_s: int = 0
+    on_demand: bool = False
 
     @property
     def wait(self) -> bool:
@@ -133,10 +139,12 @@ def monitor_image(
     menu_timeout_s: int = 0,
     wait: bool = False,
     watchdog_s: int = 0,
+    on_demand: bool = False,
 ) -> Path:
     """Builds the boot image for a run of the guest under the monitor; returns the monitor used.
 
-    With `wait` the guest does not start before a debugger says so. `watchdog_s`: see RunSettings.
+    With `wait` the guest does not start before a debugger says so. `watchdog_s` and `on_demand`:
+    see RunSettings.
     """
     monitor = monitor_elf(board.name)
     files = list(guest.boot_files())
@@ -147,6 +155,8 @@ def monitor_image(
         settings["wait"] = "1"
     if watchdog_s:
         settings["watchdog"] = str(watchdog_s)
+    if on_demand:
+        settings["on-demand"] = "1"
     build_image(BootImage(monitor, settings, tuple(files), menu_timeout_s), output)
     return monitor
 
@@ -274,6 +284,7 @@ def record(
             menu_timeout_s=settings.menu_timeout_s,
             wait=settings.wait,
             watchdog_s=settings.watchdog_s,
+            on_demand=settings.on_demand,
         )
         result = run_machine(board, image, run_dir, options, stop)
     except BaseException:
@@ -340,6 +351,7 @@ def _extract(ram: Path, partial: Path, result: RunResult) -> None:
             region = recording.region
             if region is not None and recording.console is not None and not region.console_lost:
                 console = recording.console
+            console = recorded_part(recording).of_console(console)
     except LvmmError as error:
         if result.error is None and result.report.reason != "error":
             raise
@@ -361,13 +373,15 @@ def _manifest(
     ram = partial / recording_dir.RUN / "ram.img"
     with Recording.open(partial / recording_dir.LOG) as recording:
         end = recording.end()
-        if recording.header is None or end is None:
+        if recording.header is None or end is None or not isinstance(end.payload, End):
             raise RecordingError(f"{partial}: the log has no end; it was cut short")
         registers = event_json(end)
-        memory = digest_memory(ram, size, ram_ranges(recording.header, size))
+        state = FinalState.unpack(end.payload.state)
+        stopped = recorded_part(recording).stopped
+        # Then the guest has run on, and memory with it: the log has the monitor's own digest.
+        memory = digest_memory(ram, size, [] if stopped else ram_ranges(recording.header, size))
         events_total = recording.event_count
     (partial / recording_dir.PAGES).write_bytes(memory.pages)
-    halted = result.report.halted or {}
     copy = partial / recording_dir.RUN / "lvmm.elf"
     recording_dir.copy_file(monitor, copy)
     monitor_entry = recording_dir.describe_file(partial, f"{recording_dir.RUN}/lvmm.elf")
@@ -387,9 +401,9 @@ def _manifest(
         console=entry(partial / recording_dir.CONSOLE),
         pages=entry(partial / recording_dir.PAGES),
         memory_sha256=memory.sha256,
-        end_reason=str(result.report.reason),
-        branches=int(halted.get("branches", 0)),
-        rip=int(halted.get("rip", 0)),
+        end_reason=GUEST_STOP if stopped else str(result.report.reason),
+        branches=state.branches,
+        rip=state.rip,
         events_total=events_total,
         events=result.report.events,
         exits=result.report.exits,
@@ -467,7 +481,12 @@ def _judge(
     recorded_console = (directory / recording_dir.CONSOLE).read_bytes()
     recorded_pages = (directory / recording_dir.PAGES).read_bytes()
     recorded = MemoryDigest(manifest.memory_sha256, recorded_pages)
-    memory_identical = memory.sha256 == recorded.sha256
+    # What a guest that ran on had in its memory then, the monitor has compared.
+    memory_identical = (
+        state == RegionState.REPLAYED
+        if manifest.end_reason == GUEST_STOP
+        else memory.sha256 == recorded.sha256
+    )
     return ReplayVerdict(
         seed=seed,
         wall_s=round(result.wall_s, 3),

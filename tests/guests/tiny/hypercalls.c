@@ -47,7 +47,7 @@ static void on_undefined(struct frame *frame) {
 }
 
 static void mark(const char *what, u32 address, u32 length) {
-    print("%s: %x\n", what, (u32)lvmm_call(LVMM_CALL_MARK, (const void *)address, length));
+    print("%s: %x\n", what, (u32)lvmm_call(LVMM_CALL_MARK, (const void *)address, length, 0));
 }
 
 static void call_from_user(void) {
@@ -83,7 +83,7 @@ void guest_main(u32 magic, u32 info) {
     mark("the monitor", MONITOR, 16);
     mark("over the end", END_OF_MEMORY - 8, 16);
     mark("around", 0xfffffff8, 16);
-    print("no such call: %x\n", (u32)lvmm_call(77, text, 1));
+    print("no such call: %x\n", (u32)lvmm_call(77, text, 1, 0));
     __asm__ volatile("vmcall" ::"a"(LVMM_MAGIC + 1), "b"(LVMM_CALL_PANIC), "c"(0), "d"(0));
     print("other magic: %u #UD\n", undefined);
     call_from_user();

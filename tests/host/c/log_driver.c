@@ -98,6 +98,15 @@ static void set_payload(struct log_event *event, const u64 *fields)
     case LOG_EVENT_FRAME_FORMAT:
         payload->frame_format = (struct log_frame_format){(u8)fields[0], (u8)fields[1]};
         break;
+    case LOG_EVENT_RAM_PAGE:
+        payload->ram_page.gpa = fields[0];
+        break;
+    case LOG_EVENT_CONTENT:
+        payload->content = (struct log_content){(u32)fields[0], fields[1]};
+        break;
+    case LOG_EVENT_TASK:
+        payload->task.number = fields[0];
+        break;
     default:
         break;
     }
@@ -167,6 +176,16 @@ static void get_payload(const struct log_event *event, u64 *fields)
     case LOG_EVENT_FRAME_FORMAT:
         fields[0] = payload->frame_format.stream;
         fields[1] = payload->frame_format.crc_length;
+        break;
+    case LOG_EVENT_RAM_PAGE:
+        fields[0] = payload->ram_page.gpa;
+        break;
+    case LOG_EVENT_CONTENT:
+        fields[0] = payload->content.memory_crc32c;
+        fields[1] = payload->content.console_bytes;
+        break;
+    case LOG_EVENT_TASK:
+        fields[0] = payload->task.number;
         break;
     default:
         break;

@@ -193,7 +193,7 @@ def event_line(event: Event) -> str:
     for name, value in _payload_fields(event):
         if isinstance(event.payload, End):
             value = enum_name(EndReason, event.payload.reason) if name == "reason" else "..."
-        elif event.kind == EventKind.MARK and isinstance(value, bytes):
+        elif event.kind in (EventKind.MARK, EventKind.TASK) and isinstance(value, bytes):
             value = repr(value.decode("utf-8", "replace"))
         elif isinstance(value, bytes):
             more = "..." if len(value) > _SHOWN_BYTES else ""

@@ -43,8 +43,8 @@ CHUNK_PAYLOAD_MAX = 0x20100
 CONSOLE_SIZE_DEFAULT = 0x100000
 # RFLAGS bits that the check takes as 0: RF
 RFLAGS_UNCHECKED = 0x10000
-# bytes of a FIRMWARE_PAGE event
-FIRMWARE_PAGE_SIZE = 0x1000
+# bytes of a FIRMWARE_PAGE or RAM_PAGE event
+EVENT_PAGE_SIZE = 0x1000
 
 
 class RegionState(enum.IntEnum):
@@ -185,6 +185,8 @@ class EndReason(enum.IntEnum):
     GUEST_PANIC = 8
     # the guest made no progress
     WATCHDOG = 9
+    # the guest ended the recording, and went on
+    GUEST_STOP = 10
 
 
 class SegmentIndex(enum.IntEnum):
@@ -237,6 +239,15 @@ class EventKind(enum.IntEnum):
     TIME = 16
     # How a device stores the frames of a stream from here on.
     FRAME_FORMAT = 17
+    # First event of a recording that does not begin with the guest's start.
+    BEGIN = 18
+    # A page of guest memory, behind BEGIN; pages of RAM that are not there are zeros.
+    # Firmware pages are those that the guest has touched before.
+    RAM_PAGE = 19
+    # No input: what a replay must have come to as well, before END with GUEST_STOP.
+    CONTENT = 20
+    # No input: the guest says which task it runs from here on.
+    TASK = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -733,6 +744,110 @@ class FinalState:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CpuState:
+    """The guest's CPU where a recording begins that does not begin with the guest's
+    start, and what the monitor remembers of the guest's writes to devices.
+    """
+
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<424sQQQQQQQQQQ4QQ4QQQQIIBBB5B")
+
+    # as at an END event
+    state: FinalState
+    # IA32_PAT
+    pat: int
+    sysenter_cs: int
+    sysenter_esp: int
+    sysenter_eip: int
+    star: int
+    lstar: int
+    cstar: int
+    fmask: int
+    kernel_gs_base: int
+    tsc_aux: int
+    # DR0 to DR3
+    dr: tuple[int, ...]
+    dr6: int
+    # of PAE paging
+    pdptes: tuple[int, ...]
+    # pending debug exceptions (SDM vol. 3, table 24-4)
+    pending_debug: int
+    # 0: the image is that of FXSAVE
+    xcr0: int
+    # that the guest has put out before
+    console_bytes: int
+    # (SDM vol. 3, table 24-3)
+    interruptibility: int
+    # the local APIC's performance-counter entry, as the guest wrote it
+    lvt_pc: int
+    # line control of the console's UART, as the guest wrote it
+    console_lcr: int
+    # modem control
+    console_mcr: int
+    # the keyboard controller's last command
+    keyboard_command: int
+    # 0
+    reserved: tuple[int, ...]
+
+    def pack(self) -> bytes:
+        """The 616 bytes of the layout."""
+        return self.STRUCT.pack(
+            self.state.pack(),
+            self.pat,
+            self.sysenter_cs,
+            self.sysenter_esp,
+            self.sysenter_eip,
+            self.star,
+            self.lstar,
+            self.cstar,
+            self.fmask,
+            self.kernel_gs_base,
+            self.tsc_aux,
+            *self.dr,
+            self.dr6,
+            *self.pdptes,
+            self.pending_debug,
+            self.xcr0,
+            self.console_bytes,
+            self.interruptibility,
+            self.lvt_pc,
+            self.console_lcr,
+            self.console_mcr,
+            self.keyboard_command,
+            *self.reserved,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, at: int = 0) -> CpuState:
+        """Read the layout at offset `at`; raises struct.error when cut short."""
+        values = cls.STRUCT.unpack_from(data, at)
+        return cls(
+            FinalState.unpack(values[0]),
+            values[1],
+            values[2],
+            values[3],
+            values[4],
+            values[5],
+            values[6],
+            values[7],
+            values[8],
+            values[9],
+            values[10],
+            values[11:15],
+            values[15],
+            values[16:20],
+            values[20],
+            values[21],
+            values[22],
+            values[23],
+            values[24],
+            values[25],
+            values[26],
+            values[27],
+            values[28:33],
+        )
+
+
 @dataclass(slots=True)
 class In:
     """What the guest read from an I/O port."""
@@ -999,7 +1114,7 @@ class FirmwarePage:
 
     def encode(self, codec: Codec, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
-        if len(self.data) != FIRMWARE_PAGE_SIZE:
+        if len(self.data) != EVENT_PAGE_SIZE:
             raise WireError("FIRMWARE_PAGE: bad length of data")
         put_uvarint(out, self.gpa)
         put_uvarint(out, len(self.data))
@@ -1010,7 +1125,7 @@ class FirmwarePage:
         """Read the payload at `at`; returns it and the offset after it."""
         gpa, at = get_uvarint(data, at)
         data, at = get_bytes(data, at)
-        if len(data) != FIRMWARE_PAGE_SIZE:
+        if len(data) != EVENT_PAGE_SIZE:
             raise WireError("FIRMWARE_PAGE: bad length of data")
         return cls(gpa, data), at
 
@@ -1224,6 +1339,131 @@ class FrameFormat:
         return cls(stream, crc_length), at
 
 
+@dataclass(slots=True)
+class Begin:
+    """First event of a recording that does not begin with the guest's start."""
+
+    KIND: ClassVar[EventKind] = EventKind.BEGIN
+    # struct cpu_state, then the image that XSAVE makes
+    state: bytes
+
+    @property
+    def data_len(self) -> int:
+        """Bytes of data that it carries."""
+        return len(self.state)
+
+    def encode(self, codec: Codec, out: bytearray) -> None:
+        """Append the payload; raises WireError when the format cannot hold it."""
+        if len(self.state) > EVENT_DATA_MAX:
+            raise WireError("BEGIN: bad length of state")
+        put_uvarint(out, len(self.state))
+        out += self.state
+
+    @classmethod
+    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Begin, int]:
+        """Read the payload at `at`; returns it and the offset after it."""
+        state, at = get_bytes(data, at)
+        if len(state) > EVENT_DATA_MAX:
+            raise WireError("BEGIN: bad length of state")
+        return cls(state), at
+
+
+@dataclass(slots=True)
+class RamPage:
+    """A page of guest memory, behind BEGIN; pages of RAM that are not there are
+    zeros. Firmware pages are those that the guest has touched before.
+    """
+
+    KIND: ClassVar[EventKind] = EventKind.RAM_PAGE
+    # of the page
+    gpa: int
+    # the page, 4096 bytes
+    data: bytes
+
+    @property
+    def data_len(self) -> int:
+        """Bytes of data that it carries."""
+        return len(self.data)
+
+    def encode(self, codec: Codec, out: bytearray) -> None:
+        """Append the payload; raises WireError when the format cannot hold it."""
+        if len(self.data) != EVENT_PAGE_SIZE:
+            raise WireError("RAM_PAGE: bad length of data")
+        put_uvarint(out, self.gpa)
+        put_uvarint(out, len(self.data))
+        out += self.data
+
+    @classmethod
+    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[RamPage, int]:
+        """Read the payload at `at`; returns it and the offset after it."""
+        gpa, at = get_uvarint(data, at)
+        data, at = get_bytes(data, at)
+        if len(data) != EVENT_PAGE_SIZE:
+            raise WireError("RAM_PAGE: bad length of data")
+        return cls(gpa, data), at
+
+
+@dataclass(slots=True)
+class Content:
+    """No input: what a replay must have come to as well, before END with GUEST_STOP."""
+
+    KIND: ClassVar[EventKind] = EventKind.CONTENT
+    # of all pages of guest memory, in order
+    memory_crc32c: int
+    # that the guest has put out since its start
+    console_bytes: int
+
+    @property
+    def data_len(self) -> int:
+        """Bytes of data that it carries."""
+        return 0
+
+    def encode(self, codec: Codec, out: bytearray) -> None:
+        """Append the payload; raises WireError when the format cannot hold it."""
+        out += self.memory_crc32c.to_bytes(4, "little")
+        put_uvarint(out, self.console_bytes)
+
+    @classmethod
+    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Content, int]:
+        """Read the payload at `at`; returns it and the offset after it."""
+        memory_crc32c, at = get_fixed(data, at, 4)
+        console_bytes, at = get_uvarint(data, at)
+        return cls(memory_crc32c, console_bytes), at
+
+
+@dataclass(slots=True)
+class Task:
+    """No input: the guest says which task it runs from here on."""
+
+    KIND: ClassVar[EventKind] = EventKind.TASK
+    # the guest's own for it
+    number: int
+    # UTF-8
+    name: bytes
+
+    @property
+    def data_len(self) -> int:
+        """Bytes of data that it carries."""
+        return len(self.name)
+
+    def encode(self, codec: Codec, out: bytearray) -> None:
+        """Append the payload; raises WireError when the format cannot hold it."""
+        if len(self.name) > EVENT_DATA_MAX:
+            raise WireError("TASK: bad length of name")
+        put_uvarint(out, self.number)
+        put_uvarint(out, len(self.name))
+        out += self.name
+
+    @classmethod
+    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Task, int]:
+        """Read the payload at `at`; returns it and the offset after it."""
+        number, at = get_uvarint(data, at)
+        name, at = get_bytes(data, at)
+        if len(name) > EVENT_DATA_MAX:
+            raise WireError("TASK: bad length of name")
+        return cls(number, name), at
+
+
 Payload = (
     In
     | MmioRead
@@ -1242,6 +1482,10 @@ Payload = (
     | Sent
     | Time
     | FrameFormat
+    | Begin
+    | RamPage
+    | Content
+    | Task
 )
 
 PAYLOADS: dict[int, type[Payload]] = {
@@ -1262,4 +1506,8 @@ PAYLOADS: dict[int, type[Payload]] = {
     15: Sent,
     16: Time,
     17: FrameFormat,
+    18: Begin,
+    19: RamPage,
+    20: Content,
+    21: Task,
 }

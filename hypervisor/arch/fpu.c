@@ -1,19 +1,17 @@
-/* The guest's x87, SSE and AVX state is in the CPU all the time: the monitor uses none of it. */
+#include "arch/fpu.h"
 #include "arch/cpu.h"
-#include "debug/registers.h"
 #include "lib/string.h"
 
-#define FXSAVE_SIZE     512
-#define XSAVE_HEADER    64
-#define CPUID_XSAVE     0xd
-#define XCR0_X87_ONLY   1
-#define MXCSR_OFFSET    24
-#define MXCSR_MASK      0xffffu
-#define XSTATE_BV       512
-#define XCOMP_BV        520
-#define XSAVE_IMAGE_MAX 4096
+#define FXSAVE_SIZE   512
+#define XSAVE_HEADER  64
+#define CPUID_XSAVE   0xd
+#define XCR0_X87_ONLY 1
+#define MXCSR_OFFSET  24
+#define MXCSR_MASK    0xffffu
+#define XSTATE_BV     512
+#define XCOMP_BV      520
 
-static u8 area[XSAVE_IMAGE_MAX] __attribute__((aligned(64)));
+static u8 area[FPU_IMAGE_MAX] __attribute__((aligned(64)));
 
 static u64 xcr0(void)
 {

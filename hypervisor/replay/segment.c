@@ -1,0 +1,65 @@
+#include "replay/segment.h"
+#include "core/guest_time.h"
+#include "log_format.h"
+#include "replay/session.h"
+#include "replay/snapshot.h"
+
+static bool over;
+
+void segment_wait(void)
+{
+    session_pause(true);
+}
+
+int segment_begin(struct vcpu *vcpu)
+{
+    int error;
+
+    if (!session_recording() || !session_paused() || over)
+        return ERR_INVALID;
+    if (snapshot_size() > session_room())
+        return ERR_NO_SPACE;
+    session_pause(false);
+    error = snapshot_record(vcpu, session_console_bytes());
+    if (error == ERR_UNSUPPORTED)
+        session_pause(true);
+    /* A replay begins without them. */
+    guest_time_forget(vcpu);
+    hv_flush_guest_tlb();
+    return error;
+}
+
+int segment_end(struct vcpu *vcpu)
+{
+    struct log_event e = {.kind = LOG_EVENT_CONTENT};
+    struct log_content here = {snapshot_memory_crc(), session_console_bytes()};
+    int error;
+
+    if (session_mode() == LOG_MODE_LIVE || session_paused())
+        return ERR_INVALID;
+    e.payload.content = here;
+    error = session_input(vcpu, &e);
+    if (error < 0)
+        return error;
+    if (session_recording()) {
+        session_seal(vcpu, LOG_END_REASON_GUEST_STOP);
+        over = true;
+        return 0;
+    }
+    if (e.payload.content.memory_crc32c != here.memory_crc32c)
+        session_diverged(vcpu, "the guest's memory differs", NULL);
+    else if (e.payload.content.console_bytes != here.console_bytes)
+        session_diverged(vcpu, "the amount of console output differs", NULL);
+    session_end(vcpu, LOG_END_REASON_GUEST_STOP, false);
+    return 0;
+}
+
+int segment_restore(struct vcpu *vcpu)
+{
+    u64 console_bytes;
+
+    if (snapshot_restore(vcpu, &console_bytes) < 0)
+        return ERR_INVALID;
+    session_console_begin(console_bytes);
+    return 0;
+}

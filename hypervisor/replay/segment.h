@@ -1,0 +1,20 @@
+/* Recording a part of a run: the guest says where it begins and ends. */
+#ifndef LVMM_REPLAY_SEGMENT_H
+#define LVMM_REPLAY_SEGMENT_H
+
+#include "core/vcpu.h"
+
+/* Record: nothing is logged before segment_begin(). */
+void segment_wait(void);
+/* Record: the recording begins here, at the end of an instruction. ERR_INVALID: it does already, or
+ * it has ended, or this is no recording; ERR_NO_SPACE: the log has no room for the guest's memory;
+ * ERR_UNSUPPORTED: this CPU has more state than the log knows. */
+int segment_begin(struct vcpu *vcpu);
+/* Record: the recording ends here, and the guest runs on. Replay: so does the run; checks memory
+ * and console output. ERR_INVALID: nothing is being recorded. */
+int segment_end(struct vcpu *vcpu);
+
+/* Replay: brings the guest to where the recording begins. 0, or an error, told. */
+int segment_restore(struct vcpu *vcpu);
+
+#endif
