@@ -4,6 +4,7 @@
 #include "board_config.h"
 #include "boot/page0.h"
 #include "core/memory_map.h"
+#include "debug/debugger.h"
 #include "debug/patches.h"
 #include "lib/printk.h"
 #include "lib/string.h"
@@ -226,13 +227,18 @@ static u8 *page_pointer(u64 page, bool write)
     return page < LOW_RAM_END ? (u8 *)page : NULL;
 }
 
-static int copy(u64 gpa, u8 *buf, u64 len, bool write)
+static bool accessible(u64 gpa, u64 len, bool write)
 {
     if (gpa + len < gpa)
-        return ERR_FAULT;
+        return false;
     for (u64 page = gpa & ~PAGE_MASK; page < gpa + len; page += PAGE_SIZE)
         if (page_pointer(page, write) == NULL)
-            return ERR_FAULT;
+            return false;
+    return true;
+}
+
+static void copy(u64 gpa, u8 *buf, u64 len, bool write)
+{
     while (len > 0) {
         u64 offset = gpa & PAGE_MASK;
         u64 n = len < PAGE_SIZE - offset ? len : PAGE_SIZE - offset;
@@ -246,7 +252,6 @@ static int copy(u64 gpa, u8 *buf, u64 len, bool write)
         buf += n;
         len -= n;
     }
-    return 0;
 }
 
 const void *guest_memory_page(u64 gpa)
@@ -281,15 +286,20 @@ int guest_memory_restore(u64 gpa, const void *page)
 
 int guest_memory_read(u64 gpa, void *buf, u64 len)
 {
-    return copy(gpa, buf, len, false);
+    if (!accessible(gpa, len, false))
+        return ERR_FAULT;
+    copy(gpa, buf, len, false);
+    return 0;
 }
 
 int guest_memory_write(u64 gpa, const void *buf, u64 len)
 {
-    int error = copy(gpa, (u8 *)(u64)buf, len, true);
-
+    if (!accessible(gpa, len, true))
+        return ERR_FAULT;
+    debugger_memory_write(gpa, buf, len);
+    copy(gpa, (u8 *)(u64)buf, len, true);
     patches_memory_written(gpa, len);
-    return error;
+    return 0;
 }
 
 u32 guest_memory_read_part(u64 gpa, void *buf, u32 len)

@@ -102,8 +102,8 @@ static bool map_live(u64 gpa)
     u64 page = gpa & ~PAGE_MASK;
 
     return session_mode() == LOG_MODE_LIVE && page != LAPIC_BASE &&
-           guest_memory_kind(gpa) == GPA_DEVICE &&
-           ept_map_if_room(page, page, EPT_READ | EPT_WRITE);
+           guest_memory_kind(gpa) == GPA_DEVICE && ept_room(page) &&
+           ept_map(page, page, PAGE_SIZE, EPT_READ | EPT_WRITE) == 0;
 }
 
 /* What no instruction of the guest's asked for cannot be carried out in its place. */

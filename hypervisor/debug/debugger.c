@@ -3,6 +3,7 @@
 #include "arch/msr_index.h"
 #include "arch/serial.h"
 #include "arch/tsc.h"
+#include "core/decode.h"
 #include "core/guest_linear.h"
 #include "core/interrupts.h"
 #include "core/machine_power.h"
@@ -35,8 +36,8 @@ static struct {
 
     /* Why to stop at the next boundary. */
     bool break_in;
-    bool step; /* when an instruction is done */
-    struct breakpoint hit;
+    bool step;                      /* when an instruction is done */
+    struct breakpoint hit, written; /* by the guest; by the monitor */
 
     /* Why the next entry is for one instruction: the debugger's step; to pass a breakpoint; for an
      * access to a patched page or to a debug register. */
@@ -119,8 +120,9 @@ static void set_stopped(enum link_run_state state, u8 reason, u64 address, u32 b
     d.address = address;
     d.breakpoint = breakpoint;
     d.stop_count++;
-    d.break_in = d.step = d.pass = false;
-    d.hit.id = 0;
+    d.break_in = d.step = d.pass = d.access = false;
+    watches_forget();
+    d.hit.id = d.written.id = 0;
     debugger_status(&status);
     link_notify(&d.link, &status);
 }
@@ -134,6 +136,7 @@ static void stop(u8 reason, u64 address, u32 breakpoint)
     while (d.state == LINK_RUN_STATE_STOPPED && !session_ended())
         debugger_poll();
     d.state = LINK_RUN_STATE_RUNNING;
+    d.written.id = 0; /* what the debugger itself wrote */
     rip = guest_linear_rip(d.vcpu);
     d.pass = patch_at(d.vcpu, rip);
     if (breakpoints_hardware_at(rip))
@@ -165,12 +168,16 @@ bool debugger_boundary(struct vcpu *vcpu)
 
     d.one = false;
     if (done && d.access)
-        d.hit = breakpoints_by_id(watches_after());
-    if (done)
+        d.hit = breakpoints_after_access();
+    if (done) {
         d.pass = d.access = d.debug_register = false;
+        watches_forget();
+    }
     if (session_ended())
         return false;
-    if (d.hit.id != 0)
+    if (d.written.id != 0 && !vcpu->event.valid)
+        stop(hit_reason(d.written.kind), d.written.address, d.written.id);
+    else if (d.hit.id != 0)
         stop(hit_reason(d.hit.kind), d.hit.address, d.hit.id);
     else if (d.step && done)
         stop(LINK_STOP_REASON_STEP, vcpu->regs.rip, 0);
@@ -179,9 +186,50 @@ bool debugger_boundary(struct vcpu *vcpu)
     return !session_ended();
 }
 
+/* From here on an entry, or what the monitor does for the guest, is to be one instruction. */
+static void begin_one(const struct vcpu *vcpu)
+{
+    d.one = true;
+    d.trapped = false;
+    d.rip = vcpu->regs.rip;
+    d.rcx = vcpu->regs.gpr[GPR_RCX];
+    d.was_halted = vcpu->halted;
+}
+
+void debugger_memory_write(u64 gpa, const void *data, u64 size)
+{
+    struct breakpoint hit;
+
+    if (d.vcpu == NULL)
+        return;
+    hit = breakpoints_written(d.vcpu, gpa, data, size);
+    if (d.written.id == 0)
+        d.written = hit;
+    pages_memory_written(gpa, data, size);
+}
+
+void debugger_stop_if_written(void)
+{
+    if (d.written.id == 0)
+        return;
+    stop(LINK_STOP_REASON_WATCHPOINT, d.written.address, d.written.id);
+    if (d.step)
+        begin_one(d.vcpu);
+}
+
 bool debugger_stepping(void)
 {
     return d.step || d.pass || d.access || d.debug_register;
+}
+
+/* The patched pages that the instruction at RIP may be in. */
+static void need_code(const struct vcpu *vcpu)
+{
+    u64 rip = guest_linear_rip(vcpu), gpa;
+
+    for (unsigned int offset = 0; offset < INSN_MAX_LENGTH; offset += INSN_MAX_LENGTH - 1)
+        if (guest_linear_to_gpa_any(vcpu, rip + offset, &gpa) == 0 && patches_on(gpa))
+            pages_need(gpa, false);
 }
 
 void debugger_before_entry(struct vcpu *vcpu)
@@ -190,14 +238,12 @@ void debugger_before_entry(struct vcpu *vcpu)
         hv_load_debug_points(vcpu);
     if (!debugger_stepping())
         return;
-    d.one = true;
-    d.trapped = false;
-    d.rip = vcpu->regs.rip;
-    d.rcx = vcpu->regs.gpr[GPR_RCX];
-    d.was_halted = vcpu->halted;
+    begin_one(vcpu);
     if (hv_hold_interrupts(vcpu))
         interrupts_hold(true);
     hv_set_single_step(true);
+    if (d.pass)
+        need_code(vcpu);
     d.opened = d.pass || d.access;
     if (d.opened)
         pages_open();
@@ -243,9 +289,10 @@ void debugger_after_exit(struct vcpu *vcpu, struct exit *exit)
         on_breakpoint_exception(vcpu, exit);
     else if (exit->kind == EXIT_DEBUG_REGISTER)
         d.debug_register = true;
-    else if (exit->kind == EXIT_MEMORY && pages_find(exit->u.memory.gpa) >= 0) {
+    else if (exit->kind == EXIT_MEMORY && pages_ours(exit->u.memory.gpa) &&
+             pages_need(exit->u.memory.gpa, true)) {
         d.access = true;
-        watches_before(vcpu, exit);
+        watches_access(vcpu, exit);
         exit->kind = EXIT_NONE;
     }
     if (session_replaying())

@@ -20,6 +20,11 @@ void debugger_after_exit(struct vcpu *vcpu, struct exit *exit);
 /* Looks at the line. */
 void debugger_poll(void);
 
+/* The monitor is about to write to guest memory for a device or in the place of an instruction.
+ * What watches there stops the guest at the next boundary; or where this one is called before. */
+void debugger_memory_write(u64 gpa, const void *data, u64 size);
+void debugger_stop_if_written(void);
+
 /* While the guest executes a single instruction it gets no interrupts. */
 bool debugger_stepping(void);
 

@@ -1,23 +1,28 @@
 /* Pages of guest memory on which the debugger has breakpoints or watchpoints. An access of the
  * guest's that their EPT permissions forbid exits (SDM vol. 3, section 29.3.2); the instruction is
- * then executed once with all of them as they are by themselves. */
+ * then executed once with the pages that it needs open. */
 #ifndef LVMM_DEBUG_PAGES_H
 #define LVMM_DEBUG_PAGES_H
 
 #include "lib/types.h"
 
-#define DEBUG_PAGES_MAX 32
+/* Whether a breakpoint or watchpoint is on the page. */
+bool pages_ours(u64 gpa);
+/* Shows a page as patches and watchpoints want it now; hv_flush_guest_tlb() must follow.
+ * ERR_NO_SPACE where there are no EPT tables left for it. */
+int pages_update(u64 gpa);
 
-/* One more use of the page of `gpa`: its number, or ERR_NO_SPACE. */
-int pages_use(u64 gpa);
-/* One use less. */
-void pages_release(u64 gpa);
-/* Its number, or -1. */
-int pages_find(u64 gpa);
-/* Shows a page in use as patches and watchpoints want it now. */
-int pages_update(int page);
+/* The next instruction needs the page: without patches, so that it can be executed; or altogether,
+ * so that it can be read and written. False where it was open already. */
+bool pages_need(u64 gpa, bool access);
+/* A needed page as it was when an access first needed it; NULL: no access did. */
+const u8 *pages_before(u64 gpa);
+/* The monitor writes to memory itself: the page is to look as if it had been so before. */
+void pages_memory_written(u64 gpa, const u8 *data, u64 size);
+/* The instruction is done. */
+void pages_forget(void);
 
-/* For one entry, and back after it. */
+/* Opens what is needed for one entry, and closes it after that. */
 void pages_open(void);
 void pages_close(void);
 

@@ -11,44 +11,54 @@ static struct {
     bool used;
     u64 linear, gpa;
 } patches[PATCHES_MAX];
+static unsigned int patch_count;
 
-static u8 copies[DEBUG_PAGES_MAX][PAGE_SIZE] __attribute__((aligned(4096)));
+/* A page's copy is that of its first patch. */
+static u8 copies[PATCHES_MAX][PAGE_SIZE] __attribute__((aligned(4096)));
 
 static bool in_page(unsigned int patch, u64 gpa)
 {
     return patches[patch].used && (patches[patch].gpa & ~PAGE_MASK) == (gpa & ~PAGE_MASK);
 }
 
-const u8 *patches_copy(int page, u64 gpa)
+bool patches_on(u64 gpa)
 {
-    bool any = false;
+    for (unsigned int i = 0; i < PATCHES_MAX && patch_count != 0; i++)
+        if (in_page(i, gpa))
+            return true;
+    return false;
+}
 
-    for (unsigned int i = 0; i < PATCHES_MAX; i++) {
+const u8 *patches_copy(u64 gpa)
+{
+    u8 *copy = NULL;
+
+    for (unsigned int i = 0; i < PATCHES_MAX && patch_count != 0; i++) {
         if (!in_page(i, gpa))
             continue;
-        if (!any)
-            guest_memory_read(gpa & ~PAGE_MASK, copies[page], PAGE_SIZE);
-        any = true;
-        copies[page][patches[i].gpa & PAGE_MASK] = INT3;
+        if (copy == NULL) {
+            copy = copies[i];
+            guest_memory_read(gpa & ~PAGE_MASK, copy, PAGE_SIZE);
+        }
+        copy[patches[i].gpa & PAGE_MASK] = INT3;
     }
-    return any ? copies[page] : NULL;
+    return copy;
 }
 
 static int add(u64 linear, u64 gpa)
 {
     for (unsigned int i = 0; i < PATCHES_MAX; i++) {
-        int page, error;
+        int error;
 
         if (patches[i].used)
             continue;
-        page = pages_use(gpa);
-        if (page < 0)
-            return page;
         patches[i].used = true;
         patches[i].linear = linear;
         patches[i].gpa = gpa;
+        patch_count++;
         hv_intercept_breakpoints(true);
-        error = pages_update(page);
+        error = pages_update(gpa);
+        hv_flush_guest_tlb();
         if (error < 0)
             patch_clear(linear);
         return error;
@@ -69,16 +79,15 @@ int patch_set(const struct vcpu *vcpu, u64 linear)
 
 void patch_clear(u64 linear)
 {
-    bool left = false;
-
     for (unsigned int i = 0; i < PATCHES_MAX; i++) {
-        if (patches[i].used && patches[i].linear == linear) {
-            patches[i].used = false;
-            pages_release(patches[i].gpa);
-        }
-        left = left || patches[i].used;
+        if (!patches[i].used || patches[i].linear != linear)
+            continue;
+        patches[i].used = false;
+        patch_count--;
+        pages_update(patches[i].gpa);
     }
-    hv_intercept_breakpoints(left);
+    hv_flush_guest_tlb();
+    hv_intercept_breakpoints(patch_count != 0);
 }
 
 bool patch_at(const struct vcpu *vcpu, u64 linear)
@@ -93,10 +102,6 @@ bool patch_at(const struct vcpu *vcpu, u64 linear)
 
 void patches_memory_written(u64 gpa, u64 size)
 {
-    for (unsigned int i = 0; i < PATCHES_MAX; i++) {
-        u64 page = patches[i].gpa & ~PAGE_MASK;
-
-        if (patches[i].used && gpa < page + PAGE_SIZE && gpa + size > page)
-            patches_copy(pages_find(page), page);
-    }
+    for (u64 page = gpa & ~PAGE_MASK; page < gpa + size && patch_count != 0; page += PAGE_SIZE)
+        patches_copy(page);
 }

@@ -13,9 +13,10 @@ void patch_clear(u64 linear);
 /* Whether a patch is what the guest executes at this linear address. */
 bool patch_at(const struct vcpu *vcpu, u64 linear);
 
-/* The copy of a page as the page is now, with its patches; NULL when it has none. `page` is its
- * number (debug/pages.h). */
-const u8 *patches_copy(int page, u64 gpa);
+/* Whether the page has patches. */
+bool patches_on(u64 gpa);
+/* The copy of a page as the page is now, with its patches; NULL when it has none. */
+const u8 *patches_copy(u64 gpa);
 /* The monitor wrote there: the copies follow. */
 void patches_memory_written(u64 gpa, u64 size);
 

@@ -2,6 +2,7 @@
 #include "arch/msr_index.h"
 #include "core/cpu_state.h"
 #include "core/guest_memory.h"
+#include "debug/debugger.h"
 #include "lib/crc32c.h"
 #include "lib/printk.h"
 #include "lib/string.h"
@@ -485,6 +486,9 @@ bool session_apply_due(struct vcpu *vcpu)
         }
         count_event(e->kind);
         read_next();
+        debugger_stop_if_written();
+        if (session.ended)
+            return true;
     }
     return false;
 }

@@ -10,7 +10,7 @@
 #define EPTP_WB     6
 
 #define SIZE_2M    0x200000ULL
-#define POOL_PAGES 64
+#define POOL_PAGES 128
 #define POOL_KEPT  16 /* for guest memory and the firmware's pages */
 
 #define CAP_EXECUTE_ONLY BIT(0)
@@ -84,9 +84,11 @@ int ept_map(u64 gpa, u64 hpa, u64 size, unsigned int permissions)
     return 0;
 }
 
-bool ept_map_if_room(u64 gpa, u64 hpa, unsigned int permissions)
+bool ept_room(u64 gpa)
 {
-    return pool_used + POOL_KEPT <= POOL_PAGES && ept_map(gpa, hpa, PAGE_SIZE, permissions) == 0;
+    u64 entries[4];
+
+    return ept_lookup(gpa, entries) == ARRAY_SIZE(entries) || pool_used + POOL_KEPT <= POOL_PAGES;
 }
 
 int ept_lookup(u64 gpa, u64 entries[4])

@@ -17,8 +17,8 @@ u64 ept_pointer(void);
 /* Maps [gpa, gpa + size), page-aligned, to hpa; large pages where both are aligned. The memory
  * type is that of the MTRRs for hpa. ERR_NO_SPACE when the tables' pool is used up. */
 int ept_map(u64 gpa, u64 hpa, u64 size, unsigned int permissions);
-/* One page; not where the tables that are left may be needed for memory. */
-bool ept_map_if_room(u64 gpa, u64 hpa, unsigned int permissions);
+/* Whether a page can be mapped by itself without the tables that are kept for memory. */
+bool ept_room(u64 gpa);
 /* Whether EPT_EXECUTE alone is a permission that the CPU knows (SDM vol. 3, section A.10). */
 bool ept_execute_only(void);
 /* The entries that translate `gpa`, root first: how many there are, 1 to 4. */

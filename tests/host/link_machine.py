@@ -49,12 +49,13 @@ def content(offset: int, length: int, salt: int) -> bytes:
 
 @dataclass(frozen=True)
 class Counts:
-    """How often the driver carried something out."""
+    """How often the driver carried something out, and how many bytes its breakpoints have."""
 
     steps: int
     writes: int
     resumes: int
     resets: int
+    watched: int
 
 
 class LinkMachine:
@@ -122,7 +123,7 @@ class LinkMachine:
 
     def counts(self) -> Counts:
         """How often things were carried out."""
-        return Counts(*struct.unpack("<4Q", self._command(_PROBE)))
+        return Counts(*struct.unpack("<5Q", self._command(_PROBE)))
 
 
 @dataclass(frozen=True)

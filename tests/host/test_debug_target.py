@@ -149,11 +149,16 @@ def test_breakpoints_come_and_go(target: LinkTarget) -> None:
         target.set_breakpoint(BreakpointKind.SOFTWARE, MEMORY_BASE + 1, 1)
 
 
-def test_a_long_watchpoint_is_all_or_nothing(target: LinkTarget) -> None:
+def test_a_long_watchpoint_is_one(target: LinkTarget, machine: LinkMachine) -> None:
+    target.set_breakpoint(BreakpointKind.WRITE, MEMORY_BASE, 1 << 20)
+    assert machine.counts().watched == 1 << 20
+    for offset in range(1, BREAKPOINTS):
+        target.set_breakpoint(BreakpointKind.WRITE, MEMORY_BASE + offset, 1)
     with pytest.raises(TargetError, match="no room"):
         target.set_breakpoint(BreakpointKind.WRITE, MEMORY_BASE, 4096)
-    for offset in range(BREAKPOINTS):
-        target.set_breakpoint(BreakpointKind.WRITE, MEMORY_BASE + offset, 1)
+    target.clear_breakpoint(BreakpointKind.WRITE, MEMORY_BASE, 1 << 20)
+    target.set_breakpoint(BreakpointKind.WRITE, MEMORY_BASE, 4096)
+    assert machine.counts().watched == 4096 + BREAKPOINTS - 1
 
 
 def test_run_control(target: LinkTarget, machine: LinkMachine) -> None:

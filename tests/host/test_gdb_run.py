@@ -68,7 +68,7 @@ def test_watchpoints(target: FakeTarget, client: Client) -> None:
     assert client.ask(b"Z4,%x,200" % (RAM + 0x5F00)) == b"OK"
     assert client.ask(b"C05").endswith(b"watch:%x;" % (RAM + 0x4004))
     assert client.ask(b"vCont;C05:-1").endswith(b"awatch:%x;" % (RAM + 0x6000))
-    for bad in (b"Z2,0,0", b"Z2,0,1001", b"Z2,ffffffffffffffff,2", b"Z0", b"Z0,1", b"Z,1,1"):
+    for bad in (b"Z2,0,0", b"Z2,0,100000000", b"Z2,ffffffffffffffff,2", b"Z0", b"Z0,1", b"Z,1,1"):
         assert client.ask(bad).startswith(b"E"), bad
     assert client.ask(b"Z5,0,1") == b""
     assert client.ask(b"Z0,%x,1" % MMIO).startswith(b"E")

@@ -35,9 +35,10 @@ static struct {
     u8 fpu[2696];
     u32 fpu_size;
     u64 registers[REGISTERS];
-    bool breakpoint[BREAKPOINTS];
+    u32 breakpoint[BREAKPOINTS]; /* length; 0: free */
     struct link_status status;
     u64 steps, writes, resumes, resets; /* how often each was carried out */
+    u64 watched;                        /* bytes, by all breakpoints together */
 } machine;
 
 static u8 *output;
@@ -194,8 +195,9 @@ static u8 set_breakpoint(void *context, struct link_exchange *exchange)
         return LINK_RESULT_BAD_REQUEST;
     }
     for (u32 i = 0; i < BREAKPOINTS; i++) {
-        if (!machine.breakpoint[i]) {
-            machine.breakpoint[i] = true;
+        if (machine.breakpoint[i] == 0) {
+            machine.breakpoint[i] = request->length;
+            machine.watched += request->length;
             reply->id = i + 1;
             return LINK_RESULT_OK;
         }
@@ -208,9 +210,10 @@ static u8 clear_breakpoint(void *context, struct link_exchange *exchange)
     const struct link_clear_breakpoint_request *request = exchange->request;
 
     (void)context;
-    if (request->id == 0 || request->id > BREAKPOINTS || !machine.breakpoint[request->id - 1])
+    if (request->id == 0 || request->id > BREAKPOINTS || machine.breakpoint[request->id - 1] == 0)
         return LINK_RESULT_BAD_REQUEST;
-    machine.breakpoint[request->id - 1] = false;
+    machine.watched -= machine.breakpoint[request->id - 1];
+    machine.breakpoint[request->id - 1] = 0;
     return LINK_RESULT_OK;
 }
 
@@ -219,6 +222,7 @@ static u8 clear_all(void *context, struct link_exchange *exchange)
     (void)context;
     (void)exchange;
     memset(machine.breakpoint, 0, sizeof(machine.breakpoint));
+    machine.watched = 0;
     return LINK_RESULT_OK;
 }
 
@@ -395,7 +399,7 @@ static void carry_out(u8 command, const u8 *data, u32 size)
         link_notify(&monitor_link, &machine.status);
         break;
     case COMMAND_PROBE:
-        put_all(&machine.steps, 4 * sizeof(u64));
+        put_all(&machine.steps, 5 * sizeof(u64));
         break;
     default:
         abort();

@@ -62,9 +62,6 @@ _QUERIES = {
     "log": QueryKind.LOG_STATUS,
 }
 
-# The longest watchpoint that the link's one byte of length takes.
-_WATCH_MAX = 128
-
 # How long a machine that was reset may take to be back: its firmware and boot loader come first.
 RESET_TIMEOUT_S = 180.0
 
@@ -79,7 +76,7 @@ class LinkTarget:
         self._symbols = symbols
         self._log = log
         self._status: Status | None = None  # the last one known
-        self._ids: dict[tuple[BreakpointKind, int, int], list[int]] = {}
+        self._ids: dict[tuple[BreakpointKind, int, int], int] = {}
         self._kinds: dict[int, BreakpointKind] = {}
         self._force = False
 
@@ -144,29 +141,20 @@ class LinkTarget:
     # ---- breakpoints
 
     def set_breakpoint(self, kind: BreakpointKind, address: int, length: int) -> None:
-        """See Target. A long watchpoint is several of the monitor's."""
-        key = (kind, address, length)
-        numbers = self._ids.setdefault(key, [])
-        try:
-            with _told_as_target_errors():
-                at, end = address, address + length
-                while at < end:
-                    part = min(end - at, _WATCH_MAX - at % _WATCH_MAX)  # none crosses a page
-                    number = self._client.set_breakpoint(_KINDS[kind], at, part)
-                    numbers.append(number)
-                    self._kinds[number] = kind
-                    at += part
-        except TargetError:
-            with contextlib.suppress(TargetError):
-                self.clear_breakpoint(kind, address, length)
-            raise
+        """See Target."""
+        with _told_as_target_errors():
+            number = self._client.set_breakpoint(_KINDS[kind], address, length)
+        self._ids[kind, address, length] = number
+        self._kinds[number] = kind
 
     def clear_breakpoint(self, kind: BreakpointKind, address: int, length: int) -> None:
         """See Target."""
+        number = self._ids.pop((kind, address, length), None)
+        if number is None:
+            return
+        self._kinds.pop(number, None)
         with _told_as_target_errors():
-            for number in self._ids.pop((kind, address, length), []):
-                self._kinds.pop(number, None)
-                self._client.clear_breakpoint(number)
+            self._client.clear_breakpoint(number)
 
     # ---- run control
 

@@ -21,8 +21,6 @@ Handler = Callable[[Session, bytes], bytes | None]
 
 _OK = b"OK"
 _VCONT = b"vCont;c;C;s;S;r"
-# How a watched range may be long: a page, which is what one EPT permission covers.
-_LONGEST_WATCH = 4096
 
 
 def handle(session: Session, data: bytes) -> bytes | None:
@@ -185,8 +183,8 @@ def _breakpoint(arguments: bytes) -> tuple[BreakpointKind, int, int] | None:
         return None
     if kind in (BreakpointKind.SOFTWARE, BreakpointKind.HARDWARE):
         length = 1  # on x86 it is always at one byte
-    if not 0 < length <= _LONGEST_WATCH or address + length > 1 << 64:
-        raise BadPacket(f"a watched range has 1 to {_LONGEST_WATCH} bytes")
+    if not 0 < length < 1 << 32 or address + length > 1 << 64:
+        raise BadPacket("a watched range has 1 byte to 4 GiB less 1, below the last address")
     return BreakpointKind(kind), address, length
 
 

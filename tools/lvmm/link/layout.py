@@ -10,7 +10,7 @@ from typing import ClassVar
 # of the link
 PROTOCOL_VERSION = 0x1
 # of the description, without its texts
-LAYOUT_DIGEST = 0xEC4A013C
+LAYOUT_DIGEST = 0x935BC69F
 # the bytes `LVMM-LNK`: first of a HELLO, in both directions
 MAGIC = 0x4B4E4C2D4D4D564C
 # most data bytes of a request or reply: one page
@@ -644,7 +644,7 @@ class WriteFpuRequest:
 class SetBreakpointRequest:
     """The fields of a SET_BREAKPOINT."""
 
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<BBQ")
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<BIQ")
 
     # enum breakpoint_kind
     kind: int
@@ -654,7 +654,7 @@ class SetBreakpointRequest:
     address: int
 
     def pack(self) -> bytes:
-        """The 10 bytes of the layout."""
+        """The 13 bytes of the layout."""
         return self.STRUCT.pack(
             self.kind,
             self.length,
@@ -1027,7 +1027,7 @@ SHAPES: dict[Opcode, Shape] = {
     ),
     Opcode.SET_BREAKPOINT: Shape(
         Channel.CONTROL,
-        10,
+        13,
         False,
         4,
         False,
