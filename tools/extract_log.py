@@ -15,10 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lvmm.errors import LvmmError, UsageError
 from lvmm.logs import Recording, commands
+from lvmm.logs.line import fetch_line, is_line
 
 EPILOG = """\
 SOURCE is a raw image of memory (sparse or not), /dev/mem or another memory device, a recording
-directory, a log.lvmm file, or - for standard input.
+directory, a log.lvmm file, - for standard input, or the monitor's serial line of a machine whose
+guest stands still: /dev/ttyUSB0 or the like, socket://HOST:PORT, rfc2217://HOST:PORT.
 
 exit codes: 0 complete, 1 environment (cannot read or write), 2 usage, 3 salvaged with loss,
 4 no log found, 5 a log of another format version
@@ -29,7 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        with Recording.open(options.source, options.recording) as recording:
+        source = options.source
+        if is_line(source):
+            source = fetch_line(source, _tell)
+        with Recording.open(source, options.recording) as recording:
             code = _run(recording, options)
             sys.stdout.flush()
             return code
@@ -42,6 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+
+
+def _tell(line: str) -> None:
+    print(f"extract_log: {line}", file=sys.stderr, flush=True)
 
 
 def _run(recording: Recording, options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lvmm import apt, provision
+from lvmm import apt, cache, provision
 from lvmm.emulator import parse_stats
 from lvmm.errors import EnvironmentProblem, MachineError
 
@@ -107,14 +107,14 @@ def test_failing_install_quotes_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_cache_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LVMM_CACHE", str(tmp_path / "a"))
-    assert provision.cache_dir() == tmp_path / "a"
+    assert cache.cache_dir() == tmp_path / "a"
     monkeypatch.delenv("LVMM_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
-    assert provision.cache_dir() == tmp_path / "b" / "lvmm"
+    assert cache.cache_dir() == tmp_path / "b" / "lvmm"
     write(tmp_path / "file", "")
     monkeypatch.setenv("LVMM_CACHE", str(tmp_path / "file" / "c"))
     with pytest.raises(EnvironmentProblem, match="cannot create the cache directory"):
-        provision.cache_dir()
+        cache.cache_dir()
 
 
 class FakeBuild:

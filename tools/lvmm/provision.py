@@ -22,6 +22,7 @@ from pathlib import Path
 
 from lvmm import apt
 from lvmm.apt import ensure_packages, say
+from lvmm.cache import cache_dir
 from lvmm.errors import EnvironmentProblem
 
 _BOCHS_DIR = Path(__file__).resolve().parents[2] / "boards" / "bochs"
@@ -88,21 +89,6 @@ class Kernel:
     release: str
     vmlinuz: Path
     modules: Path
-
-
-def cache_dir() -> Path:
-    """The cache directory, created when missing."""
-    if "LVMM_CACHE" in os.environ:
-        path = Path(os.environ["LVMM_CACHE"])
-    elif "XDG_CACHE_HOME" in os.environ:
-        path = Path(os.environ["XDG_CACHE_HOME"]) / "lvmm"
-    else:
-        path = Path.home() / ".cache" / "lvmm"
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentProblem(f"cannot create the cache directory: {error}") from None
-    return path.resolve()
 
 
 def setup() -> None:

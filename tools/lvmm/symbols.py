@@ -18,9 +18,9 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from lvmm.cache import cache_dir
 from lvmm.errors import LvmmError
 from lvmm.guest_view import PAGE, AddressSpace, Mode, Physical
-from lvmm.provision import cache_dir
 
 _RECOVERY = "vmlinux_to_elf.scripts.kallsyms_finder"
 _RECOVERY_PACKAGE = "vmlinux-to-elf"
