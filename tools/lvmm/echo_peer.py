@@ -12,15 +12,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import random
-import select
 import socket
 import struct
 import sys
-import threading
 import time
 import zlib
 from dataclasses import dataclass, field
 
+from lvmm.cable_end import CableEnd
 from lvmm.netpeer import (
     BROADCAST,
     ETHERTYPE_ARP,
@@ -112,50 +111,35 @@ class EchoResult:
         return self.answered == self.requested and not self.errors
 
 
-class EchoPeer:
-    """Runs the peer in a thread: start(), later stop() for the result.
+class EchoPeer(CableEnd):
+    """Runs the peer in a thread: start(), later stop() for the result. See CableEnd.
 
-    `port` is the UDP port of the emulator's packet mover. Requests are ICMP and UDP by turns, of
-    random sizes. Raises OSError from the constructor when port + 1 is taken.
+    Requests are ICMP and UDP by turns, of random sizes.
     """
 
     def __init__(self, port: int, count: int, seed: int = 0) -> None:
         self.result = EchoResult(count)
-        self._emulator = ("127.0.0.1", port)
         self._random = random.Random(seed)
         self._mac: bytes | None = None
         self._waiting: dict[int, bytes] = {}
         self._not_before = 0.0
-        self._stop = threading.Event()
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            self._socket.bind(("127.0.0.1", port + 1))
-        except OSError:
-            self._socket.close()
-            raise
-        self._thread = threading.Thread(target=self.run, name="echo peer", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
+        super().__init__(port, "echo peer", self.result.errors)
 
     def stop(self) -> EchoResult:
         """Ends the thread and returns what happened so far."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        self._socket.close()
+        self.end()
         return self.result
 
     def run(self) -> None:
-        """Sends and receives until stop() is called."""
-        while not self._stop.is_set():
+        """See CableEnd."""
+        while not self.stopping:
             while self._may_send():
                 self._send_next()
             if time.monotonic() >= self._not_before:
                 self._ask_again()
-            readable, _, _ = select.select([self._socket], [], [], 0.05)
-            if readable:
-                self._receive(self._socket.recv(4096))
+            frame = self.receive(0.05)
+            if frame is not None:
+                self._take(frame)
 
     def _may_send(self) -> bool:
         more = self.result.sent < self.result.requested
@@ -173,7 +157,7 @@ class EchoPeer:
         self._waiting[number] = payload
         self.result.sent += 1
         self.result.digest = zlib.crc32(payload, self.result.digest)
-        self._transmit(frame)
+        self.transmit(frame)
 
     def _datagram(self, mac: bytes, port: int, payload: bytes) -> bytes:
         source = (PEER_MAC, PEER_ADDRESS, PEER_PORT)
@@ -183,11 +167,11 @@ class EchoPeer:
         """An ARP request, until it is answered; at the end the request to end."""
         self._not_before = time.monotonic() + AGAIN_S
         if self._mac is None:
-            self._transmit(arp_request())
+            self.transmit(arp_request())
         elif self.result.answered == self.result.requested:
-            self._transmit(self._datagram(self._mac, DISCARD_PORT, b"quit"))
+            self.transmit(self._datagram(self._mac, DISCARD_PORT, b"quit"))
 
-    def _receive(self, frame: bytes) -> None:
+    def _take(self, frame: bytes) -> None:
         if self._mac is None:
             self._mac = guest_mac(frame)
             return
@@ -208,13 +192,6 @@ class EchoPeer:
             return
         del self._waiting[number]
         self.result.answered += 1
-
-    def _transmit(self, frame: bytes) -> None:
-        try:
-            self._socket.sendto(frame, self._emulator)
-        except OSError as error:
-            self.result.errors.append(f"cannot send to the emulator: {error}")
-            self._stop.set()
 
 
 def main() -> int:

@@ -1,8 +1,6 @@
-"""The host's end of the emulated cable: sends the demo's datagrams to the guest and checks it.
+"""The peer of the demo's guest: sends it datagrams and checks what it acknowledges.
 
-Bochs's "socket" packet mover takes each UDP datagram on loopback port N as one Ethernet frame for
-the guest's card and sends the guest's frames to port N+1. The peer builds and parses the frames
-itself (Ethernet II; ARP, RFC 826; IPv4, RFC 791; UDP, RFC 768).
+It builds and parses the frames itself (Ethernet II; ARP, RFC 826; IPv4, RFC 791; UDP, RFC 768).
 
 The peer never has more than `WINDOW` datagrams under way that the guest has not acknowledged, so
 neither the card's receive ring nor the host socket's buffer can overflow: what is lost is a bug.
@@ -12,13 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import random
-import select
 import socket
 import struct
-import threading
 import time
 from dataclasses import dataclass, field
 
+from lvmm.cable_end import CableEnd
 from lvmm.errors import EnvironmentProblem
 
 GUEST_ADDRESS = "192.168.77.2"
@@ -155,52 +152,34 @@ class PeerResult:
         return self.requested > 0 and self.acknowledged == self.requested
 
 
-class NetPeer:
-    """Runs the peer in a thread: start(), later stop() for the result.
-
-    `port` is the UDP port of the emulator's packet mover. Raises OSError from the constructor when
-    port + 1 is taken.
-    """
+class NetPeer(CableEnd):
+    """Runs the peer in a thread: start(), later stop() for the result. See CableEnd."""
 
     def __init__(self, port: int, traffic: Traffic) -> None:
-        self._emulator = ("127.0.0.1", port)
         self._traffic = traffic
         self._random = random.Random(traffic.seed)
         self._hash = hashlib.sha256()
         self._guest_mac: bytes | None = None
         self._burst_left = 0
         self._not_before = 0.0
-        self._stop = threading.Event()
         self.result = PeerResult()
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            self._socket.bind(("127.0.0.1", port + 1))
-        except OSError:
-            self._socket.close()
-            raise
-        self._socket.setblocking(False)
-        self._thread = threading.Thread(target=self._run, name="netpeer", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
+        super().__init__(port, "netpeer", self.result.errors)
 
     def stop(self) -> PeerResult:
         """Ends the thread and returns what was sent so far."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        self._socket.close()
+        self.end()
         self.result.digest = self._hash.hexdigest()
         return self.result
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
+    def run(self) -> None:
+        """See CableEnd."""
+        while not self.stopping:
             wait = 0.2
             if self._may_send():
                 wait = max(0.0, min(wait, self._not_before - time.monotonic()))
-            readable, _, _ = select.select([self._socket], [], [], wait)
-            if readable:
-                self._receive()
+            frame = self.receive(wait)
+            if frame is not None:
+                self._take(frame)
             if self._may_send() and time.monotonic() >= self._not_before:
                 self._send_next()
 
@@ -208,14 +187,10 @@ class NetPeer:
         result = self.result
         return result.sent < result.requested and result.sent - result.acknowledged < WINDOW
 
-    def _receive(self) -> None:
-        try:
-            frame = self._socket.recv(4096)
-        except BlockingIOError:
-            return
+    def _take(self, frame: bytes) -> None:
         answer = arp_reply(frame)
         if answer is not None:
-            self._transmit(answer)
+            self.transmit(answer)
             return
         parsed = parse_udp(frame)
         if parsed is None or parsed[1] != PEER_PORT or len(parsed[2]) != _MESSAGE.size:
@@ -243,7 +218,7 @@ class NetPeer:
         )
         if result.sent == 0:
             result.first_send_s = time.monotonic()
-        self._transmit(frame)
+        self.transmit(frame)
         self._hash.update(payload)
         result.sent += 1
         result.payload_bytes += size
@@ -257,10 +232,3 @@ class NetPeer:
             self._burst_left = self._random.randint(1, 48)
             self._not_before = time.monotonic() + self._random.uniform(0.0, 0.03)
         self._burst_left -= 1
-
-    def _transmit(self, frame: bytes) -> None:
-        try:
-            self._socket.sendto(frame, self._emulator)
-        except OSError as error:
-            self.result.errors.append(f"cannot send to the emulator: {error}")
-            self._stop.set()
