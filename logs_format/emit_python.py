@@ -250,4 +250,8 @@ def _payloads(description: Description) -> str:
     table = "PAYLOADS: dict[int, type[Payload]] = {\n"
     for event in description.events:
         table += f"    {event.kind}: {class_name(event.name)},\n"
-    return f"{union}\n{table}}}\n"
+    notes = "# What replay passes over.\nNOTES = frozenset(\n    {\n"
+    for event in description.events:
+        if event.is_note:
+            notes += f"        EventKind.{event.name},\n"
+    return f"{union}\n{table}}}\n\n{notes}    }}\n)\n"

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from lvmm.errors import LvmmError, UsageError
 from lvmm.logs import Recording, commands
 from lvmm.logs.line import fetch_line, is_line
+from lvmm.vmcore.command import core
 
 EPILOG = """\
 SOURCE is a raw image of memory (sparse or not), /dev/mem or another memory device, a recording
@@ -67,6 +68,8 @@ def _run(recording: Recording, options: argparse.Namespace) -> int:
             )
         case "console":
             return commands.console(recording)
+        case "core":
+            return core(recording, options.output, options.symbols)
         case _:
             return commands.stats(recording, options.json)
 
@@ -104,6 +107,13 @@ def _parser() -> argparse.ArgumentParser:
     dump.add_argument("--last", metavar="N", type=_count, help="only the last N of them")
     dump.add_argument("--events", metavar="A-B", type=_span, help="only these indices")
     commands_of.add_parser("console", parents=[common], help="the guest's console output")
+    core_of = commands_of.add_parser(
+        "core", parents=[common], help="the guest's registers and memory, for gdb and drgn"
+    )
+    core_of.add_argument("-o", "--output", metavar="FILE", type=Path, required=True)
+    core_of.add_argument(
+        "--symbols", metavar="FILE", type=Path, help="a Linux kernel's symbols, from its memory"
+    )
     commands_of.add_parser("stats", parents=both, help="events and bytes by kind")
     return parser
 

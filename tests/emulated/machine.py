@@ -18,6 +18,7 @@ from lvmm.guest_build import ROOT
 from lvmm.logs import Event, Recording
 from lvmm.logs.writer import LogWriter
 from lvmm.session import ReplayVerdict, RunSettings
+from lvmm.vmcore.replay_core import ReplayCore
 
 RECORD_TIMEOUT_S = 120.0
 REPLAY_TIMEOUT_S = 240.0
@@ -50,10 +51,10 @@ def record_guest(guest: Guest, directory: Path, seed: int = 1, *, as_disk: bool 
     return directory
 
 
-def replay(directory: Path, seed: int, logs: Path) -> ReplayVerdict:
-    """Replays a recording; the machine's logs stay in `logs`."""
+def replay(directory: Path, seed: int, logs: Path, core: ReplayCore | None = None) -> ReplayVerdict:
+    """Replays a recording; the machine's logs stay in `logs`, and a core where it says."""
     settings = RunSettings(seed=seed, timeout_s=REPLAY_TIMEOUT_S)
-    return session.replay(BOARD, directory, settings, keep_run=logs)
+    return session.replay(BOARD, directory, settings, keep_run=logs, core=core)
 
 
 def assert_identical(verdict: ReplayVerdict) -> None:

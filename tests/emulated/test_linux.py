@@ -1,21 +1,28 @@
 """Debian's kernel with its own e1000 driver: recorded, replayed, and what that costs."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
 from dataclasses import replace as changed
 from pathlib import Path
 
 import pytest
 from tests.emulated.gdb_run import debugged
 from tests.emulated.machine import BOARD, assert_identical, events_of, replay, tampered
+from tests.gdb_batch import gdb_words
 
 from lvmm import guest_build, session
 from lvmm.demo import NetRecording, record_receiving
+from lvmm.guest_build import ROOT
 from lvmm.linux_modules import in_module_space
 from lvmm.logs.layout import Dma
 from lvmm.machine_run import RunOptions
 from lvmm.netpeer import Traffic
-from lvmm.session import BOOT_MARK, RunSettings
+from lvmm.session import BOOT_MARK, ReplayVerdict, RunSettings
+from lvmm.vmcore.replay_core import ReplayCore
 
 DEADLINE_S = 600.0
 SHORT = "lvmm.race=600000"
@@ -47,12 +54,81 @@ def even(tmp_path_factory: pytest.TempPathFactory) -> NetRecording:
     )
 
 
+@dataclass(frozen=True)
+class Replayed:
+    """A replay of it, and the core and symbols of the kernel at the end."""
+
+    verdict: ReplayVerdict
+    core: Path
+    symbols: Path
+
+
+@pytest.fixture(scope="module")
+def replayed(even: NetRecording, tmp_path_factory: pytest.TempPathFactory) -> Replayed:
+    folder = tmp_path_factory.mktemp("replayed")
+    core = ReplayCore(folder / "vmcore", folder / "vmcore.symbols")
+    verdict = replay(even.directory, 2, folder / "run", core)
+    return Replayed(verdict, folder / "vmcore", folder / "vmcore.symbols")
+
+
 @of_even_datagrams
-def test_even_datagrams_replay_identically(even: NetRecording, tmp_path: Path) -> None:
+def test_even_datagrams_replay_identically(even: NetRecording, replayed: Replayed) -> None:
     assert even.packets == EVEN_PACKETS
     assert even.manifest.end_reason == "reset"
     assert "Kernel panic" in even.console
-    assert_identical(replay(even.directory, 2, tmp_path / "run"))
+    assert_identical(replayed.verdict)
+
+
+@of_even_datagrams
+@pytest.mark.skipif(shutil.which("gdb") is None, reason="there is no gdb")
+def test_gdb_shows_the_panics_backtrace_from_the_core(replayed: Replayed) -> None:
+    """All frames from the write to sysrq-trigger to the reset, none invented."""
+    words = gdb_words(f"symbol-file {replayed.symbols}", f"core {replayed.core}", "backtrace")
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    backtrace = said[said.rindex("#0 ") :]  # gdb shows frame 0 when it opens the core, too
+    frames = re.findall(r"^#\d+ +0x[0-9a-f]+ in (\S+)", backtrace, re.MULTILINE)
+    kernel = frames[: frames.index("??")]
+    assert kernel == [
+        "native_machine_emergency_restart",
+        "panic",
+        "sysrq_handle_crash",
+        "__handle_sysrq.cold",
+        "write_sysrq_trigger",
+        "proc_reg_write",
+        "vfs_write",
+        "ksys_write",
+        "do_syscall_64",
+        "entry_SYSCALL_64_after_hwframe",
+    ], said
+
+
+@of_even_datagrams
+def test_drgn_lists_the_tasks_from_the_core(even: NetRecording, replayed: Replayed) -> None:
+    """Without debug information: the kernel's BTF and kallsyms are in its memory."""
+    script = (
+        "for task in for_each_task(prog): print(task.pid.value_(), task.comm.string_().decode())\n"
+        "current = cpu_curr(prog, 0)\n"
+        "print('current', current.pid.value_(), current.comm.string_().decode())\n"
+        "print('modules', *(m.name.string_().decode() for m in for_each_module(prog)))\n"
+        "print('panic', panic_message(prog).decode())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "drgn", "--no-default-symbols", "-c", replayed.core, "-e", script],
+        env={**os.environ, "DRGN_PLUGINS": f"lvmm={ROOT / 'tools' / 'drgn_lvmm.py'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    assert said["1"] == "init"
+    assert said["2"] == "kthreadd"
+    assert len([name for name in said.values() if name.startswith("kworker/")]) >= 2
+    crashed = re.search(r"CPU: 0 PID: (\d+) Comm: (\S+)", even.console)
+    assert crashed is not None
+    assert said["current"] == f"{crashed[1]} {crashed[2]}"
+    assert said["modules"] == "e1000"
+    assert said["panic"] in even.console
 
 
 @of_even_datagrams

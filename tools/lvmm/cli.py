@@ -31,6 +31,7 @@ from lvmm.guest_build import ROOT
 from lvmm.link import open_stream
 from lvmm.machine_run import StopRequest
 from lvmm.recording_dir import Manifest, read_manifest
+from lvmm.vmcore.replay_core import ReplayCore, wanted_core
 
 TEST_WORKERS_MAX = 4
 
@@ -170,12 +171,15 @@ def _replay(options: argparse.Namespace) -> int:
         kernel=options.directory / manifest.kernel.path,
         wait=True,
     )
+    core = wanted_core(options)
+    if core is not None and options.until is not None:
+        return _replay_until(options, board, settings, core)
     if not (settings.gdb or settings.attach):  # nothing is kept: it may just be killed
-        verdict = session.replay(board, options.directory, settings)
+        verdict = session.replay(board, options.directory, settings, core=core)
     else:
         stop = StopRequest()
         with stop.from_ctrl_c():
-            verdict = session.replay(board, options.directory, settings, stop=stop)
+            verdict = session.replay(board, options.directory, settings, stop=stop, core=core)
     if options.json:
         print(json.dumps({**dataclasses.asdict(verdict), "identical": verdict.identical}, indent=2))
     else:
@@ -187,6 +191,21 @@ def _replay(options: argparse.Namespace) -> int:
             print()
             print(render_crash(verdict.crash))
     return 0 if verdict.identical else 3
+
+
+def _replay_until(
+    options: argparse.Namespace, board: Board, settings: session.RunSettings, core: ReplayCore
+) -> int:
+    due = session.replay_until(board, options.directory, settings, core, options.until)
+    if options.json:
+        facts = {"core": str(core.path), "before_event": due.index, "kind": due.name}
+        print(json.dumps({**facts, "branches": due.branches, "rip": f"{due.rip:#x}"}, indent=2))
+    else:
+        _say(
+            f"stopped before event {due.index} ({due.name}), after {due.branches} branches, "
+            f"at {due.rip:#x}; core in {core.path}"
+        )
+    return 0
 
 
 def verdict_table(verdict: session.ReplayVerdict) -> str:

@@ -52,6 +52,13 @@ def _seed(text: str) -> int:
     return value
 
 
+def _event(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("the index of an event is needed")
+    return value
+
+
 def _watchdog(text: str) -> int:
     value = int(text)
     if not 0 <= value <= 86400:
@@ -140,6 +147,16 @@ def command_line() -> argparse.ArgumentParser:
 
     replay = commands.add_parser("replay", parents=[run], help="replay a recording and compare")
     replay.add_argument("directory", type=Path, metavar="DIR")
+
+    replay.add_argument(
+        "--core", type=Path, metavar="FILE", help="write registers and memory at the end, as ELF"
+    )
+    replay.add_argument(
+        "--symbols", type=Path, metavar="FILE", help="with --core: a Linux kernel's symbols"
+    )
+    replay.add_argument(
+        "--until", type=_event, metavar="EVENT", help="end before this event (with --core)"
+    )
 
     commands.add_parser(
         "live", parents=[on_board, guest, run, machine], help="run a guest without a log"

@@ -19,7 +19,7 @@ from lvmm.backtrace import Backtrace, Stack
 from lvmm.disassembly import Disassembler, Listing
 from lvmm.guest import Kind
 from lvmm.guest_names import GuestNames
-from lvmm.guest_view import AddressSpace, CodeView, Mode, Physical
+from lvmm.guest_view import AddressSpace, CodeView, Physical, paging_mode
 from lvmm.logs import Event, Recording, Registers
 from lvmm.logs.header import enum_name
 from lvmm.logs.layout import End, EndReason, FinalState, Mark, SegmentIndex
@@ -45,9 +45,6 @@ _WORDS = {
     EndReason.WATCHDOG: "the guest hung: interrupts were disabled, and it used no device",
 }
 
-_CR0_PG = 1 << 31
-_CR4_PAE = 1 << 5
-_CR4_LA57 = 1 << 12
 _EFER_LMA = 1 << 10
 _LONG = 1 << 13  # of a segment's attributes
 _BIG = 1 << 14
@@ -115,13 +112,8 @@ def read_crash(directory: Path) -> dict[str, Any] | None:
 
 
 def code_view(state: FinalState, memory: Physical) -> CodeView:
-    """How the code at RIP is to be read (SDM volume 3, 4.1.1 and 5.2.1)."""
-    if not state.cr0 & _CR0_PG:
-        mode = Mode.NONE
-    elif state.efer & _EFER_LMA:
-        mode = Mode.LEVEL5 if state.cr4 & _CR4_LA57 else Mode.LEVEL4
-    else:
-        mode = Mode.PAE if state.cr4 & _CR4_PAE else Mode.LEGACY
+    """How the code at RIP is to be read (SDM volume 3, 5.2.1)."""
+    mode = paging_mode(state.cr0, state.cr4, state.efer)
     code = state.segments[SegmentIndex.CS]
     bits = 32 if code.attributes & _BIG else 16
     if state.efer & _EFER_LMA and code.attributes & _LONG:

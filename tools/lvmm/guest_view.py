@@ -7,6 +7,8 @@ a byte is, not who may read it.
 from __future__ import annotations
 
 import enum
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +34,21 @@ class Mode(enum.Enum):
     PAE = "pae"
     LEVEL4 = "4-level"
     LEVEL5 = "5-level"
+
+
+_CR0_PG = 1 << 31
+_CR4_PAE = 1 << 5
+_CR4_LA57 = 1 << 12
+_EFER_LMA = 1 << 10
+
+
+def paging_mode(cr0: int, cr4: int, efer: int) -> Mode:
+    """The mode that these registers choose (SDM volume 3, 4.1.1)."""
+    if not cr0 & _CR0_PG:
+        return Mode.NONE
+    if efer & _EFER_LMA:
+        return Mode.LEVEL5 if cr4 & _CR4_LA57 else Mode.LEVEL4
+    return Mode.PAE if cr4 & _CR4_PAE else Mode.LEGACY
 
 
 # Of each level from the top: shift, index bits, whether an entry may map a page there.
@@ -92,6 +109,32 @@ class AddressSpace:
         """The 8 bytes at `linear` as a number; None where they are not mapped."""
         data = self.read(linear, 8)
         return int.from_bytes(data, "little") if len(data) == 8 else None
+
+    def mappings(self) -> Iterator[tuple[int, int, int]]:
+        """Yields linear and physical address and size of every mapping, ascending by linear ones.
+
+        Pages with no memory behind them are among them. Without paging there is none.
+        """
+        if self.mode is not Mode.NONE:
+            yield from self._mappings(self.cr3 & _CR3_ADDRESS.get(self.mode.value, _ADDRESS), 0, 0)
+
+    def _mappings(self, table: int, level: int, linear: int) -> Iterator[tuple[int, int, int]]:
+        shift, bits, may_map = _LEVELS[self.mode][level]
+        size = 4 if self.mode is Mode.LEGACY else 8
+        data = self.memory.read(table, size << bits)
+        if not data.strip(b"\0"):
+            return
+        entries = struct.unpack_from(f"<{len(data) // size}{'I' if size == 4 else 'Q'}", data)
+        for index, entry in enumerate(entries):
+            if not entry & _PRESENT:
+                continue
+            at = linear | index << shift
+            if level == 0 and index >> (bits - 1) and self.mode in (Mode.LEVEL4, Mode.LEVEL5):
+                at |= -1 << (shift + bits) & (1 << 64) - 1  # canonical: the sign is extended
+            if shift == 12 or (may_map and entry & _LARGE):
+                yield at, self._frame(entry, shift), 1 << shift
+            else:
+                yield from self._mappings(entry & _ADDRESS, level + 1, at)
 
     def _canonical(self, linear: int) -> bool:
         if self.mode in (Mode.LEGACY, Mode.PAE):

@@ -21,6 +21,7 @@ _SEARCHED = 0x800  # how much of a struct module is looked at
 _MODULES_MAX = 1000
 _SIZE_MAX = 64 << 20
 _SYMBOLS_MAX = 100_000
+_ORC_MAX = 1 << 20
 # MODULES_VADDR and MODULES_END of x86-64 (Documentation/x86/x86_64/mm.rst).
 _SPACE_START = 0xFFFF_FFFF_C000_0000
 _SPACE_END = 0xFFFF_FFFF_FF00_0000
@@ -29,13 +30,25 @@ _SYMBOL = struct.Struct("<IBBHQQ")  # Elf64_Sym
 
 
 @dataclass(frozen=True)
+class OrcPlace:
+    """Where a module's ORC is: addresses of both tables, and how many entries each has."""
+
+    ips: int
+    entries: int
+    count: int
+
+
+@dataclass(frozen=True)
 class Module:
-    """A module; the place is that of the part that was asked for. `symbols` may be None."""
+    """A module; the place is that of the part that was asked for. `symbols` and `orc`, the table
+    for unwinding, may be None.
+    """
 
     name: str
     base: int
     size: int
     symbols: SymbolTable | None
+    orc: OrcPlace | None = None
 
 
 def in_module_space(address: int) -> bool:
@@ -57,7 +70,7 @@ def all_modules(space: AddressSpace, list_head: int) -> Iterator[Module]:
     for data in _entries(space, list_head):
         part = _part_with(data, lambda _base, size: size > 0)
         if part is not None:
-            yield Module(_name(data), *part, _symbols(space, data, part))
+            yield Module(_name(data), *part, _symbols(space, data, part), _orc(data))
 
 
 def _entries(space: AddressSpace, list_head: int) -> Iterator[bytes]:
@@ -105,6 +118,16 @@ def _symbols(space: AddressSpace, data: bytes, part: tuple[int, int]) -> SymbolT
             entries = space.read(table, count * _SYMBOL.size)
             if len(entries) == count * _SYMBOL.size and not any(entries[: _SYMBOL.size]):
                 return _read_symbols(space, entries, names, part)
+    return None
+
+
+def _orc(data: bytes) -> OrcPlace | None:
+    """A 32-bit count and two pointers, the tables of which follow each other in the module."""
+    for count, ips, entries in zip(*(_quadwords(data)[n:] for n in range(3)), strict=False):
+        count &= 0xFFFF_FFFF
+        apart = entries - ips - 4 * count
+        if in_module_space(ips) and 0 < count < _ORC_MAX and 0 <= apart < PAGE:
+            return OrcPlace(ips, entries, count)
     return None
 
 

@@ -25,7 +25,7 @@ from lvmm.debug.of_a_run import AttachPort, RunDebugger
 from lvmm.debug.service import GdbOptions
 from lvmm.emulator import Emulator, Ending, Stats
 from lvmm.errors import LvmmError, MachineError
-from lvmm.link import SocketStream
+from lvmm.link import LinkClient, SocketStream
 from lvmm.link.relay import Typewriter, TypingRefused
 from lvmm.monitor_line import MonitorLine, MonitorReport
 
@@ -43,7 +43,8 @@ class RunOptions:
     `marks` are texts whose first appearance on the guest's console is noted. `ring_console` takes
     the console from the monitor's ring (replay) and not from the serial line. Without `monitored`
     the guest runs on the bare emulator. `ips`, instructions to a second of emulated time, is the
-    board's unless given: devices are the faster, the smaller it is.
+    board's unless given: devices are the faster, the smaller it is. `at_end` may ask the monitor
+    when the guest has ended.
     """
 
     net_port: int | None = None
@@ -59,6 +60,7 @@ class RunOptions:
     end_mark: str | None = None
     gdb: GdbOptions | None = None
     attach: AttachPort | None = None
+    at_end: Callable[[LinkClient], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -233,6 +235,8 @@ def run_machine(
             line.open(SocketStream(emulator.monitor), emulator.run_dir / "monitor.log")
             watcher = _Watcher(emulator, board, options, line)
             _watch(watcher, debugger, stop)
+            if options.at_end is not None and watcher.halted():
+                options.at_end(line.link)
             if debugger is not None and watcher.halted():
                 watcher.result.altered = debugger.altered()
                 debugger.close()  # while the monitor answers

@@ -8,7 +8,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from lvmm.errors import (
 )
 from lvmm.guest import Guest, check_guest
 from lvmm.image import BootFile, BootImage, build_image
-from lvmm.logs import Recording
+from lvmm.logs import Event, Recording
 from lvmm.logs.commands import event_json
 from lvmm.logs.layout import End, FinalState, RegionState
 from lvmm.logs.region import find_regions
@@ -39,6 +40,7 @@ from lvmm.memory_digest import MemoryDigest, digest_memory, ram_ranges
 from lvmm.monitor_build import monitor_elf
 from lvmm.recorded_part import recorded_part
 from lvmm.recording_dir import Manifest
+from lvmm.vmcore.replay_core import ReplayCore, check_stop, cut_log
 
 # The text with which the demo's guest says that it has reached init.
 BOOT_MARK = "lvmm: init"
@@ -427,12 +429,62 @@ def replay(
     settings: RunSettings,
     keep_run: Path | None = None,
     stop: StopRequest | None = None,
+    core: ReplayCore | None = None,
 ) -> ReplayVerdict:
     """Replays a recording on a fresh machine without a network, and compares everything.
 
     A divergence is part of the verdict, not an exception. `keep_run` names a directory for the
-    machine's own logs. Raises KeyboardInterrupt when a stop request came before the end.
+    machine's own logs; `core` is written where the replay has ended. Raises KeyboardInterrupt when
+    a stop request came before the end.
     """
+    log = directory / recording_dir.LOG
+    with _replayed(board, directory, settings, log, keep_run, stop, core) as run:
+        if run.result.report.divergence is None:
+            raise_run_error(run.result)
+        if core is not None:
+            core.save(directory, run.ram)
+        return _judge(board, directory, run.manifest, run.ram, run.result, run.seed)
+
+
+def replay_until(
+    board: Board, directory: Path, settings: RunSettings, core: ReplayCore, until: int
+) -> Event:
+    """Replays a recording up to before an event, and writes the core; returns that event.
+
+    Raises DivergenceError when the replay left the recording before.
+    """
+    with tempfile.TemporaryDirectory(prefix="lvmm-until-") as scratch:
+        log = Path(scratch) / recording_dir.LOG
+        due = cut_log(directory, until, log)
+        with _replayed(board, directory, settings, log, core=core) as run:
+            if run.result.report.divergence is None:
+                raise_run_error(run.result)
+            check_stop(due, run.result.report.divergence)
+            core.save(directory, run.ram)
+    return due
+
+
+@dataclass(frozen=True)
+class _Replayed:
+    """A replay that has ended, and the machine's memory."""
+
+    manifest: Manifest
+    result: RunResult
+    ram: Path
+    seed: int
+
+
+@contextmanager
+def _replayed(
+    board: Board,
+    directory: Path,
+    settings: RunSettings,
+    log: Path,
+    keep_run: Path | None = None,
+    stop: StopRequest | None = None,
+    core: ReplayCore | None = None,
+) -> Iterator[_Replayed]:
+    """Runs the replay of a recording by the log, which may be a part of its own."""
     manifest = recording_dir.read_manifest(directory)
     recording_dir.verify_files(directory, manifest)
     guest = recording_dir.recorded_guest(directory, manifest)
@@ -440,23 +492,21 @@ def replay(
         check_space(Path(scratch), guest, board)
         image = Path(scratch) / "boot.iso"
         run_dir = keep_run or Path(scratch) / "run"
-        log = directory / recording_dir.LOG
         monitor_image(board, guest, "replay", image, log=log, wait=settings.wait)
         options = _options(
             settings,
             net_port=None,
             start_time=int(time.time()) + random.SystemRandom().randrange(1, 1 << 26),
             ring_console=True,
+            at_end=core.take_registers if core is not None else None,
         )
         options = _with_log(options, directory)
         result = run_machine(board, image, run_dir, options, stop)
         if result.interrupted:
             raise KeyboardInterrupt
-        if result.report.divergence is None:
-            raise_run_error(result)
         ram = run_dir / "ram.img"
         try:
-            return _judge(board, directory, manifest, ram, result, options.seed)
+            yield _Replayed(manifest, result, ram, options.seed)
         finally:
             if keep_run is not None:
                 ram.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""An ELF file that has nothing but symbols at fixed addresses, for debuggers."""
+"""An ELF file of symbols at fixed addresses, and of how to unwind the stack, for debuggers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
 _IDENT = b"\x7fELF\x02\x01\x01" + bytes(9)
 _ET_EXEC, _EM_X86_64, _EV_CURRENT = 2, 62, 1
-_SHT_SYMTAB, _SHT_STRTAB, _SHT_NOBITS = 2, 3, 8
+_SHT_PROGBITS, _SHT_SYMTAB, _SHT_STRTAB, _SHT_NOBITS = 1, 2, 3, 8
 _SHF_ALLOC_EXECINSTR = 6
 _GLOBAL_FUNC = 1 << 4 | 2
 
@@ -29,8 +29,11 @@ class Part:
     symbols: Sequence[tuple[int, str]]
 
 
-def write_symbol_file(path: Path, parts: Sequence[Part]) -> int:
-    """Writes the file, whole or not at all; returns how many symbols it has. Raises OSError."""
+def write_symbol_file(path: Path, parts: Sequence[Part], frames: bytes = b"") -> int:
+    """Writes the file, whole or not at all; returns how many symbols it has. Raises OSError.
+
+    `frames` is the content of a .debug_frame section.
+    """
     names, strings = _Strings(), _Strings()
     symbols = bytearray(_SYMBOL.size)  # the first is no symbol
     sections = [bytes(_SECTION.size)]  # nor is the first section one
@@ -54,13 +57,15 @@ def write_symbol_file(path: Path, parts: Sequence[Part]) -> int:
             size = max(end - address, 0)
             symbols += _SYMBOL.pack(strings.add(name), _GLOBAL_FUNC, 0, index, address, size)
             end = address
-    symtab_name, strtab_name, shstrtab_name = map(names.add, (".symtab", ".strtab", ".shstrtab"))
+    titles = (".symtab", ".strtab", ".shstrtab", ".debug_frame")
+    symtab_name, strtab_name, shstrtab_name, frames_name = map(names.add, titles)
     at = _HEADER.size
     tables = bytearray()
     for title, kind, content, link, info, entry_size in (
         (symtab_name, _SHT_SYMTAB, bytes(symbols), len(parts) + 2, 1, _SYMBOL.size),
         (strtab_name, _SHT_STRTAB, strings.content, 0, 0, 0),
         (shstrtab_name, _SHT_STRTAB, names.content, 0, 0, 0),
+        (frames_name, _SHT_PROGBITS, frames, 0, 0, 0),
     ):
         place = at + len(tables)
         sections.append(
@@ -81,7 +86,7 @@ def write_symbol_file(path: Path, parts: Sequence[Part]) -> int:
         0,
         _SECTION.size,
         len(sections),
-        len(sections) - 1,
+        len(parts) + 3,
     )
     fresh = path.with_suffix(f".{os.getpid()}")
     fresh.write_bytes(header + tables + b"".join(sections))

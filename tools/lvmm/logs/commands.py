@@ -16,7 +16,8 @@ from lvmm.logs.codec import GPR_NAMES, Event
 from lvmm.logs.errors import NoLog
 from lvmm.logs.header import enum_name
 from lvmm.logs.layout import Dma, End, EndReason, EventKind, FinalState, Mode, RegionState
-from lvmm.logs.recording import CONSOLE_NAME, LOG_NAME, Recording, write_atomically
+from lvmm.logs.output import write_atomically
+from lvmm.logs.recording import CONSOLE_NAME, LOG_NAME, Recording
 
 EXIT_COMPLETE = 0
 EXIT_LOSS = 3

@@ -1511,3 +1511,12 @@ PAYLOADS: dict[int, type[Payload]] = {
     20: Content,
     21: Task,
 }
+
+# What replay passes over.
+NOTES = frozenset(
+    {
+        EventKind.SENT,
+        EventKind.TIME,
+        EventKind.FRAME_FORMAT,
+    }
+)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ from lvmm.logs.codec import Event, decode_chunk
 from lvmm.logs.errors import Loss, NoLog, version_mismatch
 from lvmm.logs.header import RecordingHeader
 from lvmm.logs.layout import FORMAT_VERSION, ChunkHeader, ChunkKind, End
+from lvmm.logs.output import write_atomically
 from lvmm.logs.region import Region, find_regions
 from lvmm.logs.source import Source
 from lvmm.logs.wire import WireError
@@ -196,33 +195,6 @@ class Recording:
         loss = Loss(chunk.offset, chunk.size, events, f"malformed chunk ({error})")
         if loss not in self.losses:
             self.losses.append(loss)
-
-
-def write_atomically(path: Path, parts: Iterator[bytes]) -> None:
-    """Write a file by way of a temporary one beside it. Raises EnvironmentProblem."""
-    temporary: Path | None = None
-    try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise EnvironmentProblem(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def _check_wanted(source: Source, found: list[int], wanted: int | None) -> None:

@@ -1,0 +1,156 @@
+"""The core of a replay: at its end, or where an event is due.
+
+A replay is stopped before an event by giving it a log that ends there: at the event's position
+stands an END whose final state is nobody's. The monitor finds that it differs, says so, and halts.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lvmm.debug.registers import by_name
+from lvmm.errors import DivergenceError, MachineError, RecordingError, UsageError
+from lvmm.link import LinkClient
+from lvmm.logs.chunks import Chunk, chunk_crc
+from lvmm.logs.codec import Event, decode_chunk, encode_event
+from lvmm.logs.layout import (
+    CHUNK_ALIGN,
+    NOTES,
+    ChunkHeader,
+    ChunkKind,
+    End,
+    EndReason,
+    EventKind,
+    FinalState,
+)
+from lvmm.logs.output import write_atomically
+from lvmm.logs.recording import Recording
+from lvmm.logs.source import Source
+from lvmm.logs.wire import Codec
+from lvmm.terminal_progress import progress_on_terminal
+from lvmm.vmcore.elf_core import Progress
+from lvmm.vmcore.guest_core import core_of_replay, save_core
+from lvmm.vmcore.kernel_symbols import save_symbols
+
+_PASSED_OVER = NOTES | {EventKind.BEGIN, EventKind.RAM_PAGE}
+
+
+@dataclass
+class ReplayCore:
+    """Where core and, for a Linux kernel, symbols go.
+
+    `registers`, by name, are there once take_registers() was called.
+    """
+
+    path: Path
+    symbols: Path | None = None
+    progress: Progress | None = None
+    registers: dict[str, int] | None = None
+
+    def take_registers(self, link: LinkClient) -> None:
+        """Reads them, while the monitor answers. Raises LvmmError."""
+        self.registers = by_name(link.read_registers())
+
+    def save(self, directory: Path, ram: Path) -> None:
+        """Writes the core of the replay of `directory`, whose memory is the file `ram`."""
+        if self.registers is None:
+            raise MachineError(
+                "the replay has not come to an end: there is nothing to make a core of"
+            )
+        with Recording.open(directory) as recording:
+            header = recording.header
+        if header is None:
+            raise RecordingError(f"{directory}: the log has lost its header")
+        source = Source(str(ram))
+        try:
+            core = core_of_replay(source, header, self.registers)
+            save_core(core, self.path, self.progress)
+            if self.symbols is not None:
+                save_symbols(core.memory, core.ranges, self.symbols)
+        finally:
+            source.close()
+
+
+def wanted_core(options: argparse.Namespace) -> ReplayCore | None:
+    """What the command line says of a core. Raises UsageError."""
+    if options.core is None:
+        if options.until is not None or options.symbols is not None:
+            raise UsageError("--until and --symbols go with --core FILE")
+        return None
+    if options.until is not None and options.gdb is not None:
+        raise UsageError("--until goes without --gdb")
+    return ReplayCore(options.core, options.symbols, progress_on_terminal("core"))
+
+
+def check_stop(due: Event, divergence: dict[str, Any] | None) -> None:
+    """Raises DivergenceError when a replay with the cut log did not stop where it ends.
+
+    The monitor has counted the END when it finds that the final state differs.
+    """
+    if divergence is None:
+        raise DivergenceError(f"the replay ran past event {due.index}")
+    where = int(divergence["event"])
+    if where != due.index + 1 or divergence.get("actual") != EventKind.END.name:
+        raise DivergenceError(
+            f"the replay left the recording at event {where}, before event {due.index} was due: "
+            "./lvmm replay DIR tells more"
+        )
+
+
+def cut_log(directory: Path, event: int, output: Path) -> Event:
+    """Writes the log of a recording up to before an event; returns that event.
+
+    Replay passes over notes, and takes in the state that a recording begins with before the guest
+    runs: of those, what follows is the event. Raises UsageError when there is no such event,
+    RecordingError when the log is damaged.
+    """
+    with Recording.open(directory) as recording:
+        if recording.losses:
+            raise RecordingError(f"{directory}: the log is damaged: {recording.losses[0]}")
+        if not 0 <= event < recording.event_count:
+            raise UsageError(
+                f"there is no event {event}: the recording has those from 0 to "
+                f"{recording.event_count - 1}"
+            )
+        for number, chunk in enumerate(recording.chunks):
+            header = chunk.header
+            if header.kind == ChunkKind.EVENTS and header.first_event + header.event_count > event:
+                for due in decode_chunk(header, chunk.payload()):
+                    if due.index >= event and due.kind not in _PASSED_OVER:
+                        write_atomically(output, _cut(recording.chunks[:number], chunk, due))
+                        return due
+        raise UsageError(f"from event {event} on there are only notes: replay cannot stop there")
+
+
+def _cut(before: list[Chunk], last: Chunk, due: Event) -> Iterator[bytes]:
+    for chunk in before:
+        yield chunk.pack()
+    header = last.header
+    kept = due.index - header.first_event
+    if kept:
+        header = replace(header, event_count=kept)
+        yield _packed(header, last.payload()[: due.offset])
+    end = End(EndReason.STOPPED, bytes(FinalState.STRUCT.size))
+    data = bytearray()
+    encode_event(Codec(due.branches, due.rip), replace(due, payload=end, asynchronous=True), data)
+    header = replace(
+        header,
+        first_event=due.index,
+        first_branches=due.branches,
+        first_rip=due.rip,
+        seq=header.seq + bool(kept),
+        event_count=1,
+    )
+    yield _packed(header, bytes(data))
+
+
+def _packed(header: ChunkHeader, payload: bytes) -> bytes:
+    """A chunk with its checksum and padding."""
+    header = replace(header, payload_len=len(payload))
+    header = replace(header, crc32c=chunk_crc(header, payload))
+    data = header.pack() + payload
+    return data + bytes(-len(data) % CHUNK_ALIGN)
