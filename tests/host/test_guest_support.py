@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from tests.host.cbuild import ROOT
 
+from lvmm.apt import os_release
+from lvmm.kernel_headers import kernel_headers
+
 pytestmark = pytest.mark.host
 
 SUPPORT = ROOT / "guest_support"
@@ -59,3 +62,24 @@ def test_signature_is_the_documented_one() -> None:
     text = (SUPPORT / "lvmm_abi.h").read_text()
     (word,) = [line.split()[2] for line in text.splitlines() if "LVMM_CPUID_NAME" in line]
     assert int(word, 16).to_bytes(4, "little") * 3 == b"lvmmlvmmlvmm"
+
+
+@pytest.mark.skipif(os_release().get("ID") != "debian", reason="the headers are Debian's")
+def test_linux_module_compiles(tmp_path: Path) -> None:
+    """Against the headers of Debian's kernel: what it uses there is exported, as modpost checks."""
+    for name in ("lvmm.h", "lvmm_abi.h", "linux/Kbuild", "linux/lvmm_guest.c"):
+        target = tmp_path / name
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(SUPPORT / name, target)
+    build = kernel_headers()
+    folder = tmp_path / "linux"
+    command = ["make", "-C", build, f"M={folder}", "KCFLAGS=-Werror", "modules"]
+    subprocess.run(command, check=True)
+    module = folder / "lvmm_guest.ko"
+    release = build.name.removeprefix("linux-headers-").encode()
+    assert b"vermagic=" + release + b" " in module.read_bytes()
+    code = subprocess.run(
+        ["objdump", "-dr", module], capture_output=True, text=True, check=True
+    ).stdout
+    assert "vmcall" in code
+    assert "panic_notifier_list" in code

@@ -4,10 +4,7 @@ The cache is $LVMM_CACHE, else $XDG_CACHE_HOME/lvmm, else ~/.cache/lvmm. Everyth
 deleted at any time.
 """
 
-import contextlib
 import dataclasses
-import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -17,13 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from lvmm import apt
 from lvmm.apt import ensure_packages, say
-from lvmm.cache import cache_dir
+from lvmm.cache import cache_dir, errors_as_environment, locked
 from lvmm.errors import EnvironmentProblem
+from lvmm.packages import dependency, unpack_packages
 
 _BOCHS_DIR = Path(__file__).resolve().parents[2] / "boards" / "bochs"
 _MODULE = _BOCHS_DIR / "pmu"
@@ -106,7 +103,7 @@ def bochs() -> Bochs:
     directory = cache_dir() / f"bochs-{_bochs_key()}"
     program = directory / "bochs"
     if not program.exists():
-        with _errors_as_environment(), _locked("bochs"):
+        with errors_as_environment(), locked("bochs"):
             if not program.exists():  # another run may have built it meanwhile
                 _build_bochs(directory)
     if not (_BIOS.exists() and _VGA_BIOS.exists()):
@@ -126,7 +123,7 @@ def kernel_package(flavour: str = "stock") -> Kernel:
     kernel = _read_kernel(record)
     if kernel:
         return kernel
-    with _errors_as_environment(), _locked("kernel"):
+    with errors_as_environment(), locked("kernel"):
         return _read_kernel(record) or _fetch_kernel(record, KERNELS[flavour])
 
 
@@ -239,18 +236,7 @@ def _fetch_kernel(record: Path, metapackages: tuple[str, ...]) -> Kernel:
     packages = _kernel_packages(metapackages)
     directory = cache_dir() / f"kernel-{packages[0]}"
     say(f"getting the kernel: {' '.join(packages)}")
-    with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="kernel-") as work:
-        tree = Path(work) / "tree"
-        download = ["apt-get", "-q", "-oAPT::Sandbox::User=root", "download", *packages]
-        error = apt.run_quietly(download, cwd=Path(work))
-        if error:
-            raise EnvironmentProblem(f"cannot download {' '.join(packages)}: {error}")
-        for package in sorted(Path(work).glob("*.deb")):
-            error = apt.run_quietly(["dpkg-deb", "-x", str(package), str(tree)])
-            if error:
-                raise EnvironmentProblem(f"cannot unpack {package.name}: {error}")
-        shutil.rmtree(directory, ignore_errors=True)
-        tree.rename(directory)
+    unpack_packages(packages, directory)
     images = sorted(directory.glob("boot/vmlinuz-*"))
     if not images:
         raise EnvironmentProblem(f"{packages[0]} has no boot/vmlinuz")
@@ -279,42 +265,9 @@ def _kernel_packages(metapackages: tuple[str, ...]) -> list[str]:
     """The packages behind a metapackage: the kernel's image, and its modules where separate."""
     for attempt in range(2):
         for meta in metapackages:
-            found = _depends(meta, r"linux-image-\d\S*")
+            found = dependency(meta, r"linux-image-\d\S*")
             if found:
-                return [found, *filter(None, [_depends(found, r"linux-modules-\d\S*")])]
+                return [found, *filter(None, [dependency(found, r"linux-modules-\d\S*")])]
         if attempt == 0:
             apt.update()
     raise EnvironmentProblem(f"apt knows no kernel package ({' or '.join(metapackages)})")
-
-
-def _depends(package: str, pattern: str) -> str | None:
-    done = subprocess.run(
-        ["apt-cache", "depends", "--important", package],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    match = re.search(rf"Depends: ({pattern})", done.stdout)
-    return match[1] if match else None
-
-
-@contextlib.contextmanager
-def _locked(name: str) -> Iterator[None]:
-    """Hold the cache's lock `name`: two set-ups at once wait for each other."""
-    with (cache_dir() / f"{name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"waiting for another run's set-up ({name})")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextlib.contextmanager
-def _errors_as_environment() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise EnvironmentProblem(f"disk full: {cache_dir()}") from None
-        raise EnvironmentProblem(f"set-up failed: {error}") from None
