@@ -44,6 +44,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=500,
         help="how many streams of random instructions the hostile guest runs live (default 500)",
     )
+    parser.addoption(
+        "--damaged-logs",
+        type=int,
+        default=10_000,
+        help="how many logs with generated damage the log's reader gets (default 10000)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

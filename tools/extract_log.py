@@ -15,7 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lvmm.errors import LvmmError, UsageError
 from lvmm.logs import Recording, commands
+from lvmm.logs.devices import parse_device
+from lvmm.logs.dump import dump
 from lvmm.logs.line import fetch_line, is_line
+from lvmm.logs.selection import Selection, parse_kinds, parse_span
+from lvmm.logs.stats import stats
+from lvmm.logs.verify import verify
 from lvmm.vmcore.command import core
 
 EPILOG = """\
@@ -61,17 +66,29 @@ def _run(recording: Recording, options: argparse.Namespace) -> int:
         case "extract":
             return commands.extract(recording, options.output)
         case "verify":
-            return commands.verify(recording, options.json)
+            return verify(recording, options.json, options.decode)
         case "dump":
-            return commands.dump(
-                recording, options.json, options.type, options.last, options.events
-            )
+            return dump(recording, options.json, _selection(recording, options))
         case "console":
             return commands.console(recording)
         case "core":
             return core(recording, options.output, options.symbols)
         case _:
-            return commands.stats(recording, options.json)
+            return stats(recording, options.json, options.top, options.symbols)
+
+
+def _selection(recording: Recording, options: argparse.Namespace) -> Selection:
+    """The events that the options of dump ask for. Raises UsageError."""
+    device = options.device
+    return Selection(
+        kinds=parse_kinds(options.type) if options.type is not None else None,
+        device=parse_device(device, recording.header) if device is not None else None,
+        first=options.events[0],
+        last=options.events[1],
+        start=options.start,
+        end=options.end,
+        newest=options.last,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,11 +118,32 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         help="a directory, or a file named *.lvmm for the log alone",
     )
-    commands_of.add_parser("verify", parents=both, help="check every chunk and every event")
-    dump = commands_of.add_parser("dump", parents=both, help="print events, one a line")
-    dump.add_argument("--type", metavar="KIND[,KIND]", help="only these kinds")
-    dump.add_argument("--last", metavar="N", type=_count, help="only the last N of them")
-    dump.add_argument("--events", metavar="A-B", type=_span, help="only these indices")
+    verify_of = commands_of.add_parser(
+        "verify", parents=both, help="check every chunk and every event"
+    )
+    verify_of.add_argument(
+        "--decode",
+        action="store_true",
+        help="decode every event even where that is slow, as there is no C compiler",
+    )
+    dump_of = commands_of.add_parser("dump", parents=both, help="print events, one a line")
+    dump_of.add_argument("--type", metavar="KIND[,KIND]", help="only these kinds")
+    dump_of.add_argument(
+        "--device",
+        metavar="D",
+        help="only of this device: com1, e1000, ... or port:0x3f8-0x3ff, mmio:, msr:, dma:1",
+    )
+    dump_of.add_argument(
+        "--events", metavar="A-B", type=_span, default=(0, 1 << 64), help="only these indices"
+    )
+    for option, name, default, text in (
+        ("--from", "start", 0, "only at this guest time, in branches, and later"),
+        ("--to", "end", 1 << 64, "only at this guest time and before"),
+    ):
+        dump_of.add_argument(
+            option, dest=name, metavar="POS", type=_count, default=default, help=text
+        )
+    dump_of.add_argument("--last", metavar="N", type=_count, help="only the last N of them")
     commands_of.add_parser("console", parents=[common], help="the guest's console output")
     core_of = commands_of.add_parser(
         "core", parents=[common], help="the guest's registers and memory, for gdb and drgn"
@@ -114,7 +152,15 @@ def _parser() -> argparse.ArgumentParser:
     core_of.add_argument(
         "--symbols", metavar="FILE", type=Path, help="a Linux kernel's symbols, from its memory"
     )
-    commands_of.add_parser("stats", parents=both, help="events and bytes by kind")
+    stats_of = commands_of.add_parser(
+        "stats", parents=both, help="events, bytes and exits by kind, device and code address"
+    )
+    stats_of.add_argument(
+        "--top", metavar="N", type=_count, default=20, help="devices and addresses to show (20)"
+    )
+    stats_of.add_argument(
+        "--symbols", metavar="ELF", type=Path, help="names for the code addresses"
+    )
     return parser
 
 
@@ -131,7 +177,7 @@ def _count(text: str) -> int:
 
 def _span(text: str) -> tuple[int, int]:
     try:
-        return commands.parse_span(text)
+        return parse_span(text)
     except UsageError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

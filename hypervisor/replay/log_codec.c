@@ -261,13 +261,12 @@ int log_decode_event(struct log_codec *codec, struct log_cursor *in, struct log_
         error = get_position(codec, in, &prefix);
     if (error)
         return error;
-    *event = (struct log_event){
-        .kind = prefix & PREFIX_KIND,
-        .async = prefix & PREFIX_ASYNC,
-        .same_position = prefix & PREFIX_SAME,
-        .full = prefix & PREFIX_FULL,
-        .has_regs = prefix & PREFIX_FULL,
-    };
+    event->kind = prefix & PREFIX_KIND;
+    event->async = prefix & PREFIX_ASYNC;
+    event->same_position = prefix & PREFIX_SAME;
+    event->full = event->has_regs = prefix & PREFIX_FULL;
+    event->out_crc = 0;
+    event->check = 0;
     if (event->same_position && event->full)
         return ERR_INVALID;
     if (!event->same_position)

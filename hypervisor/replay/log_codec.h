@@ -37,8 +37,8 @@ void log_codec_start(struct log_codec *codec, u64 first_branches, u64 first_rip)
  * before. */
 int log_encode_event(struct log_codec *codec, const struct log_event *event, u8 *out, u32 *size);
 
-/* Decodes one event; all fields but `index` are set. ERR_INVALID or ERR_TRUNCATED: malformed; the
- * codec is then of no more use. */
+/* Decodes one event; all fields that its kind and flags give a meaning are set, but for `index`.
+ * ERR_INVALID or ERR_TRUNCATED: malformed; the codec is then of no more use. */
 int log_decode_event(struct log_codec *codec, struct log_cursor *in, struct log_event *event);
 
 #endif

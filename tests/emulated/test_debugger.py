@@ -13,7 +13,7 @@ from tests.emulated.machine import assert_identical, events_of, record_tiny, rep
 from tests.host.gdb_client import Client
 
 from lvmm.guest_build import tiny_guest
-from lvmm.logs.commands import event_line
+from lvmm.logs.event_text import event_line
 from lvmm.recording_dir import read_manifest
 
 pytestmark = pytest.mark.skipif(shutil.which("gdb") is None, reason="there is no gdb")

@@ -9,7 +9,7 @@ from lvmm.debug.event_log import last_events
 from lvmm.errors import LvmmError
 from lvmm.gdb.target import TargetError
 from lvmm.logs import Event, Recording
-from lvmm.logs.commands import event_line
+from lvmm.logs.event_text import event_line
 from lvmm.logs.layout import Rdtsc
 from lvmm.logs.writer import LogWriter
 

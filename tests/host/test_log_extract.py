@@ -2,125 +2,50 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-from tests.host import cbuild, log_driver
+from tests.host import extract_tool, log_driver
+from tests.host.extract_tool import (
+    COMPLETE,
+    CONSOLE,
+    ENVIRONMENT,
+    EVENTS,
+    LOSS,
+    MIB,
+    NO_LOG,
+    REGION_SIZE,
+    TOOL,
+    USAGE,
+    VERSION,
+    Tool,
+    chunk_offsets,
+    image_with,
+    log_of,
+    of_version,
+    one_line,
+    region_of,
+    some_events,
+    write,
+)
 from tests.host.log_cases import numbered, python_writer
-from tests.host.log_driver import HEADER, RECORDING_ID, Written
+from tests.host.log_driver import HEADER, RECORDING_ID
 
 from lvmm.errors import EnvironmentProblem
-from lvmm.logs import Recording, layout
+from lvmm.logs import Recording
 from lvmm.logs import source as sources
-from lvmm.logs.codec import Event, Registers
 from lvmm.logs.crc import crc32c
 from lvmm.logs.layout import ChunkHeader, RegionHeader
 from lvmm.logs.writer import LogWriter, build_region
 
 pytestmark = pytest.mark.host
 
-TOOL = cbuild.ROOT / "tools" / "extract_log.py"
-MIB = 1 << 20
-REGION_SIZE = 256 * 1024
-CONSOLE = b"Linux version 6.1\r\n\xff\x00binary\n"
-CHUNK_MAGIC = b"LVCK"
-COMPLETE, ENVIRONMENT, USAGE, LOSS, NO_LOG, VERSION = range(6)
-
-Outcome = tuple[int, str, str]
-Tool = Callable[..., Outcome]
-
-
-def load_tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("extract_log", TOOL)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def tool(capfd: pytest.CaptureFixture[str]) -> Tool:
-    """Run the tool in this process; gives exit code, stdout and stderr."""
-    main = load_tool().main
-
-    def run(*arguments: str | Path) -> Outcome:
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as stop:
-            code = stop.code
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
-
-
-def some_events(count: int = 30) -> list[Written]:
-    """A plausible mixture of events, ending with END."""
-    written: list[Written] = []
-    for index in range(count):
-        registers = Registers((index,) * 16, 0xFFFFFFFF81000000 + index % 5 * 64, 0x246)
-        payloads: list[layout.Payload] = [
-            layout.Rdtsc(1000 * index),
-            layout.In(0x3FD, 1, 0x60),
-            layout.Interrupt(0x31),
-            layout.Dma(1, 0x10000 + 64 * index, bytes([index % 256]) * 64),
-        ]
-        payload = payloads[index % 4]
-        same = isinstance(payload, layout.Dma)
-        event = Event(
-            payload,
-            10 * (index - same),
-            written[-1].event.rip if same else registers.rip,
-            asynchronous=isinstance(payload, layout.Interrupt),
-            same_position=same,
-            registers=registers if isinstance(payload, layout.Interrupt) else None,
-        )
-        written.append(Written(event, registers))
-    last = written[-1].registers
-    state = bytes(layout.FinalState.STRUCT.size)
-    end = Event(layout.End(layout.EndReason.POWER_OFF, state), 10 * count, last.rip)
-    return [*written, Written(end, last)]
-
-
-EVENTS = some_events()
-
-
-def log_of(recording_id: int = RECORDING_ID, flush_every: int = 10) -> LogWriter:
-    return python_writer(EVENTS, flush_every, recording_id)
-
-
-def region_of(recording_id: int = RECORDING_ID) -> bytes:
-    return build_region(log_of(recording_id), REGION_SIZE, CONSOLE)
-
-
-def image_with(path: Path, regions: dict[int, bytes], size: int = 1344 * MIB) -> Path:
-    """A sparse image of memory with the regions at their offsets."""
-    with path.open("wb") as file:
-        for base, region in regions.items():
-            file.seek(base)
-            file.write(region)
-        file.truncate(size)
-    return path
-
-
-def chunk_offsets(data: bytes) -> list[int]:
-    """Where the chunks of a log begin."""
-    offsets = []
-    at = 0
-    while at < len(data):
-        offsets.append(at)
-        size = ChunkHeader.STRUCT.size + ChunkHeader.unpack(data, at).payload_len
-        at += size + -size % 8
-    return offsets
-
+tool = extract_tool.tool
 
 # ---- finding --------------------------------------------------------------------------------
 
@@ -369,20 +294,7 @@ def test_malformed_events_cost_the_rest_of_their_chunk(tool: Tool, tmp_path: Pat
     assert "malformed" in err
 
 
-def write(path: Path, data: bytes) -> Path:
-    path.write_bytes(data)
-    return path
-
-
 # ---- refusals -------------------------------------------------------------------------------
-
-
-def one_line(outcome: Outcome) -> int:
-    """The exit code of an outcome whose message is one line, without traceback."""
-    code, out, err = outcome
-    assert out == ""
-    assert len(err.splitlines()) == 1 and "Traceback" not in err
-    return code
 
 
 def test_what_holds_no_log(tool: Tool, tmp_path: Path) -> None:
@@ -395,10 +307,16 @@ def test_what_holds_no_log(tool: Tool, tmp_path: Path) -> None:
 
 
 def test_another_version_is_refused_with_help(tool: Tool, tmp_path: Path) -> None:
-    log = bytearray(log_of().data)
-    log[4] = 9
-    code, _, err = tool("info", write(tmp_path / "log.lvmm", bytes(log)))
-    assert (code, "version 9" in err) == (VERSION, True)
+    log = bytes(log_of().data)
+    for version in (1, 9):
+        code, _, err = tool("info", write(tmp_path / "log.lvmm", of_version(log, version)))
+        assert (code, f"version {version}," in err) == (VERSION, True)
+        assert "this lvmm reads versions 2 and 3" in err
+        assert "made by lvmm 0.1: use that" in err
+        # Whatever its chunks look like, if only magic and version stand where they do.
+        other = log[:4] + bytes([version, 0]) + os.urandom(500)
+        code, _, err = tool("info", write(tmp_path / "log.lvmm", other))
+        assert (code, f"version {version}," in err) == (VERSION, True)
     region = bytearray(region_of())
     region[8] = 9
     region[72:76] = crc32c(bytes(region[:72])).to_bytes(4, "little")
@@ -439,38 +357,6 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
 
 
 # ---- showing --------------------------------------------------------------------------------
-
-
-def test_dump(tool: Tool, tmp_path: Path) -> None:
-    log = write(tmp_path / "log.lvmm", bytes(log_of().data))
-    code, out, _ = tool("dump", log)
-    assert code == COMPLETE
-    assert len(out.splitlines()) == len(EVENTS)
-    assert "value=0x60" in out.splitlines()[1]
-    events = [json.loads(line) for line in tool("dump", log, "--json")[1].splitlines()]
-    assert [event["kind"] for event in events[:4]] == ["RDTSC", "IN", "INTERRUPT", "DMA"]
-    assert events[2]["async"] and events[2]["registers"]["rax"] == "0x2"
-    assert events[3]["data"] == "03" * 64 and events[3]["same_position"]
-    assert events[-1]["reason"] == "power_off" and events[-1]["state"]["rip"] == "0x0"
-    out = tool("dump", log, "--type", "dma,in", "--last", "3", "--json")[1]
-    assert [json.loads(line)["index"] for line in out.splitlines()] == [25, 27, 29]
-    out = tool("dump", log, "--events", "4-6", "--json")[1]
-    assert [json.loads(line)["index"] for line in out.splitlines()] == [4, 5, 6]
-    out = tool("dump", log, "--events", "29-", "--json")[1]
-    assert [json.loads(line)["index"] for line in out.splitlines()] == [29, 30]
-
-
-def test_stats(tool: Tool, tmp_path: Path) -> None:
-    log = write(tmp_path / "log.lvmm", bytes(log_of().data))
-    facts = json.loads(tool("stats", log, "--json")[1])
-    assert facts["events"] == {"RDTSC": 8, "IN": 8, "INTERRUPT": 7, "DMA": 7, "END": 1}
-    assert facts["events_total"] == len(EVENTS)
-    assert facts["dma_bytes"] == 7 * 64
-    assert facts["log_bytes"] == log.stat().st_size
-    overhead = log_of().data.count(CHUNK_MAGIC) * (ChunkHeader.STRUCT.size + 7)
-    header = len(HEADER.encode())
-    assert log.stat().st_size - overhead - header <= sum(facts["bytes"].values())
-    assert "INTERRUPT" in tool("stats", log)[1]
 
 
 def test_info_for_people(tool: Tool, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tests.host.cbuild import ROOT, log_format_header
 MONITOR = ROOT / "hypervisor"
 APPLIANCE = ROOT / "guest_support" / "appliance"
 GUEST_SUPPORT = ROOT / "guest_support"
+NATIVE = ROOT / "tools" / "native"
 PYTHON = ("tools", "tests", "logs_format", "SConstruct")
 
 # What these versions make of .clang-format agrees on the monitor's sources.
@@ -89,7 +90,8 @@ def test_python_types() -> None:
 
 
 def test_monitor_is_formatted() -> None:
-    run(clang_format(), "--dry-run", "-Werror", *sources(".c .h"), *GUEST_SUPPORT.rglob("*.[ch]"))
+    others = [*GUEST_SUPPORT.rglob("*.[ch]"), *NATIVE.glob("*.[ch]")]
+    run(clang_format(), "--dry-run", "-Werror", *sources(".c .h"), *others)
 
 
 def test_appliance_is_formatted() -> None:
@@ -105,6 +107,15 @@ def test_monitor_with_cppcheck(tmp_path: Path) -> None:
         *(f"--suppress={name}" for name in CPPCHECK_SUPPRESSIONS),
         *("-I", MONITOR, "-I", log_format_header(), "-I", board_config(tmp_path)),
         MONITOR,
+        NATIVE,
+    )
+
+
+def test_native_decoder_has_no_warnings() -> None:
+    run(
+        *("gcc", "-std=gnu11", "-O3", "-fsyntax-only", "-Wall", "-Wextra", "-Werror"),
+        *("-Wmissing-prototypes", "-I", MONITOR, "-I", log_format_header()),
+        *sorted(NATIVE.glob("*.c")),
     )
 
 

@@ -31,7 +31,7 @@ from lvmm.errors import (
 from lvmm.guest import Guest, check_guest
 from lvmm.image import BootFile, BootImage, build_image
 from lvmm.logs import Event, Recording
-from lvmm.logs.commands import event_json
+from lvmm.logs.event_text import event_json
 from lvmm.logs.layout import End, FinalState, RegionState
 from lvmm.logs.region import find_regions
 from lvmm.logs.source import Source

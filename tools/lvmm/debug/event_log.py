@@ -8,7 +8,7 @@ from pathlib import Path
 from lvmm.gdb.target import TargetError
 from lvmm.logs import Event, Recording
 from lvmm.logs.codec import decode_chunk
-from lvmm.logs.commands import event_line
+from lvmm.logs.event_text import event_line
 from lvmm.logs.layout import ChunkKind
 from lvmm.logs.wire import WireError
 

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from lvmm.errors import RecordingError, VersionMismatch
 from lvmm.logs.layout import FORMAT_VERSION
 
-__all__ = ["Loss", "NoLog", "VersionMismatch", "version_mismatch"]
+__all__ = [
+    "READABLE_VERSIONS",
+    "Loss",
+    "NoLog",
+    "VersionMismatch",
+    "version_mismatch",
+]
+
+# Version 3 added kinds of events and of header items; what is older than 2 is coded otherwise.
+READABLE_VERSIONS = range(2, FORMAT_VERSION + 1)
 
 
 class NoLog(RecordingError):
@@ -16,22 +25,52 @@ class NoLog(RecordingError):
 
 @dataclass(frozen=True)
 class Loss:
-    """A part of a recording that could not be read. `offset` and `size` in the source, in bytes;
-    `events` lost, None when that cannot be known."""
+    """A part of a recording that could not be read.
+
+    `offset` and `size`: bytes of the source; size 0: what is lost stands nowhere in it. `events`
+    lost from `first_event` on, in the chunks with the sequence numbers `first_seq` to `last_seq`,
+    at guest times (conditional branches) between `after`, where the last intact chunk before it
+    begins, and `before`, where the next one does. None is what cannot be known, or is none.
+    """
 
     offset: int
     size: int
     events: int | None
     reason: str
+    first_seq: int | None = None
+    last_seq: int | None = None
+    first_event: int | None = None
+    after: int | None = None
+    before: int | None = None
 
     def __str__(self) -> str:
+        place = f"{self.reason} at {self.offset:#x}: {self.size} bytes"
+        if self.events == 0 and self.first_seq is None:
+            return f"{place}, no event lost"
         count = "an unknown number of" if self.events is None else str(self.events)
-        return f"{self.reason} at {self.offset:#x}: {self.size} bytes, {count} events lost"
+        parts = [place, *self._chunks(), f"{count} events lost"]
+        if self.first_event is not None:
+            parts[-1] += f" from event {self.first_event} on"
+        if self.after is not None:
+            end = "" if self.before is None else f" and {self.before}"
+            parts.append(f"{'between' if end else 'after'} branches {self.after}{end}")
+        return ", ".join(parts)
+
+    def _chunks(self) -> list[str]:
+        if self.first_seq is None:
+            return []
+        if self.last_seq is None:
+            return [f"chunks from {self.first_seq} on"]
+        if self.first_seq == self.last_seq:
+            return [f"chunk {self.first_seq}"]
+        return [f"chunks {self.first_seq} to {self.last_seq}"]
 
 
-def version_mismatch(name: str, version: int) -> VersionMismatch:
-    """The error for a log of another format version."""
+def version_mismatch(name: str, version: int, made_by: str = "") -> VersionMismatch:
+    """The error for a log of a format version that cannot be read; `made_by` is what it says of
+    its monitor, where that can be read."""
+    reads = " and ".join(str(readable) for readable in READABLE_VERSIONS)
+    use = f"it was made by {made_by}: use that" if made_by else "use the lvmm that made it"
     return VersionMismatch(
-        f"{name}: the log has format version {version}, this lvmm reads version {FORMAT_VERSION}:"
-        " use the lvmm that made it"
+        f"{name}: the log has format version {version}, this lvmm reads versions {reads}: {use}"
     )

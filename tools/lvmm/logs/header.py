@@ -21,6 +21,7 @@ from lvmm.logs.layout import (
 from lvmm.logs.wire import WireError
 
 _ALIGN = 8
+_MACHINE_SIZE_2 = 48  # bytes, in format version 2: without the time of the start
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class RecordingHeader:
         """Read the payload of a header chunk; raises WireError."""
         items = _items(payload)
         machine = items.get(HeaderItem.MACHINE)
+        if machine is not None and len(machine) == _MACHINE_SIZE_2:
+            machine = machine.ljust(Machine.STRUCT.size, b"\0")
         if machine is None or len(machine) != Machine.STRUCT.size:
             raise WireError("the recording header does not describe the machine")
         return cls(
@@ -117,6 +120,14 @@ class RecordingHeader:
                 for entry in self.cpuid
             ],
         }
+
+
+def monitor_version(payload: bytes) -> str:
+    """The version of the monitor in a header chunk of any format version; empty if unknown."""
+    try:
+        return _text(_items(payload), HeaderItem.MONITOR_VERSION)
+    except WireError:
+        return ""
 
 
 def enum_name(kind: type[Any], value: int) -> str:

@@ -8,18 +8,21 @@ from pathlib import Path
 from types import TracebackType
 
 from lvmm.errors import EnvironmentProblem, UsageError
-from lvmm.logs.chunks import MAGIC, Chunk, ChunkScan, read_chunk, scan_file, scan_region
+from lvmm.logs.chunks import MAGIC, Chunk, read_any_chunk, read_chunk
 from lvmm.logs.codec import Event, decode_chunk
-from lvmm.logs.errors import Loss, NoLog, version_mismatch
-from lvmm.logs.header import RecordingHeader
+from lvmm.logs.errors import READABLE_VERSIONS, Loss, NoLog, version_mismatch
+from lvmm.logs.header import RecordingHeader, monitor_version
 from lvmm.logs.layout import FORMAT_VERSION, ChunkHeader, ChunkKind, End
 from lvmm.logs.output import write_atomically
 from lvmm.logs.region import Region, find_regions
+from lvmm.logs.scan import ChunkScan, find_chunks, in_order, scan_file, scan_region
 from lvmm.logs.source import Source
 from lvmm.logs.wire import WireError
 
 LOG_NAME = "log.lvmm"
 CONSOLE_NAME = "console.log"
+
+_VERSION_END = 6  # of a chunk: magic and format version stand there in every version
 
 
 class Recording:
@@ -27,6 +30,8 @@ class Recording:
 
     `losses` lists what could not be read; events() adds to it what turns out to be malformed.
     `region` is None unless the source is a memory image; `header` is None when it was lost.
+    `disordered` counts chunks that stood at a wrong place or twice, `others` the chunks of other
+    recordings in the same file or region, by recording ID.
     """
 
     def __init__(
@@ -43,6 +48,8 @@ class Recording:
         self.region = region
         self.chunks = scan.chunks
         self.losses = scan.losses
+        self.disordered = scan.disordered
+        self.others = scan.others
         self.console = console
         self.header = self._read_header()
 
@@ -80,22 +87,20 @@ class Recording:
         start = source.read(0, ChunkHeader.STRUCT.size)
         if start[:4] != MAGIC:
             return None
-        version = int.from_bytes(start[4:6], "little")
-        if version != FORMAT_VERSION and len(start) >= 6:
-            raise version_mismatch(source.name, version)
         first = read_chunk(source, 0)
         if first is None:
             return None  # damaged: the image search finds what follows
-        _check_wanted(source, [first.header.recording_id], wanted)
-        recording_id = first.header.recording_id
-        return cls(source, recording_id, scan_file(source, recording_id))
+        recording_id = first.header.recording_id if wanted is None else wanted
+        scan = scan_file(source, recording_id)
+        _check_wanted(source, [recording_id] if scan.chunks else [], wanted)
+        return cls(source, recording_id, scan)
 
     @classmethod
     def _open_image(cls, source: Source, wanted: int | None) -> Recording:
         regions = find_regions(source)
         filled = [region for region in regions if region.has_chunks]
         candidates = filled or regions
-        if wanted is not None:
+        if wanted is not None:  # else in what an earlier one left in a region
             candidates = [r for r in regions if r.header.recording_id == wanted]
         if candidates:
             _check_wanted(source, [r.header.recording_id for r in candidates], wanted)
@@ -107,17 +112,18 @@ class Recording:
     @classmethod
     def _salvage(cls, source: Source, wanted: int | None) -> Recording:
         """The chunks in a source that has no region header and does not begin with a chunk."""
-        found: list[int] = []
-        for offset in source.find(MAGIC, 0, source.size, 1):
-            chunk = read_chunk(source, offset)
-            if chunk is not None and chunk.header.recording_id not in found:
-                found.append(chunk.header.recording_id)
-        if wanted is not None and wanted in found:
-            found = [wanted]
-        if not found:
+        found = find_chunks(source, 0, source.size)
+        if not found.tables:
+            for version, offset in found.other_versions.items():
+                raise version_mismatch(source.name, version, _monitor_of(source, offset))
+            start = source.read(0, _VERSION_END)
+            version = int.from_bytes(start[len(MAGIC) :], "little")
+            if start.startswith(MAGIC) and _plausible(version):
+                raise version_mismatch(source.name, version)
             raise NoLog(f"{source.name}: no lvmm log in it")
-        _check_wanted(source, found, wanted)
-        return cls(source, found[0], scan_file(source, found[0]))
+        _check_wanted(source, list(found.tables), wanted)
+        recording_id = next(iter(found.tables)) if wanted is None else wanted
+        return cls(source, recording_id, in_order(found, recording_id))
 
     def __enter__(self) -> Recording:
         return self
@@ -137,23 +143,30 @@ class Recording:
     @property
     def log_bytes(self) -> int:
         """Bytes of the recording's chunks as a file."""
-        return sum(chunk.size for chunk in self.chunks)
+        return self.chunks.size
 
     @property
     def event_count(self) -> int:
         """Events in the chunks that are there."""
-        return sum(chunk.header.event_count for chunk in self.chunks)
+        return self.chunks.event_count
 
     @property
     def open_events(self) -> int:
         """Events that were saved out of the chunk that was being written."""
-        return sum(chunk.header.event_count for chunk in self.chunks if chunk.recovered)
+        last = self.chunks[-1] if self.chunks else None
+        return last.header.event_count if last is not None and last.recovered else 0
 
-    def events(self) -> Iterator[Event]:
-        """Yield the events in order. A malformed rest of a chunk is left out, and a loss."""
+    def events(self, first: int = 0, last: int | None = None) -> Iterator[Event]:
+        """Yield the events in order. A malformed rest of a chunk is left out, and a loss.
+
+        `first`, `last`: chunks that have no event from the one index to the other are passed over.
+        """
         file_offset = 0
         for chunk in self.chunks:
-            if chunk.header.kind == ChunkKind.EVENTS:
+            wanted = chunk.next_event > first
+            if last is not None and chunk.header.first_event > last:
+                return
+            if wanted and chunk.header.kind == ChunkKind.EVENTS:
                 payload_offset = file_offset + ChunkHeader.STRUCT.size
                 done = 0
                 try:
@@ -161,7 +174,7 @@ class Recording:
                         yield event
                         done += 1
                 except WireError as error:
-                    self._add_malformed(chunk, chunk.header.event_count - done, error)
+                    self.add_malformed(chunk, done, error)
             file_offset += chunk.size
 
     def end(self) -> Event | None:
@@ -188,13 +201,39 @@ class Recording:
         try:
             return RecordingHeader.decode(self.chunks[0].payload())
         except WireError as error:
-            self._add_malformed(self.chunks[0], 0, error)
+            self.add_malformed(self.chunks[0], 0, error)
             return None
 
-    def _add_malformed(self, chunk: Chunk, events: int, error: WireError) -> None:
-        loss = Loss(chunk.offset, chunk.size, events, f"malformed chunk ({error})")
+    def add_malformed(self, chunk: Chunk, done: int, error: WireError) -> None:
+        """A chunk whose CRC is right cannot be decoded beyond its first `done` events."""
+        header = chunk.header
+        loss = Loss(
+            chunk.offset,
+            chunk.size,
+            header.event_count - done,
+            f"malformed chunk ({error})",
+            first_seq=header.seq,
+            last_seq=header.seq,
+            first_event=header.first_event + done,
+            after=header.first_branches,
+        )
         if loss not in self.losses:
             self.losses.append(loss)
+
+
+def _plausible(version: int) -> bool:
+    """Whether there may be such a format version, and it cannot be read."""
+    return 0 < version < FORMAT_VERSION + 100 and version not in READABLE_VERSIONS
+
+
+def _monitor_of(source: Source, offset: int) -> str:
+    """What a header chunk says of its monitor, if it does; the list of items is the same in every
+    format version.
+    """
+    chunk = read_any_chunk(source, offset)
+    if chunk is None or chunk.header.kind != ChunkKind.HEADER:
+        return ""
+    return monitor_version(chunk.payload())
 
 
 def _check_wanted(source: Source, found: list[int], wanted: int | None) -> None:

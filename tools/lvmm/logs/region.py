@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvmm.logs.crc import crc32c
-from lvmm.logs.errors import version_mismatch
-from lvmm.logs.layout import FORMAT_VERSION, REGION_MAGIC, RegionHeader
+from lvmm.logs.errors import READABLE_VERSIONS, version_mismatch
+from lvmm.logs.layout import REGION_MAGIC, RegionHeader
 from lvmm.logs.source import PAGE, Source
 
 _PROLOGUE = 16  # magic, version and static_size, the same in every version
@@ -64,7 +64,7 @@ def find_regions(source: Source) -> list[Region]:
         if not _intact(page):
             continue
         version = int.from_bytes(page[8:12], "little")
-        if version != FORMAT_VERSION:
+        if version not in READABLE_VERSIONS:
             other_version = version
             continue
         header = RegionHeader.unpack(page)

@@ -15,6 +15,7 @@ from lvmm.errors import EnvironmentProblem
 
 PAGE = 4096
 _BLOCK = 1 << 20
+_FIRST_BLOCK = 1 << 16
 _DEVMEM = "/dev/mem"
 _IOMEM = Path("/proc/iomem")
 # What may hold a log region: RAM that the running kernel uses, or was told to leave alone. Ranges
@@ -63,12 +64,11 @@ class Source:
             size -= len(part)
         return b"".join(parts)
 
-    def extents(self) -> Iterator[tuple[int, int]]:
-        """Yield start and end of the parts that hold data; holes read as zeros."""
+    def extents(self, at: int = 0) -> Iterator[tuple[int, int]]:
+        """Yield start and end of the parts from `at` on that hold data; holes read as zeros."""
         if self._ranges is not None:
-            yield from self._ranges
+            yield from ((max(low, at), high) for low, high in self._ranges if high > at)
             return
-        at = 0
         while at < self.size:
             try:
                 start = os.lseek(self._fd, at, os.SEEK_DATA)
@@ -85,18 +85,22 @@ class Source:
 
         `pattern` is at most a page long. Holes are skipped.
         """
-        for low, high in self.extents():
-            low, high = max(low, start), min(high, end)
+        step = _FIRST_BLOCK  # a hit may be near
+        for low, high in self.extents(start):
+            if low >= end:
+                return
+            high = min(high, end)
             low -= (low - start) % align
             at = low
             while at < high:
-                block = self.read(at, min(_BLOCK, high - at) + len(pattern) - 1)
+                block = self.read(at, min(step, high - at) + len(pattern) - 1)
                 hit = block.find(pattern)
                 while hit >= 0:
                     if (at + hit - start) % align == 0:
                         yield at + hit
                     hit = block.find(pattern, hit + 1)
-                at += _BLOCK
+                at += step
+                step = min(2 * step, _BLOCK)
 
 
 def _open_stdin() -> int:
