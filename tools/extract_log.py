@@ -18,6 +18,7 @@ from lvmm.logs import Recording, commands
 from lvmm.logs.devices import parse_device
 from lvmm.logs.dump import dump
 from lvmm.logs.line import fetch_line, is_line
+from lvmm.logs.pcap import pcap
 from lvmm.logs.selection import Selection, parse_kinds, parse_span
 from lvmm.logs.stats import stats
 from lvmm.logs.verify import verify
@@ -73,6 +74,8 @@ def _run(recording: Recording, options: argparse.Namespace) -> int:
             return commands.console(recording)
         case "core":
             return core(recording, options.output, options.symbols)
+        case "pcap":
+            return pcap(recording, options.output)
         case _:
             return stats(recording, options.json, options.top, options.symbols)
 
@@ -161,6 +164,10 @@ def _parser() -> argparse.ArgumentParser:
     stats_of.add_argument(
         "--symbols", metavar="ELF", type=Path, help="names for the code addresses"
     )
+    frames = commands_of.add_parser(
+        "pcap", parents=[common], help="the frames received and sent, for Wireshark (pcapng)"
+    )
+    frames.add_argument("-o", "--output", metavar="FILE", type=Path, required=True)
     return parser
 
 

@@ -5,6 +5,7 @@
 #include "arch/mtrr.h"
 #include "arch/paging.h"
 #include "arch/pmu.h"
+#include "arch/rtc.h"
 #include "arch/serial.h"
 #include "arch/traps.h"
 #include "arch/tsc.h"
@@ -12,6 +13,7 @@
 #include "boot/guest_loader.h"
 #include "boot/multiboot2.h"
 #include "boot/page0.h"
+#include "core/dma_log.h"
 #include "core/guest_cpuid.h"
 #include "core/guest_memory.h"
 #include "core/machine_power.h"
@@ -31,7 +33,8 @@
 
 #define MIB 0x100000ULL
 
-#define WATCHDOG_MAX 86400 /* seconds */
+#define WATCHDOG_MAX 86400  /* seconds */
+#define SENT_MAX     262144 /* bytes: more than any frame has, before segmentation too */
 
 extern u8 image_end[];
 
@@ -39,6 +42,7 @@ struct settings {
     u32 mode;
     u64 guest_memory; /* bytes */
     u64 watchdog;     /* seconds, 0: none */
+    u64 sent;         /* bytes to log of each frame that the guest sends */
     bool wait;        /* for the debugger, before the guest's first instruction */
     bool on_demand;   /* record: only what the guest asks for */
 };
@@ -86,6 +90,12 @@ static void read_settings(void)
     if (text_option(boot.cmdline, "watchdog", text, sizeof(text)) >= 0 &&
         (text_number(text, &settings.watchdog) < 0 || settings.watchdog > WATCHDOG_MAX)) {
         printk("lvmm: watchdog=%s: seconds are needed, 0 to %u\n", text, WATCHDOG_MAX);
+        stop();
+    }
+    settings.sent = SENT_MAX;
+    if (text_option(boot.cmdline, "sent", text, sizeof(text)) >= 0 &&
+        (text_number(text, &settings.sent) < 0 || settings.sent > SENT_MAX)) {
+        printk("lvmm: sent=%s: bytes of each sent frame are needed, 0 to %u\n", text, SENT_MAX);
         stop();
     }
     settings.wait = text_option(boot.cmdline, "wait", text, sizeof(text)) >= 0;
@@ -180,6 +190,11 @@ static void start_session(const struct boot_module *kernel, u32 guest_kind)
 
     cpu_brand(brand);
     header.cpu_brand = log_text(brand);
+    if (session_recording()) {
+        header.machine.start_time = rtc_read();
+        header.machine.start_tsc = rdtsc();
+    }
+    header.dma_streams_count = dma_log_streams(&header.dma_streams);
     header.cpuid_count = guest_cpuid_table(&header.cpuid);
     for (u32 i = 0; i < header.e820_count; i++)
         e820[i] = (struct log_e820_entry){map[i].base, map[i].length, map[i].type, 0};
@@ -302,12 +317,13 @@ void monitor_main(u32 magic, u64 info)
     open_session();
     prepare_guest_view();
     clear_guest_memory();
+    if (passthrough_init(shadow, MONITOR_BASE + MONITOR_SIZE - (u64)shadow, (u32)settings.sent) < 0)
+        stop();
     load_guest(&start);
     if (hv_enable() < 0)
         stop();
     ept_init();
     if (guest_memory_map() < 0 ||
-        passthrough_init(shadow, MONITOR_BASE + MONITOR_SIZE - (u64)shadow) < 0 ||
         hv_setup(&vcpu, &start, ept_pointer(), settings.mode != LOG_MODE_LIVE) < 0)
         stop();
     if (settings.mode != LOG_MODE_LIVE)

@@ -1,5 +1,6 @@
 #include "core/passthrough.h"
 #include "core/device_access.h"
+#include "core/dma_log.h"
 #include "core/guest_memory.h"
 #include "core/pci.h"
 #include "core/pci_guard.h"
@@ -7,10 +8,8 @@
 #include "lib/printk.h"
 #include "replay/session.h"
 
-#define DEVICES_MAX        4
-#define BUSES              256
-#define IO_BAR_SIZE        64
-#define STREAMS_PER_DEVICE (2 * DMA_MAX_RINGS)
+#define BUSES       256
+#define IO_BAR_SIZE 64
 
 struct device {
     pci_bdf bdf;
@@ -20,8 +19,9 @@ struct device {
     struct dma_device dma;
 };
 
-static struct device devices[DEVICES_MAX];
+static struct device devices[PASSTHROUGH_DEVICES_MAX];
 static unsigned int device_count;
+static u32 sent_max;         /* bytes to log of each frame that is sent */
 static u32 config_address;   /* as the guest last wrote it */
 static struct vcpu *current; /* for the engine's callbacks */
 
@@ -37,12 +37,19 @@ static int env_write(void *ctx, u64 gpa, const void *buf, u32 len)
     return guest_memory_write(gpa, buf, len);
 }
 
+static u8 log_stream(const struct device *d, u8 stream)
+{
+    return (u8)(d->index * PASSTHROUGH_DEVICE_STREAMS + stream);
+}
+
 static void env_emit(void *ctx, u8 stream, u64 gpa, const void *data, u32 len)
 {
-    const struct device *d = ctx;
+    dma_log_write(current, log_stream(ctx, stream), gpa, data, len);
+}
 
-    if (session_recording() && !session_ended())
-        session_record_dma(current, (u8)(d->index * STREAMS_PER_DEVICE + stream), gpa, data, len);
+static int env_sent(void *ctx, u8 stream, u8 flags, u32 length, const void *data, u32 len)
+{
+    return dma_log_sent(current, log_stream(ctx, stream), flags, length, data, len);
 }
 
 /* While the device decodes no memory its registers cannot be reached. */
@@ -100,7 +107,16 @@ static bool may_be_master(pci_bdf bdf)
 static int add_device(pci_bdf bdf, const struct dma_profile *profile, u8 *shadow, u64 size)
 {
     struct device *d = &devices[device_count];
-    struct dma_env env = {d, env_read, env_write, env_emit, env_device_read, env_device_write};
+    struct dma_env env = {
+        .ctx = d,
+        .guest_read = env_read,
+        .guest_write = env_write,
+        .emit = env_emit,
+        .device_read = env_device_read,
+        .device_write = env_device_write,
+        .sent_max = sent_max,
+        .sent = env_sent,
+    };
     int error;
 
     d->bdf = bdf;
@@ -122,7 +138,7 @@ static int scan_function(pci_bdf bdf, u8 *shadow, u64 size)
     const struct dma_profile *profile = dma_profile_by_id((u16)id, (u16)(id >> 16));
     u32 command;
 
-    if (profile != NULL && device_count < DEVICES_MAX)
+    if (profile != NULL && device_count < PASSTHROUGH_DEVICES_MAX)
         return add_device(bdf, profile, shadow + device_count * size, size);
     command =
         pci_read(bdf, PCI_COMMAND) & 0xffff; /* writing 0 to the status half changes nothing */
@@ -131,10 +147,11 @@ static int scan_function(pci_bdf bdf, u8 *shadow, u64 size)
     return 0;
 }
 
-int passthrough_init(void *shadow, u64 shadow_size)
+int passthrough_init(void *shadow, u64 shadow_size, u32 keep_sent)
 {
     if (!session_recording())
         return 0;
+    sent_max = keep_sent;
     for (u32 device = 0; device < BUSES * 32; device++) {
         pci_bdf bdf = (pci_bdf)(device << 3);
         u32 functions = 1;
@@ -145,7 +162,8 @@ int passthrough_init(void *shadow, u64 shadow_size)
             functions = 8;
         for (u32 f = 0; f < functions; f++)
             if ((pci_read((pci_bdf)(bdf | f), PCI_VENDOR_ID) & 0xffff) != 0xffff &&
-                scan_function((pci_bdf)(bdf | f), shadow, shadow_size / DEVICES_MAX) < 0)
+                scan_function((pci_bdf)(bdf | f), shadow, shadow_size / PASSTHROUGH_DEVICES_MAX) <
+                    0)
                 return ERR_NO_SPACE;
     }
     return 0;
@@ -173,6 +191,7 @@ u64 passthrough_memory_read(struct vcpu *vcpu, u64 gpa, u8 size)
             value = dma_on_register_read(&d->dma, (u32)(gpa - d->memory_base), size, value);
             tell_errors(d);
         }
+    dma_log_time(vcpu);
     return value;
 }
 
@@ -187,6 +206,7 @@ void passthrough_memory_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value)
             value =
                 dma_on_register_write(&d->dma, (u32)(gpa - d->memory_base), size, value, &forward);
             tell_errors(d);
+            dma_log_time(vcpu);
             if (!forward)
                 return;
         }
@@ -212,6 +232,7 @@ u64 passthrough_port_read(struct vcpu *vcpu, u16 port, u8 size)
     current = vcpu;
     if (d != NULL)
         value = dma_on_port_read(&d->dma, offset, size, value);
+    dma_log_time(vcpu);
     return value;
 }
 
@@ -241,6 +262,7 @@ void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
     current = vcpu;
     if (d != NULL)
         value = dma_on_port_write(&d->dma, offset, size, value, &forward);
+    dma_log_time(vcpu);
     if (port == PCI_CONFIG_ADDRESS && size == 4)
         config_address = (u32)value;
     if (is_config) {
@@ -265,6 +287,7 @@ void passthrough_harvest(struct vcpu *vcpu)
             dma_harvest(&devices[i].dma);
         tell_errors(&devices[i]);
     }
+    dma_log_time(vcpu);
 }
 
 const struct dma_device *passthrough_device(unsigned int i, u16 *bdf)

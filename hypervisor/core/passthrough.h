@@ -7,8 +7,13 @@
 #include "core/vcpu.h"
 #include "dma/dma.h"
 
-/* Shadow memory for the rings, in the monitor's region. 0 or a negative error, told. */
-int passthrough_init(void *shadow, u64 shadow_size);
+/* Each device has so many stream numbers, from those of device 0 on. */
+#define PASSTHROUGH_DEVICE_STREAMS (DMA_STREAMS_PER_RING * DMA_MAX_RINGS)
+#define PASSTHROUGH_DEVICES_MAX    4
+
+/* `shadow`: memory for the rings, in the monitor's region. `keep_sent`: bytes to log of each frame
+ * that the guest sends. 0 or a negative error, told. */
+int passthrough_init(void *shadow, u64 shadow_size, u32 keep_sent);
 
 u64 passthrough_memory_read(struct vcpu *vcpu, u64 gpa, u8 size);
 void passthrough_memory_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value);

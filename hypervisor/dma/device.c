@@ -141,6 +141,7 @@ void dma_reset(struct dma_device *device)
     for (u32 i = 0; i < device->profile->ring_count; i++) {
         struct dma_ring *ring = &device->rings[i];
 
+        dma_ring_give_up_frame(ring);
         ring->guest_base = 0;
         ring->count = 0;
         ring->next = 0;

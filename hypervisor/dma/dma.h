@@ -32,11 +32,28 @@ struct dma_env {
     void (*emit)(void *ctx, u8 stream, u64 gpa, const void *data, u32 len);
     u64 (*device_read)(void *ctx, u32 reg, u8 size);
     void (*device_write)(void *ctx, u32 reg, u8 size, u64 value);
+    /* For people who look at the frames. The first `sent_max` bytes of each frame that the device
+     * is given to send, in parts: `length` bytes of it, of which the first `len` are at `data`;
+     * what follows one with len < length is without data. Negative: no more of this. */
+    u32 sent_max;
+    int (*sent)(void *ctx, u8 stream, u8 flags, u32 length, const void *data, u32 len);
 };
 
-/* emit's stream numbers; ring: index in the profile. */
-#define DMA_STREAM_PAYLOAD(ring)     ((u8)(2 * (ring)))
-#define DMA_STREAM_DESCRIPTORS(ring) ((u8)(2 * (ring) + 1))
+/* sent's flags. */
+#define DMA_SENT_FIRST     1 /* a frame begins with this part */
+#define DMA_SENT_LAST      2 /* it ends with this part */
+#define DMA_SENT_SEGMENTED 4 /* the device makes several packets of it */
+
+#define DMA_SENT_PART 4096 /* bytes of data in a part at most */
+
+/* Stream numbers; ring: index in the profile. Payload has several, so that each transfer says by
+ * itself what it is of a frame. */
+#define DMA_STREAMS_PER_RING            5
+#define DMA_STREAM_DESCRIPTORS(ring)    ((u8)(DMA_STREAMS_PER_RING * (ring)))
+#define DMA_STREAM_PAYLOAD(ring, flags) ((u8)(DMA_STREAMS_PER_RING * (ring) + 1 + (flags)))
+#define DMA_PAYLOAD_CONTINUES           1 /* not of a frame's first descriptor */
+#define DMA_PAYLOAD_CRC                 2 /* frames are stored with their CRC */
+#define DMA_PAYLOAD_FLAGS               3
 
 struct dma_stats {
     u64 doorbells;
@@ -64,6 +81,9 @@ struct dma_ring {
     bool programmed;      /* the device was given the shadow ring since its reset */
     u32 buffer_size;      /* RX: bytes */
     u32 buffer_size_bits; /* RX: the register's bits that say so */
+    bool has_crc;         /* RX: frames are stored with their CRC */
+    bool in_frame;        /* the last descriptor was not a frame's last */
+    u32 frame_kept;       /* TX: bytes of the frame that the environment was given */
 
     u8 *descriptors; /* shadow ring */
     u64 descriptors_phys;
@@ -80,6 +100,7 @@ struct dma_device {
     u32 io_register; /* last value written to the I/O window's address port */
     const char *error;
     struct dma_stats stats;
+    u8 piece[DMA_SENT_PART]; /* of a frame that is being told */
 };
 
 /*

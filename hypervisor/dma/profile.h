@@ -39,7 +39,8 @@ struct dma_buffer_size {
 struct dma_form {
     u32 mask; /* of the 32-bit word at dma_ring_profile.form_offset */
     u32 value;
-    u32 length_mask; /* of that same word: the bytes the device reads; 0: no buffer */
+    u32 length_mask;  /* of that same word: the bytes the device reads; 0: no buffer */
+    u32 segment_mask; /* likewise: while a bit is set, several packets are made of the frame */
 };
 
 enum dma_direction {
@@ -63,8 +64,8 @@ struct dma_ring_profile {
     struct dma_field address;
     struct dma_field payload_length; /* RX */
     struct dma_bit done;
-    struct dma_bit report;        /* descriptors without this bit are never written back */
-    struct dma_bit end_of_packet; /* RX */
+    struct dma_bit report; /* descriptors without this bit are never written back */
+    struct dma_bit end_of_packet;
     struct dma_field write_back;  /* any width: the bytes that the device changes */
     bool null_address_is_skipped; /* RX: no data is stored where the address is 0 */
 
@@ -73,6 +74,7 @@ struct dma_ring_profile {
     const struct dma_buffer_size *buffer_sizes;
     u32 buffer_size_count;
     u32 buffer_size_max;
+    struct dma_register_bits strip_crc; /* RX: frames are stored without CRC while these are set */
 
     /* TX: kinds of descriptors. */
     u32 form_offset;

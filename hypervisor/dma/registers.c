@@ -38,6 +38,7 @@ static void note_no_space(struct dma_device *device, int error)
 /* What a disabled ring had in flight is given up; it is posted anew when the ring is enabled. */
 static void move_to(struct dma_ring *ring, u32 head)
 {
+    dma_ring_give_up_frame(ring);
     ring->next = head;
     ring->posted = head;
 }
@@ -182,11 +183,25 @@ static void enable(struct dma_device *device, struct dma_ring *ring)
     }
 }
 
+/* What was received before is of the other kind. */
+static void set_crc(struct dma_device *device, struct dma_ring *ring, u64 value)
+{
+    bool has_crc = (value & ring->profile->strip_crc.mask) == 0;
+
+    if (has_crc != ring->has_crc) {
+        dma_ring_harvest(device, ring);
+        ring->has_crc = has_crc;
+    }
+}
+
 static u64 set_control(struct dma_device *device, struct dma_ring *ring, u32 reg, u64 value)
 {
     const struct dma_ring_profile *profile = ring->profile;
     bool has_enable = reg == profile->enable.reg;
 
+    if (profile->strip_crc.mask != 0 && reg == profile->strip_crc.reg) {
+        set_crc(device, ring, value);
+    }
     if (has_enable && (value & profile->enable.mask) == 0) {
         /* A new buffer size counts when the ring gets enabled again. */
         ring->enabled = false;

@@ -4,7 +4,7 @@
 /* Guest descriptors are read in batches of at most this many bytes. */
 #define BATCH_SIZE 256
 
-static u64 get_field(const u8 *descriptor, struct dma_field field)
+u64 dma_get_field(const u8 *descriptor, struct dma_field field)
 {
     u64 value = 0;
 
@@ -12,6 +12,13 @@ static u64 get_field(const u8 *descriptor, struct dma_field field)
         value |= (u64)descriptor[field.offset + i] << (8 * i);
     }
     return value;
+}
+
+bool dma_is_last(const struct dma_ring_profile *profile, const u8 *descriptor)
+{
+    struct dma_bit end = profile->end_of_packet;
+
+    return end.mask == 0 || (descriptor[end.offset] & end.mask) != 0;
 }
 
 static void put_field(u8 *descriptor, struct dma_field field, u64 value)
@@ -85,7 +92,7 @@ u32 dma_ring_owned(const struct dma_ring *ring)
 static void point_to_shadow_buffer(struct dma_ring *ring, u32 index, u8 *descriptor)
 {
     const struct dma_ring_profile *profile = ring->profile;
-    u64 guest_buffer = get_field(descriptor, profile->address);
+    u64 guest_buffer = dma_get_field(descriptor, profile->address);
 
     ring->guest_buffers[index] = guest_buffer;
     if (guest_buffer != 0 || !profile->null_address_is_skipped) {
@@ -100,28 +107,22 @@ static void point_to_shadow_buffer(struct dma_ring *ring, u32 index, u8 *descrip
 static void check_transmit_buffer(struct dma_device *device, struct dma_ring *ring, u8 *descriptor)
 {
     const struct dma_ring_profile *profile = ring->profile;
+    const struct dma_form *form = dma_form_of(profile, descriptor);
     const struct dma_field word_field = {(u8)profile->form_offset, 4};
-    u32 word = (u32)get_field(descriptor, word_field);
-    u64 address = get_field(descriptor, profile->address);
+    u32 word = (u32)dma_get_field(descriptor, word_field);
+    u64 address = dma_get_field(descriptor, profile->address);
+    u32 length = form != NULL ? word & form->length_mask : 0;
     u8 probe;
 
-    for (u32 i = 0; i < profile->form_count; i++) {
-        const struct dma_form *form = &profile->forms[i];
-        u32 length = word & form->length_mask;
-
-        if ((word & form->mask) != form->value) {
-            continue;
-        }
-        if (length != 0 &&
-            (read_guest(device, address, &probe, 1) < 0 || !guest_range_is_sane(address, length) ||
-             read_guest(device, address + length - 1, &probe, 1) < 0)) {
-            put_field(descriptor, word_field, word & ~form->length_mask);
-        }
-        return;
+    if (length != 0 &&
+        (read_guest(device, address, &probe, 1) < 0 || !guest_range_is_sane(address, length) ||
+         read_guest(device, address + length - 1, &probe, 1) < 0)) {
+        put_field(descriptor, word_field, word & ~form->length_mask);
     }
 }
 
-static void post_one(struct dma_device *device, struct dma_ring *ring, u32 index, u8 *descriptor)
+static void post_one(struct dma_device *device, struct dma_ring *ring, u32 index, u8 *descriptor,
+                     bool is_new)
 {
     const struct dma_ring_profile *profile = ring->profile;
 
@@ -129,13 +130,18 @@ static void post_one(struct dma_device *device, struct dma_ring *ring, u32 index
         point_to_shadow_buffer(ring, index, descriptor);
     } else {
         check_transmit_buffer(device, ring, descriptor);
+        if (is_new) {
+            dma_ring_tell_sent(device, ring, descriptor);
+        }
     }
     descriptor[profile->done.offset] &= (u8)~profile->done.mask;
     memcpy(shadow_descriptor(ring, index), descriptor, profile->descriptor_size);
 }
 
-/* Copies [from, to) of the guest's ring; what cannot be read is posted as zeros. */
-static void post_range(struct dma_device *device, struct dma_ring *ring, u32 from, u32 to)
+/* Copies [from, to) of the guest's ring; what cannot be read is posted as zeros. The first `known`
+ * of them were posted before. */
+static void post_range(struct dma_device *device, struct dma_ring *ring, u32 from, u32 to,
+                       u32 known)
 {
     const u32 size = ring->profile->descriptor_size;
     u8 batch[BATCH_SIZE];
@@ -150,9 +156,10 @@ static void post_range(struct dma_device *device, struct dma_ring *ring, u32 fro
             memset(batch, 0, sizeof(batch));
         }
         for (u32 i = 0; i < n; i++) {
-            post_one(device, ring, from + i, batch + i * size);
+            post_one(device, ring, from + i, batch + i * size, i >= known);
         }
         from = wrap(ring, from + n);
+        known = known > n ? known - n : 0;
     }
 }
 
@@ -206,7 +213,7 @@ int dma_ring_post(struct dma_device *device, struct dma_ring *ring, u32 tail)
          * a device already past the new tail would own the whole ring. */
         return ERR_INVALID;
     }
-    post_range(device, ring, ring->posted, tail);
+    post_range(device, ring, ring->posted, tail, 0);
     ring->posted = tail;
     return 0;
 }
@@ -219,7 +226,7 @@ int dma_ring_restart(struct dma_device *device, struct dma_ring *ring)
     if (!buffers_fit(ring)) {
         return ERR_NO_SPACE;
     }
-    post_range(device, ring, ring->next, ring->tail);
+    post_range(device, ring, ring->next, ring->tail, dma_ring_owned(ring));
     ring->posted = ring->tail;
     return 0;
 }
@@ -229,7 +236,9 @@ static void deliver_payload(struct dma_device *device, struct dma_ring *ring, u3
 {
     const struct dma_ring_profile *profile = ring->profile;
     u64 guest_buffer = ring->guest_buffers[index];
-    u64 len = get_field(descriptor, profile->payload_length);
+    u64 len = dma_get_field(descriptor, profile->payload_length);
+    bool is_last = dma_is_last(profile, descriptor);
+    u8 flags = (ring->in_frame ? DMA_PAYLOAD_CONTINUES : 0) | (ring->has_crc ? DMA_PAYLOAD_CRC : 0);
 
     if (guest_buffer == 0 && profile->null_address_is_skipped) {
         return;
@@ -238,13 +247,18 @@ static void deliver_payload(struct dma_device *device, struct dma_ring *ring, u3
         device->stats.clamped_lengths++;
         len = ring->buffer_size;
     }
-    if (len != 0 && write_guest(device, DMA_STREAM_PAYLOAD(ring->index), guest_buffer,
+    if (len != 0 && write_guest(device, DMA_STREAM_PAYLOAD(ring->index, flags), guest_buffer,
                                 ring->buffers + (u64)index * ring->buffer_size, (u32)len) == 0) {
         device->stats.rx_bytes += len;
     }
-    if (descriptor[profile->end_of_packet.offset] & profile->end_of_packet.mask) {
-        device->stats.rx_packets++;
-    }
+    ring->in_frame = !is_last;
+    device->stats.rx_packets += is_last;
+}
+
+void dma_ring_give_up_frame(struct dma_ring *ring)
+{
+    ring->in_frame = false;
+    ring->frame_kept = 0;
 }
 
 static void complete(struct dma_device *device, struct dma_ring *ring, u32 index)

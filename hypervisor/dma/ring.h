@@ -7,6 +7,9 @@
 /* Bytes of a receive buffer, by the bits of the profile's buffer size register. */
 u32 dma_buffer_size(const struct dma_ring_profile *profile, u32 bits);
 
+/* Nothing follows what the device has received or was given of a frame. */
+void dma_ring_give_up_frame(struct dma_ring *ring);
+
 /* Descriptors that the device owns. */
 u32 dma_ring_owned(const struct dma_ring *ring);
 
@@ -18,6 +21,18 @@ int dma_ring_post(struct dma_device *device, struct dma_ring *ring, u32 tail);
 /* Gives [ring->next, ring->tail) to the device, after anything about the ring changed.
  * ERR_INVALID: one of these is outside the ring. ERR_NO_SPACE as above. */
 int dma_ring_restart(struct dma_device *device, struct dma_ring *ring);
+
+/* Of a transmit descriptor: the kind that it is of, NULL when none. */
+const struct dma_form *dma_form_of(const struct dma_ring_profile *profile, const u8 *descriptor);
+
+/* Tells the environment what the device is given to send by this descriptor. */
+void dma_ring_tell_sent(struct dma_device *device, struct dma_ring *ring, const u8 *descriptor);
+
+/* Whether a frame ends with this descriptor. */
+bool dma_is_last(const struct dma_ring_profile *profile, const u8 *descriptor);
+
+/* A little-endian number in a descriptor. */
+u64 dma_get_field(const u8 *descriptor, struct dma_field field);
 
 /* Returns the number of descriptors completed. */
 int dma_ring_harvest(struct dma_device *device, struct dma_ring *ring);

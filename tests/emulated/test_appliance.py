@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
+import shutil
+import time
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.emulated import tshark
 from tests.emulated.gdb_run import debugged
 from tests.emulated.machine import (
     BOARD,
@@ -64,6 +70,7 @@ def record(
 
 
 def test_echoes_replay_identically(tmp_path: Path) -> None:
+    before = time.time()
     run = record(tmp_path / "recording", "", REQUESTS, seed=1)
     assert run.peer.complete, run.peer
     assert run.manifest.end_reason == "reset"
@@ -72,6 +79,43 @@ def test_echoes_replay_identically(tmp_path: Path) -> None:
     assert run.console[-1].endswith(answered)
     for seed in (2, 3):
         assert_identical(replay(run.directory, seed, tmp_path / f"replay-{seed}"))
+    if shutil.which("tshark") is not None:
+        tshark_sees_it(run, before, tmp_path / "net.pcapng")
+
+
+def tshark_sees_it(run: Run, before: float, capture: Path) -> None:
+    """Another decoder finds the peer's frames, each way in order, from `before` on."""
+    said = tshark.write_pcap(run.directory, capture)
+    frames = tshark.decode(capture)
+    received = [frame for frame in frames if frame.inbound]
+    sent = [frame for frame in frames if not frame.inbound]
+    assert f"e1000 00:03.0: {len(received)} frames received, {len(sent)} sent" in said
+    assert {frame.interface for frame in frames} == {"e1000 00:03.0"}
+    assert [frame.data for frame in sent] == run.peer.from_guest
+    # While the appliance starts, and after its end, what the peer sends is lost.
+    arp = run.peer.to_guest[0]
+    first = next(i for i, frame in enumerate(run.peer.to_guest) if frame != arp)
+    requests, quits = run.peer.to_guest[first:][:REQUESTS], run.peer.to_guest[first:][REQUESTS:]
+    asked = next(i for i, frame in enumerate(received) if frame.data != arp)
+    assert 1 <= asked <= first
+    assert [frame.data for frame in received[asked:][:REQUESTS]] == requests
+    assert {frame.data for frame in received[asked:][REQUESTS:]} == set(quits)
+
+    decoded = [frame.payload for frame in received[asked:][:REQUESTS]]
+    assert functools.reduce(lambda crc, data: zlib.crc32(data, crc), decoded, 0) == run.peer.digest
+    assert sorted(frame.payload for frame in sent if frame.payload) == decoded
+    assert all(frame.ip_checksum_is_good for frame in frames if frame.payload)
+    for earlier, later in itertools.pairwise(frames):
+        assert earlier.seconds <= later.seconds
+        assert last_event(earlier.comment) < last_event(later.comment)
+    assert before - 1 < frames[0].seconds < time.time() + 3600
+
+
+def last_event(comment: str) -> int:
+    """The number of the frame's last event, as its comment says."""
+    match = re.match(r"events? (?:\d+-)?(\d+),", comment)
+    assert match, comment
+    return int(match[1])
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

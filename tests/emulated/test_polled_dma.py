@@ -49,9 +49,10 @@ def frames_to(port: int) -> Iterator[None]:
 
 
 def harvests_in_a_row(events: list[Event]) -> int:
-    """The most positions at which DMA became visible without another event between them."""
+    """The most positions at which DMA became visible without another input between them."""
     most = 0
-    for is_dma, run in itertools.groupby(events, lambda event: event.kind == EventKind.DMA):
+    inputs = [event for event in events if event.kind not in (EventKind.SENT, EventKind.TIME)]
+    for is_dma, run in itertools.groupby(inputs, lambda event: event.kind == EventKind.DMA):
         if is_dma:
             most = max(most, len({(event.branches, event.rip) for event in run}))
     return most

@@ -25,7 +25,7 @@ ERR_INVALID, ERR_UNSUPPORTED, ERR_NO_SPACE = -1, -3, -4
 # Registers of the 8254x.
 CTRL, CTRL_RST = 0x0, 1 << 26
 ICR = 0xC0
-RCTL, RCTL_EN = 0x100, 1 << 1
+RCTL, RCTL_EN, RCTL_SECRC = 0x100, 1 << 1, 1 << 26
 TCTL, TCTL_EN = 0x400, 1 << 1
 RDBAL, RDBAH, RDLEN, RDH, RDT = 0x2800, 0x2804, 0x2808, 0x2810, 0x2818
 TDBAL, TDBAH, TDLEN, TDH, TDT = 0x3800, 0x3804, 0x3808, 0x3810, 0x3818
@@ -41,7 +41,7 @@ RCTL_SIZES = {
 
 # Bits of descriptors.
 DD, EOP = 0x01, 0x02
-TX_EOP, TX_RS, TX_DEXT = 1 << 24, 1 << 27, 1 << 29
+TX_EOP, TX_TSE, TX_RS, TX_DEXT = 1 << 24, 1 << 26, 1 << 27, 1 << 29
 TX_DATA = 1 << 20
 
 TOY_PROFILE = """
@@ -88,7 +88,9 @@ def build_machine() -> Path:
     table = OUTPUT / "dma_profiles.c"
     if not table.exists() or table.read_text() != text:
         table.write_text(text)
-    engine = (f"hypervisor/dma/{name}.c" for name in ("device", "profile", "registers", "ring"))
+    engine = (
+        f"hypervisor/dma/{name}.c" for name in ("device", "profile", "registers", "ring", "sent")
+    )
     model = ("tests/host/c/dma_driver.c", "tests/host/c/dma_nic.c")
     return build("dma_driver", (*model, *engine, str(table.relative_to(ROOT))))
 
@@ -108,6 +110,20 @@ class Record(NamedTuple):
     stream: int
     length: int
     gpa: int
+
+
+TOLD_WRITE, TOLD_SENT = range(2)
+
+
+class Told(NamedTuple):
+    """Something that the engine told."""
+
+    kind: int
+    stream: int
+    flags: int
+    length: int
+    gpa: int
+    data: bytes
 
 
 class Counters(NamedTuple):
@@ -134,6 +150,7 @@ class Counters(NamedTuple):
 _REQUEST = struct.Struct("<BBHIQI")
 _REPLY = struct.Struct("<qQQI")
 _COUNTERS = struct.Struct("<16Q")
+_ENTRY = struct.Struct("<BBBxIIQ")
 _RECORD = struct.Struct("<IIQ")
 
 
@@ -180,15 +197,17 @@ class Machine:
         shadow: int = 2 << 20,
         shadow_phys: int | None = None,
         reset_keeps: bool = False,
+        sent_max: int = 0,
     ) -> Reply:
         """Begin anew; `status` is dma_device_init's, `a` dma_shadow_minimum's.
 
-        shadow: bytes of shadow memory. reset_keeps: the NIC's reset leaves its registers.
+        shadow: bytes of shadow memory. reset_keeps: the NIC's reset leaves its registers. sent_max:
+        bytes of each transmitted frame that the engine tells.
         """
         if shadow_phys is None:
             shadow_phys = 0x4000_0000 if toy else 0x1_C000_0000
-        address = shadow_phys.to_bytes(8, "little")
-        return self._call("I", size=reset_keeps, reg=toy, value=shadow, payload=address)
+        more = shadow_phys.to_bytes(8, "little") + sent_max.to_bytes(4, "little")
+        return self._call("I", size=reset_keeps, reg=toy, value=shadow, payload=more)
 
     def write(self, reg: int, value: int, size: int = 4) -> Reply:
         """Write a register in both machines; `a`: was it forwarded, `b`: the value for that."""
@@ -253,6 +272,18 @@ class Machine:
         payload = self._call("l").payload
         return [Record._make(fields) for fields in _RECORD.iter_unpack(payload)]
 
+    def told(self) -> list[Told]:
+        """What the engine told since the last call."""
+        payload = self._call("j").payload
+        told = []
+        at = 0
+        while at < len(payload):
+            kind, stream, flags, length, kept, gpa = _ENTRY.unpack_from(payload, at)
+            at += _ENTRY.size
+            told.append(Told(kind, stream, flags, length, gpa, payload[at : at + kept]))
+            at += kept
+        return told
+
     def assert_replay_matches(self) -> None:
         """The log alone gives the recorded machine's memory, and the NIC never touched it."""
         difference = self._call("c").b
@@ -285,6 +316,7 @@ class E1000Driver:
     tx_ring: int = 0x8000
     rx_buffers: int = 0xC0000
     tx_buffers: int = 0x10000
+    strip_crc: bool = False
     rx_spacing: int = 0
     """Between receive buffers; 0: a little more than the buffer size, so that pages are crossed."""
 
@@ -305,7 +337,7 @@ class E1000Driver:
         m.port_write(4, CTRL_RST)
         m.store(self.rx_ring, bytes(16 * self.rx_count))
         m.store(self.tx_ring, bytes(16 * self.tx_count))
-        rctl = RCTL_SIZES[self.buffer_size]
+        rctl = RCTL_SIZES[self.buffer_size] | (RCTL_SECRC if self.strip_crc else 0)
         m.write(RCTL, rctl)
         m.write(TDLEN, 16 * self.tx_count)
         m.write(TDBAH, self.tx_ring >> 32)
@@ -376,14 +408,21 @@ class E1000Driver:
         self.machine.store(where, struct.pack("<QII", address, lower, upper))
         self.tx_use = (self.tx_use + 1) % self.tx_count
 
-    def send(self, fragments: Sequence[bytes], *, context: bool = False) -> bool:
-        """Queue a packet, RS on its last descriptor alone; False: no room."""
+    def send(
+        self, fragments: Sequence[bytes], *, context: bool = False, segment: bool = False
+    ) -> bool:
+        """Queue a packet, RS on its last descriptor alone; False: no room.
+
+        context: with a context descriptor before it, and so in extended descriptors; segment: these
+        ask for segmentation.
+        """
         if self.room() < len(fragments) + context:
             return False
         first = self.tx_use
         if context:
             self._describe(0x2A22_0E00_1817_0E00, TX_DEXT | 0x1000)
         kind = TX_DEXT | TX_DATA if context else 0
+        kind |= TX_TSE if segment else 0
         for i, fragment in enumerate(fragments):
             address = self.tx_buffers + self.tx_use * 0x800
             self.machine.store(address, fragment)

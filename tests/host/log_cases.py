@@ -38,7 +38,6 @@ _PAYLOADS: st.SearchStrategy[layout.Payload] = st.one_of(
     st.builds(layout.Rdtscp, U64),
     st.builds(layout.Sent, U8, U8, U64, _DATA),
     st.builds(layout.Time, U64),
-    st.builds(layout.FrameFormat, U8, U8),
     st.builds(layout.Begin, _DATA),
     st.builds(layout.RamPage, U64, st.binary(min_size=1, max_size=8).map(lambda b: _page(b))),
     st.builds(layout.Content, st.integers(0, (1 << 32) - 1), U64),

@@ -105,6 +105,7 @@ def _settings(
         menu_timeout_s=getattr(options, "menu_timeout", 0),
         watchdog_s=getattr(options, "watchdog", 0),
         on_demand=getattr(options, "on_demand", False),
+        sent_bytes=getattr(options, "sent_bytes", None),
     )
 
 

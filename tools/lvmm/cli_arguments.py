@@ -66,6 +66,13 @@ def _watchdog(text: str) -> int:
     return value
 
 
+def _sent_bytes(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 262144:
+        raise argparse.ArgumentTypeError("bytes from 0 to 262144 are needed")
+    return value
+
+
 def command_line() -> argparse.ArgumentParser:
     """The parser; `command` is one of lvmm.cli's."""
     parser = argparse.ArgumentParser(
@@ -143,6 +150,13 @@ def command_line() -> argparse.ArgumentParser:
         "--on-demand",
         action="store_true",
         help="record only what the guest asks for: lvmm_start_recording() of guest_support/lvmm.h",
+    )
+    record.add_argument(
+        "--sent-bytes",
+        type=_sent_bytes,
+        metavar="N",
+        help="of each frame that the guest sends, keep the first N bytes for extract_log.py pcap"
+        " (all; replay needs none)",
     )
 
     replay = commands.add_parser("replay", parents=[run], help="replay a recording and compare")

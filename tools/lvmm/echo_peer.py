@@ -97,7 +97,8 @@ def parse_ping(frame: bytes) -> tuple[int, bytes] | None:
 class EchoResult:
     """What was sent and came back; `errors` are replies that no request explains.
 
-    `digest` is the CRC-32 of all payloads sent, in order.
+    `digest` is the CRC-32 of all payloads sent, in order; `to_guest` and `from_guest` are all
+    frames.
     """
 
     requested: int
@@ -105,6 +106,8 @@ class EchoResult:
     answered: int = 0
     digest: int = 0
     errors: list[str] = field(default_factory=list)
+    to_guest: list[bytes] = field(default_factory=list, repr=False)
+    from_guest: list[bytes] = field(default_factory=list, repr=False)
 
     @property
     def complete(self) -> bool:
@@ -172,6 +175,7 @@ class EchoPeer(CableEnd):
             self.transmit(self._datagram(self._mac, DISCARD_PORT, b"quit"))
 
     def _take(self, frame: bytes) -> None:
+        self.result.from_guest.append(frame)
         if self._mac is None:
             self._mac = guest_mac(frame)
             return
@@ -192,6 +196,11 @@ class EchoPeer(CableEnd):
             return
         del self._waiting[number]
         self.result.answered += 1
+
+    def transmit(self, frame: bytes) -> None:
+        """See CableEnd."""
+        self.result.to_guest.append(frame)
+        super().transmit(frame)
 
 
 def main() -> int:

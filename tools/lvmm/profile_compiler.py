@@ -223,7 +223,9 @@ def _forms(ring: Table, symbol: str, descriptor_size: int) -> tuple[list[str], l
         value = form.number("value", 0, U32)
         if value & ~mask:
             raise form.error("value", f"{value:#x} has bits outside the mask")
-        rows.append(f"    {{{mask:#x}, {value:#x}, {form.number('length_mask', 0, U32):#x}}},")
+        length = form.number("length_mask", 0, U32)
+        segment = form.number("segment_mask", 0, U32, default=0)
+        rows.append(f"    {{{mask:#x}, {value:#x}, {length:#x}, {segment:#x}}},")
         form.close()
     return (
         [f"static const struct dma_form {symbol}_forms[] = {{", *rows, "};", ""],
@@ -270,9 +272,11 @@ def _ring(
     ]
     if ring.has("report"):
         members.append(f".report = {_bit(ring, 'report', size)},")
+    if ring.has("end_of_packet"):
+        members.append(f".end_of_packet = {_bit(ring, 'end_of_packet', size)},")
     if direction == "rx":
-        if ring.has("end_of_packet"):
-            members.append(f".end_of_packet = {_bit(ring, 'end_of_packet', size)},")
+        if ring.has("strip_crc"):
+            members.append(f".strip_crc = {_register_bits(ring, 'strip_crc', register_size)},")
         members += [
             f".payload_length = {_field(ring, 'payload_length', size, (1, 2, 4, 8))},",
             f".null_address_is_skipped = {str(ring.flag('null_address_is_skipped')).lower()},",

@@ -32,7 +32,7 @@ IMAGE_PACKAGES = ("grub-common", "grub-pc-bin", "xorriso", "mtools")
 GUEST_PACKAGES = ("busybox-static", "cpio", "xz-utils")
 BUILD_PACKAGES = ("build-essential",)
 FIRMWARE_PACKAGES = ("bochsbios", "vgabios")
-TEST_PACKAGES = ("clang-format", "cppcheck", "gdb")
+TEST_PACKAGES = ("clang-format", "cppcheck", "gdb", "tshark")
 
 _BIOS = Path("/usr/share/bochs/BIOS-bochs-latest")
 _VGA_BIOS = Path("/usr/share/vgabios/vgabios.bin")

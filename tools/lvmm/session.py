@@ -58,6 +58,7 @@ class RunSettings:
 
     `watchdog_s`: seconds without progress after which the guest's run is ended; 0: never.
     `on_demand`: record only from where the guest asks for it (guest_support/lvmm.h).
+    `sent_bytes`: what to record of each frame that the guest sends; None: all.
     """
 
     net_port: int | None = None
@@ -72,6 +73,7 @@ class RunSettings:
     attach: AttachPort | None = None
     watchdog_s: int = 0
     on_demand: bool = False
+    sent_bytes: int | None = None
 
     @property
     def wait(self) -> bool:
@@ -142,11 +144,12 @@ def monitor_image(
     wait: bool = False,
     watchdog_s: int = 0,
     on_demand: bool = False,
+    sent_bytes: int | None = None,
 ) -> Path:
     """Builds the boot image for a run of the guest under the monitor; returns the monitor used.
 
-    With `wait` the guest does not start before a debugger says so. `watchdog_s` and `on_demand`:
-    see RunSettings.
+    With `wait` the guest does not start before a debugger says so. `watchdog_s`, `on_demand` and
+    `sent_bytes`: see RunSettings.
     """
     monitor = monitor_elf(board.name)
     files = list(guest.boot_files())
@@ -159,6 +162,8 @@ def monitor_image(
         settings["watchdog"] = str(watchdog_s)
     if on_demand:
         settings["on-demand"] = "1"
+    if sent_bytes is not None:
+        settings["sent"] = str(sent_bytes)
     build_image(BootImage(monitor, settings, tuple(files), menu_timeout_s), output)
     return monitor
 
@@ -287,6 +292,7 @@ def record(
             wait=settings.wait,
             watchdog_s=settings.watchdog_s,
             on_demand=settings.on_demand,
+            sent_bytes=settings.sent_bytes,
         )
         result = run_machine(board, image, run_dir, options, stop)
     except BaseException:

@@ -12,15 +12,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RAM_SIZE    0x200000U
-#define HOLE_BEGIN  0xa0000U
-#define HOLE_END    0xc0000U
-#define MAX_RECORDS 65536
+#define RAM_SIZE     0x200000U
+#define HOLE_BEGIN   0xa0000U
+#define HOLE_END     0xc0000U
+#define MAX_RECORDS  65536
+#define JOURNAL_SIZE (1U << 20)
 
 struct record {
     u32 stream, len;
     u64 gpa;
 };
+
+/* Before the data of what the engine told, in the journal. */
+struct entry {
+    u8 kind, stream, flags, reserved;
+    u32 length, len;
+    u64 gpa;
+} __attribute__((packed));
+
+enum { TOLD_WRITE, TOLD_SENT };
 
 struct counters {
     u64 ram_writes;   /* by the NIC of the recorded machine: must stay 0 */
@@ -40,6 +50,8 @@ static struct dma_device engine;
 static struct counters counters;
 static struct record records[MAX_RECORDS];
 static u32 record_count;
+static u8 journal[JOURNAL_SIZE];
+static u32 journal_used;
 
 static bool is_ram(u64 address, u32 len)
 {
@@ -120,9 +132,29 @@ static int guest_write(void *ctx, u64 gpa, const void *buf, u32 len)
     return 0;
 }
 
+static void tell(struct entry entry, const void *data)
+{
+    if (journal_used + sizeof(entry) + entry.len > JOURNAL_SIZE) {
+        return;
+    }
+    memcpy(journal + journal_used, &entry, sizeof(entry));
+    if (entry.len != 0) {
+        memcpy(journal + journal_used + sizeof(entry), data, entry.len);
+    }
+    journal_used += sizeof(entry) + entry.len;
+}
+
+static int sent(void *ctx, u8 stream, u8 flags, u32 length, const void *data, u32 len)
+{
+    (void)ctx;
+    tell((struct entry){TOLD_SENT, stream, flags, 0, length, len, 0}, data);
+    return 0;
+}
+
 static void emit(void *ctx, u8 stream, u64 gpa, const void *data, u32 len)
 {
     (void)ctx;
+    tell((struct entry){TOLD_WRITE, stream, 0, 0, len, len, gpa}, data);
     if (!is_ram(gpa, len) || len == 0) {
         abort();
     }
@@ -214,13 +246,20 @@ static s64 init(const struct request *request)
 {
     static const struct nic_bus direct_bus = {NULL, direct_read, direct_write};
     static const struct nic_bus recorded_bus = {NULL, recorded_read, recorded_write};
-    static const struct dma_env env = {NULL, guest_read,  guest_write,
-                                       emit, device_read, device_write};
+    struct dma_env env = {
+        .guest_read = guest_read,
+        .guest_write = guest_write,
+        .emit = emit,
+        .device_read = device_read,
+        .device_write = device_write,
+        .sent = sent,
+    };
     const char *names[] = {"e1000", "toy"};
 
     free(shadow);
     shadow_size = request->value;
     memcpy(&shadow_phys, payload, sizeof(shadow_phys));
+    memcpy(&env.sent_max, payload + sizeof(shadow_phys), sizeof(env.sent_max));
     shadow = malloc(shadow_size ? shadow_size : 1);
     memset(shadow, 0xa5, shadow_size);
     memset(&counters, 0, sizeof(counters));
@@ -228,6 +267,7 @@ static s64 init(const struct request *request)
     memset(recorded_ram, 0, RAM_SIZE);
     memset(replayed_ram, 0, RAM_SIZE);
     record_count = 0;
+    journal_used = 0;
     nic_init(&direct_nic, request->reg, &direct_bus);
     nic_init(&recorded_nic, request->reg, &recorded_bus);
     direct_nic.reset_keeps_registers = request->size;
@@ -352,6 +392,10 @@ static void serve(const struct request *request, struct reply *reply)
     case 'l':
         answer(records, record_count * sizeof(records[0]), reply);
         record_count = 0;
+        break;
+    case 'j':
+        answer(journal, journal_used, reply);
+        journal_used = 0;
         break;
     case 'e':
         text = dma_take_error(&engine);

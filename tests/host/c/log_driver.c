@@ -95,9 +95,6 @@ static void set_payload(struct log_event *event, const u64 *fields)
     case LOG_EVENT_TIME:
         payload->time.tsc = fields[0];
         break;
-    case LOG_EVENT_FRAME_FORMAT:
-        payload->frame_format = (struct log_frame_format){(u8)fields[0], (u8)fields[1]};
-        break;
     case LOG_EVENT_RAM_PAGE:
         payload->ram_page.gpa = fields[0];
         break;
@@ -172,10 +169,6 @@ static void get_payload(const struct log_event *event, u64 *fields)
         break;
     case LOG_EVENT_TIME:
         fields[0] = payload->time.tsc;
-        break;
-    case LOG_EVENT_FRAME_FORMAT:
-        fields[0] = payload->frame_format.stream;
-        fields[1] = payload->frame_format.crc_length;
         break;
     case LOG_EVENT_RAM_PAGE:
         fields[0] = payload->ram_page.gpa;

@@ -10,7 +10,6 @@ from lvmm.logs.header import RecordingHeader, enum_name
 from lvmm.logs.layout import (
     Dma,
     DmaStream,
-    FrameFormat,
     In,
     MmioRead,
     Payload,
@@ -65,7 +64,7 @@ class Device:
                 space = MMIO
             case Rdmsr(index=address):
                 space = MSRS
-            case Dma(stream=address) | Sent(stream=address) | FrameFormat(stream=address):
+            case Dma(stream=address) | Sent(stream=address):
                 space = STREAMS
             case _:
                 return False

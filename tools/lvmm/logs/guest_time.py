@@ -1,13 +1,15 @@
 """Guest time of events: seconds, by interpolation between the TSC readings in the log.
 
-    clock = GuestClock(recording.header.machine.tsc_hz)
+    machine = recording.header.machine
+    clock = GuestClock(machine.tsc_hz, machine.start_tsc)
     for timed in clock.timed(recording.events()):
         print(timed.seconds, timed.event.name)
 
-0 is the start of the recording. A logged reading (RDTSC, RDTSCP, RDMSR of the TSC) is exact. Events
-between two of them are placed by the work done: their branches, and a share for each event, which
-cost the machine an exit. Work does not explain the time that a guest spends in HLT: what an
-interval lasts beyond its work is a wait, and ends at an interrupt in it. (A REP instruction lasts
+0 is the start of the recording. A logged reading (RDTSC, RDTSCP, RDMSR of the TSC, and the
+monitor's own, TIME) is exact. Events at one position have one time. Events between two readings are
+placed by the work done: their branches, and a share for each position, which cost the machine an
+exit. Work does not explain the time that a guest spends in HLT: what an interval lasts beyond its
+work is a wait, and ends at an interrupt in it, or at what a device wrote. (A REP instruction lasts
 without branches, too, but has registers in the log wherever an interrupt met it.) Before the first
 reading, after the last, and without any, time is an estimate by the work alone.
 """
@@ -18,11 +20,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lvmm.logs.codec import Event
-from lvmm.logs.layout import Interrupt, Nmi, Rdmsr, Rdtsc, Rdtscp
+from lvmm.logs.layout import Dma, Interrupt, Nmi, Rdmsr, Rdtsc, Rdtscp, Time
 
 IA32_TIME_STAMP_COUNTER = 0x10  # SDM volume 4, table 2-2
 
-# Work is counted in branches; an event counts as so many.
+# Work is counted in branches; the position of an event counts as so many.
 _EVENT_WORK = 25
 # Ticks for a unit of work, until some were measured: the monitor's own low guess
 # (hypervisor/core/guest_time.c).
@@ -53,9 +55,9 @@ class TimedEvent:
 
 
 def tsc_reading(event: Event) -> int | None:
-    """The time-stamp counter that an event gave the guest, if it did."""
+    """The time-stamp counter at an event, if it says."""
     payload = event.payload
-    if isinstance(payload, Rdtsc | Rdtscp):
+    if isinstance(payload, Rdtsc | Rdtscp | Time):
         return payload.tsc
     if isinstance(payload, Rdmsr) and payload.index == IA32_TIME_STAMP_COUNTER:
         return None if payload.faulted else payload.value
@@ -65,15 +67,16 @@ def tsc_reading(event: Event) -> int | None:
 class GuestClock:
     """Gives each event of a recording its guest time, in one pass and in bounded memory.
 
-    `tsc_hz` is the header's; 0 counts as one tick a nanosecond. `readings` counts the readings seen
-    so far: while it is 0, time is an estimate.
+    `tsc_hz` and `start_tsc` are the header's; 0 counts as one tick a nanosecond, and as unknown.
+    `readings` counts the readings seen so far: while it is 0, time is an estimate.
     """
 
-    def __init__(self, tsc_hz: int) -> None:
+    def __init__(self, tsc_hz: int, start_tsc: int = 0) -> None:
         self.readings = 0
         self._hz = float(tsc_hz or 10**9)
         self._rate = _FIRST_RATE
-        self._tsc = 0  # the last reading
+        self._tsc = start_tsc  # the last reading
+        self._knows_tsc = start_tsc != 0
         self._ticks = 0.0  # guest time where the held events begin
         self._ahead = 0.0  # of it, what was estimated since the last reading
         self._branches = 0  # position there
@@ -97,18 +100,21 @@ class GuestClock:
         """The held events, the last of which is a reading."""
         work = self._work()
         ticks = work[-1] * self._rate
-        if self.readings:
+        if self._knows_tsc:
             # A guest that sets its TSC back makes time stand still, not run backwards. What was
             # estimated on the way may have been too much as well.
             ticks = max(tsc - self._tsc - self._ahead, 0.0)
         self.readings += 1
+        self._knows_tsc = True
         self._tsc = tsc
         wait = ticks - work[-1] * self._rate
         waits = self._waits() if wait > max(ticks / 2, self._hz * _WAIT_SECONDS) else set()
         if not waits:
             self._measure(ticks, work[-1])
             wait = 0.0
-        yield from self._place(work, (ticks - wait) / work[-1], waits, wait / max(len(waits), 1))
+        yield from self._place(
+            work, (ticks - wait) / max(work[-1], 1), waits, wait / max(len(waits), 1)
+        )
         self._ahead = 0.0
 
     def _estimated(self) -> Iterator[TimedEvent]:
@@ -135,20 +141,21 @@ class GuestClock:
 
     def _work(self) -> list[int]:
         """The work from where the held events begin to each of them."""
-        start = self._branches
-        return [
-            max(event.branches - start, 0) + _EVENT_WORK * count
-            for count, event in enumerate(self._held, 1)
-        ]
+        work = []
+        exits = 0
+        for event in self._held:
+            exits += not event.same_position
+            work.append(max(event.branches - self._branches, 0) + _EVENT_WORK * exits)
+        return work
 
     def _waits(self) -> set[int]:
         """Which held events come first after a wait: at the positions of interrupts, the first."""
         found = set()
-        first = 0
+        first = None  # none: events at the position of the last reading waited for nothing
         for index, event in enumerate(self._held):
             if not event.same_position:
                 first = index
-            if isinstance(event.payload, Interrupt | Nmi):
+            if first is not None and isinstance(event.payload, Interrupt | Nmi | Dma):
                 if self._held[first].registers is None:
                     self._idle_at.add(event.rip)
                 # The monitor stores registers now and then at any address.

@@ -237,8 +237,6 @@ class EventKind(enum.IntEnum):
     SENT = 15
     # The time-stamp counter here, where devices transferred something.
     TIME = 16
-    # How a device stores the frames of a stream from here on.
-    FRAME_FORMAT = 17
     # First event of a recording that does not begin with the guest's start.
     BEGIN = 18
     # A page of guest memory, behind BEGIN; pages of RAM that are not there are zeros.
@@ -448,11 +446,12 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class DmaStream:
-    """One stream of DMA and SENT events: a ring's payload, or its descriptors. What
-    follows `descriptor_size` is in bytes of a descriptor, and 0 for a payload.
+    """One stream of DMA and SENT events: a ring's descriptors, or payload of it. The
+    next nine after `descriptor_size` say what is where in a descriptor, in bytes;
+    0 for a payload.
     """
 
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<16B16BBBBBHHHHBBBBBBBBBBHII")
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<16B16BBBBBHHHHBBBBBBBBBBBBII")
 
     # name of the DMA profile, UTF-8, filled up with zeros or cut
     profile: tuple[int, ...]
@@ -464,8 +463,8 @@ class DmaStream:
     content: int
     # enum dma_direction
     direction: int
-    # the stream of the same ring's payload
-    payload_stream: int
+    # the ring's number in its device
+    ring_index: int
     # bus, device and function: bits 8-15, 3-7, 0-2
     pci_address: int
     # PCI ID
@@ -489,8 +488,10 @@ class DmaStream:
     end_offset: int
     # 0: it ends with each descriptor
     end_mask: int
-    # bytes of CRC at the end of each frame until a FRAME_FORMAT event
+    # payload: bytes of CRC at the end of each frame
     crc_length: int
+    # payload: 1: of a frame's descriptors after the first
+    continues: int
     # 0
     reserved2: int
     # TX payload: bytes of each frame that are kept at most
@@ -506,7 +507,7 @@ class DmaStream:
             self.stream,
             self.content,
             self.direction,
-            self.payload_stream,
+            self.ring_index,
             self.pci_address,
             self.vendor,
             self.device,
@@ -521,6 +522,7 @@ class DmaStream:
             self.end_offset,
             self.end_mask,
             self.crc_length,
+            self.continues,
             self.reserved2,
             self.frame_max,
             self.reserved3,
@@ -554,6 +556,7 @@ class DmaStream:
             values[50],
             values[51],
             values[52],
+            values[53],
         )
 
 
@@ -1312,34 +1315,6 @@ class Time:
 
 
 @dataclass(slots=True)
-class FrameFormat:
-    """How a device stores the frames of a stream from here on."""
-
-    KIND: ClassVar[EventKind] = EventKind.FRAME_FORMAT
-    # of the ring's payload
-    stream: int
-    # bytes at the end of each frame that are its CRC
-    crc_length: int
-
-    @property
-    def data_len(self) -> int:
-        """Bytes of data that it carries."""
-        return 0
-
-    def encode(self, codec: Codec, out: bytearray) -> None:
-        """Append the payload; raises WireError when the format cannot hold it."""
-        out += self.stream.to_bytes(1, "little")
-        out += self.crc_length.to_bytes(1, "little")
-
-    @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[FrameFormat, int]:
-        """Read the payload at `at`; returns it and the offset after it."""
-        stream, at = get_fixed(data, at, 1)
-        crc_length, at = get_fixed(data, at, 1)
-        return cls(stream, crc_length), at
-
-
-@dataclass(slots=True)
 class Begin:
     """First event of a recording that does not begin with the guest's start."""
 
@@ -1481,7 +1456,6 @@ Payload = (
     | Rdtscp
     | Sent
     | Time
-    | FrameFormat
     | Begin
     | RamPage
     | Content
@@ -1505,7 +1479,6 @@ PAYLOADS: dict[int, type[Payload]] = {
     14: Rdtscp,
     15: Sent,
     16: Time,
-    17: FrameFormat,
     18: Begin,
     19: RamPage,
     20: Content,
@@ -1517,6 +1490,5 @@ NOTES = frozenset(
     {
         EventKind.SENT,
         EventKind.TIME,
-        EventKind.FRAME_FORMAT,
     }
 )

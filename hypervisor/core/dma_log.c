@@ -1,0 +1,134 @@
+#include "core/dma_log.h"
+#include "arch/cpu.h"
+#include "core/passthrough.h"
+#include "core/pci.h"
+#include "dma/dma.h"
+#include "lib/string.h"
+#include "replay/session.h"
+
+#define CRC_LENGTH 4 /* bytes, of Ethernet */
+
+static struct log_dma_stream table[PASSTHROUGH_DEVICES_MAX * PASSTHROUGH_DEVICE_STREAMS];
+
+static bool transferred; /* something was logged that has no time yet */
+
+_Static_assert(DMA_SENT_FIRST == LOG_SENT_FLAG_FIRST && DMA_SENT_LAST == LOG_SENT_FLAG_LAST &&
+                   DMA_SENT_SEGMENTED == LOG_SENT_FLAG_SEGMENTED,
+               "the engine's flags are the log's");
+
+static bool wanted(void)
+{
+    return session_recording() && !session_ended();
+}
+
+void dma_log_write(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len)
+{
+    if (!wanted())
+        return;
+    session_record_dma(vcpu, stream, gpa, data, len);
+    transferred = true;
+}
+
+int dma_log_sent(struct vcpu *vcpu, u8 stream, u8 flags, u32 length, const void *data, u32 len)
+{
+    struct log_event e = {
+        .kind = LOG_EVENT_SENT,
+        .payload.sent = {stream, flags, length},
+        .data = data,
+        .data_len = len,
+    };
+
+    if (!wanted())
+        return ERR_END;
+    transferred = true;
+    return session_note(vcpu, &e);
+}
+
+void dma_log_time(struct vcpu *vcpu)
+{
+    struct log_event e = {.kind = LOG_EVENT_TIME, .payload.time.tsc = rdtsc()};
+
+    if (transferred && wanted())
+        session_note(vcpu, &e);
+    transferred = false;
+}
+
+static void put_name(u8 *field, u64 size, const char *name)
+{
+    u64 length = strlen(name);
+
+    memcpy(field, name, length < size ? length : size);
+}
+
+/* What the streams of a ring have in common. */
+static struct log_dma_stream describe_ring(const struct dma_device *device, u16 bdf,
+                                           const struct dma_ring *ring)
+{
+    u32 id = pci_read(bdf, PCI_VENDOR_ID);
+    bool is_rx = ring->profile->direction == DMA_RX;
+    struct log_dma_stream stream = {
+        .direction = is_rx ? LOG_DMA_DIRECTION_RX : LOG_DMA_DIRECTION_TX,
+        .ring_index = (u8)ring->index,
+        .pci_address = bdf,
+        .vendor = (u16)id,
+        .device = (u16)(id >> 16),
+    };
+
+    put_name(stream.profile, sizeof(stream.profile), device->profile->name);
+    put_name(stream.ring, sizeof(stream.ring), ring->profile->name);
+    return stream;
+}
+
+static void describe_descriptors(const struct dma_ring_profile *p, struct log_dma_stream *stream)
+{
+    stream->content = LOG_STREAM_CONTENT_DESCRIPTORS;
+    stream->descriptor_size = (u8)p->descriptor_size;
+    stream->write_back_offset = p->write_back.offset;
+    stream->write_back_width = p->write_back.width;
+    stream->done_offset = p->done.offset;
+    stream->done_mask = p->done.mask;
+    if (p->direction == DMA_RX) {
+        stream->length_offset = p->payload_length.offset;
+        stream->length_width = p->payload_length.width;
+        stream->end_offset = p->end_of_packet.offset;
+        stream->end_mask = p->end_of_packet.mask;
+    }
+}
+
+/* All streams of a ring; returns their number. `first` is the number of the device's first. */
+static u32 describe_streams(const struct dma_ring *ring, u32 first, u32 sent_max,
+                            const struct log_dma_stream *common, struct log_dma_stream *out)
+{
+    bool is_rx = ring->profile->direction == DMA_RX;
+    u32 count = 0;
+
+    out[count] = *common;
+    out[count].stream = (u8)(first + DMA_STREAM_DESCRIPTORS(ring->index));
+    describe_descriptors(ring->profile, &out[count++]);
+    for (u32 flags = 0; flags <= (is_rx ? DMA_PAYLOAD_FLAGS : 0); flags++) {
+        out[count] = *common;
+        out[count].stream = (u8)(first + DMA_STREAM_PAYLOAD(ring->index, flags));
+        out[count].content = LOG_STREAM_CONTENT_PAYLOAD;
+        out[count].continues = (flags & DMA_PAYLOAD_CONTINUES) != 0;
+        out[count].crc_length = flags & DMA_PAYLOAD_CRC ? CRC_LENGTH : 0;
+        out[count++].frame_max = is_rx ? 0 : sent_max;
+    }
+    return count;
+}
+
+u32 dma_log_streams(const struct log_dma_stream **streams)
+{
+    const struct dma_device *device;
+    u32 count = 0;
+    u16 bdf;
+
+    for (unsigned int i = 0; (device = passthrough_device(i, &bdf)) != NULL; i++)
+        for (u32 r = 0; r < device->profile->ring_count; r++) {
+            struct log_dma_stream common = describe_ring(device, bdf, &device->rings[r]);
+
+            count += describe_streams(&device->rings[r], i * PASSTHROUGH_DEVICE_STREAMS,
+                                      device->env.sent_max, &common, &table[count]);
+        }
+    *streams = table;
+    return count;
+}

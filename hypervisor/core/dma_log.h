@@ -1,0 +1,18 @@
+/* What the DMA engine tells goes into the log. While nothing is recorded, nowhere. */
+#ifndef LVMM_CORE_DMA_LOG_H
+#define LVMM_CORE_DMA_LOG_H
+
+#include "core/vcpu.h"
+#include "log_format.h"
+
+void dma_log_write(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len);
+/* Negative: no more of this. */
+int dma_log_sent(struct vcpu *vcpu, u8 stream, u8 flags, u32 length, const void *data, u32 len);
+/* Logs the time, when something was transferred since the last call. */
+void dma_log_time(struct vcpu *vcpu);
+
+/* For the recording header: all streams of the devices that passthrough_init() found. Returns their
+ * number and sets *streams. */
+u32 dma_log_streams(const struct log_dma_stream **streams);
+
+#endif
