@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lvmm import apt, cache, provision
-from lvmm.emulator import parse_stats
+from lvmm.emulator_stats import parse_stats
 from lvmm.errors import EnvironmentProblem, MachineError
 
 pytestmark = pytest.mark.host

@@ -284,6 +284,13 @@ def _demo(options: argparse.Namespace) -> int:
     return run(load_board(options.board), options.output)
 
 
+def _bench(options: argparse.Namespace) -> int:
+    from lvmm.bench import suite
+
+    suite.run(load_board(options.board), suite.BenchOptions(options.quick, options.json))
+    return 0
+
+
 def _test(options: argparse.Namespace) -> int:
     if not options.host:
         provision.setup()
@@ -306,5 +313,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "attach": _attach,
     "build": _build,
     "demo": _demo,
+    "bench": _bench,
     "test": _test,
 }

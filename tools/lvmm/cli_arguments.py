@@ -200,6 +200,12 @@ def command_line() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", parents=[on_board], help="record and replay a real Linux")
     demo.add_argument("-o", "--output", type=Path, default=None, metavar="DIR")
 
+    bench = commands.add_parser(
+        "bench", parents=[on_board], help="measure; the results go to build/bench/bench.json too"
+    )
+    bench.add_argument("--quick", action="store_true", help="few repetitions")
+    bench.add_argument("--json", action="store_true", help="results as JSON on stdout")
+
     test = commands.add_parser("test", help="run the tests; other arguments go to pytest")
     test.add_argument("--host", action="store_true", help="only those without a machine")
     return parser

@@ -7,14 +7,12 @@ after it died, however it died.
 """
 
 import contextlib
-import dataclasses
 import enum
 import os
 import re
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import time
 from pathlib import Path
@@ -23,16 +21,12 @@ from typing import Self
 
 from lvmm import provision
 from lvmm.board import Board
+from lvmm.emulator_stats import Stats, parse_stats
 from lvmm.errors import EnvironmentProblem, LvmmError, MachineError, UsageError
 from lvmm.guest_serial import GuestSerial
 
 MAC_ADDRESS = "52:54:00:12:34:56"
 _POWER_OFF = "ACPI control: soft power off"
-
-# boards/bochs/pmu/stats.h: magic, version, size, seven counters, 128 exit counts.
-_STATS = struct.Struct("<8sII7Q128Q")
-_STATS_MAGIC = b"LVMMSTAT"
-_STATS_VERSION = 1
 
 # Models of devices whose panics are about what they are told: no reason to end the machine, since
 # the guest may tell them anything.
@@ -62,41 +56,6 @@ class Ending(enum.Enum):
     POWER_OFF = "power off"
     TERMINATED = "terminated"
     FAILED = "failed"
-
-
-@dataclasses.dataclass(frozen=True)
-class Stats:
-    """Counters since power-on; those of instructions include both the monitor's and the guest's.
-
-    `ticks` is emulated time in units of 1/ips second; `exits` maps a basic VM-exit reason
-    (SDM vol. 3D, appendix C) to its count.
-    """
-
-    instructions: int
-    guest_instructions: int
-    branches: int
-    overflows: int
-    overflow_nmis: int
-    resets: int
-    ticks: int
-    exits: dict[int, int]
-
-    @property
-    def host_instructions(self) -> int:
-        """Retired outside of VMX non-root operation: firmware, boot loader, monitor."""
-        return self.instructions - self.guest_instructions
-
-
-def parse_stats(data: bytes) -> Stats:
-    """Parse a statistics file. Raises MachineError where it is none."""
-    if len(data) < _STATS.size:
-        raise MachineError("the emulator left no statistics")
-    magic, version, _size, *numbers = _STATS.unpack_from(data)
-    if magic != _STATS_MAGIC or version != _STATS_VERSION:
-        raise MachineError("the emulator's statistics have another format")
-    instructions, guest, branches, overflows, nmis, resets, ticks, *counts = numbers
-    exits = {reason: count for reason, count in enumerate(counts) if count}
-    return Stats(instructions, guest, branches, overflows, nmis, resets, ticks, exits)
 
 
 class Emulator:
@@ -290,6 +249,7 @@ class Emulator:
             "LVMM_RAM_FILE": str(self.ram_path),
             "LVMM_RAM_MIN": str(self.board.memory.total_bytes),
             "LVMM_STATS_FILE": str(self.stats_path),
+            "LVMM_LINE_PORT": str(self.board.serial.monitor),
         }
         with (self.run_dir / "bochs.out").open("wb") as output:
             self._process = subprocess.Popen(

@@ -23,7 +23,8 @@ from lvmm.board import Board
 from lvmm.console_ring import ConsoleRing, log_bytes
 from lvmm.debug.of_a_run import AttachPort, RunDebugger
 from lvmm.debug.service import GdbOptions
-from lvmm.emulator import Emulator, Ending, Stats
+from lvmm.emulator import Emulator, Ending
+from lvmm.emulator_stats import Stats
 from lvmm.errors import LvmmError, MachineError
 from lvmm.link import LinkClient, SocketStream
 from lvmm.link.relay import Typewriter, TypingRefused

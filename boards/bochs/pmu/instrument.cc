@@ -4,6 +4,7 @@
 #include "cpu/cpu.h"
 
 #include "clock.h"
+#include "line.h"
 #include "pmu.h"
 #include "ram.h"
 #include "stats.h"
@@ -14,6 +15,7 @@ void lvmm_initialize(void)
   clock_initialize();
   pmu_initialize();
   stats_initialize();
+  line_initialize();
 }
 
 // Also called when Bochs gives up before there is a machine.

@@ -20,6 +20,10 @@ void lvmm_reset(unsigned type);
 void lvmm_wrmsr(unsigned index, Bit64u value);
 void lvmm_vmexit(Bit32u reason);
 void lvmm_context_switch(void);
+void lvmm_line_in(void);
+void lvmm_line_out(void);
+
+extern Bit32u lvmm_line_port; // of the monitor's UART
 
 static inline void lvmm_count_branch(bool user)
 {
@@ -44,6 +48,17 @@ static inline void lvmm_count_branch(bool user)
       lvmm_context_switch();                                                            \
   } while (0)
 
+#define BX_INSTR_INP2(addr, len, val)                                                   \
+  do {                                                                                  \
+    if ((addr) == lvmm_line_port)                                                       \
+      lvmm_line_in();                                                                   \
+  } while (0)
+#define BX_INSTR_OUTP(addr, len, val)                                                   \
+  do {                                                                                  \
+    if ((addr) == lvmm_line_port)                                                       \
+      lvmm_line_out();                                                                  \
+  } while (0)
+
 #else
 
 #define BX_INSTR_INITIALIZE(cpu_id)
@@ -55,6 +70,8 @@ static inline void lvmm_count_branch(bool user)
 #define BX_INSTR_VMEXIT(cpu_id, reason, qualification)
 #define BX_INSTR_HWINTERRUPT(cpu_id, vector, cs, eip)
 #define BX_INSTR_TLB_CNTRL(cpu_id, what, new_cr3)
+#define BX_INSTR_INP2(addr, len, val)
+#define BX_INSTR_OUTP(addr, len, val)
 
 #endif
 
@@ -78,5 +95,3 @@ static inline void lvmm_count_branch(bool user)
 #define BX_INSTR_LIN_ACCESS(cpu_id, lin, phy, len, memtype, rw)
 #define BX_INSTR_PHY_ACCESS(cpu_id, phy, len, memtype, rw)
 #define BX_INSTR_INP(addr, len)
-#define BX_INSTR_INP2(addr, len, val)
-#define BX_INSTR_OUTP(addr, len, val)

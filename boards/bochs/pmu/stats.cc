@@ -83,7 +83,7 @@ void stats_initialize(void)
     close(fd);
     lvmm_stats = (lvmm_stats_file *)map;
   }
-  lvmm_stats->version = 1;
+  lvmm_stats->version = 2;
   lvmm_stats->size = sizeof(lvmm_stats_file);
   memcpy(lvmm_stats->magic, "LVMMSTAT", sizeof(lvmm_stats->magic));
   if (getenv("LVMM_PARENT"))

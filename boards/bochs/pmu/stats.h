@@ -6,7 +6,7 @@
 
 struct lvmm_stats_file {
   char magic[8];  // "LVMMSTAT"
-  Bit32u version; // 1
+  Bit32u version; // 2
   Bit32u size;    // of this struct, in bytes
   Bit64u instructions;       // retired by the whole machine
   Bit64u guest_instructions; // of these, in VMX non-root operation
@@ -16,6 +16,12 @@ struct lvmm_stats_file {
   Bit64u resets;             // hardware resets, the one at power-on included
   Bit64u ticks;              // emulated time in ticks: the board's ips= make a second
   Bit64u exits[128];         // VM exits by basic reason
+  // The monitor's serial line: bytes that the machine read and wrote, and in ticks when it read the
+  // first byte since it had written, and when it wrote the last one.
+  Bit64u line_in;
+  Bit64u line_out;
+  Bit64u line_request_ticks;
+  Bit64u line_reply_ticks;
 };
 
 extern lvmm_stats_file *lvmm_stats;

@@ -310,14 +310,19 @@ class LinkClient:
                     return text.decode("utf-8", "replace")
 
     def _status(self, opcode: Opcode) -> Status:
+        before = self._last_told
         status = Status.unpack(self._session.request(opcode, b"", b"")[0])
         self._asked = time.monotonic()
-        self._session.attentive = status.state != RunState.RUNNING
+        with self._told:
+            told = self._last_told
+            # A stop that was told since is later than the reply: that one is for RUNNING.
+            stopped = told is not None and told is not before and told.state != RunState.RUNNING
+            self._session.attentive = stopped or status.state != RunState.RUNNING
         return status
 
     def _take_status(self, status: Status) -> None:
-        self._session.attentive = status.state != RunState.RUNNING
         with self._told:
+            self._session.attentive = status.state != RunState.RUNNING
             self._last_told = status
             self._told.notify_all()
         self._on_status(status)

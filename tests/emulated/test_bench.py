@@ -1,0 +1,66 @@
+"""`lvmm bench` on the emulated board: figures that can be checked in another way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.emulated.machine import start_cli
+
+from lvmm.bench.debug_link import PAGE, QUICK_REPETITIONS
+from lvmm.link.frame import Frame
+from lvmm.link.layout import (
+    REPLY_FLAG,
+    Channel,
+    MemorySpace,
+    ReadMemoryRequest,
+    Registers,
+    Status,
+)
+
+BYTE_US = 1e6 * 10 / 115200
+WAIT_S = 600.0
+
+
+def on_line(channel: int, size: int) -> range:
+    """Bytes of a frame with so large a payload: COBS adds one in 254, the ends are two zeros."""
+    least = len(Frame(channel, 1, b"\1" * size).encode())
+    return range(least - size // 254 - 1, least + size // 254 + 2)
+
+
+def test_debug_link(tmp_path: Path) -> None:
+    process = start_cli(["bench", "--quick", "--json"], tmp_path / "bench")
+    assert process.wait(WAIT_S) == 0, (tmp_path / "bench.err").read_text()
+    facts = json.loads((tmp_path / "bench.out").read_text())
+    assert facts["quick"] is True
+    (link,) = [section for section in facts["benchmarks"] if section["name"] == "debug-link"]
+    rows: dict[str, dict[str, Any]] = {row["what"]: row for row in link["rows"]}
+    assert {row["repetitions"] for row in rows.values()} == {QUICK_REPETITIONS}
+
+    def median(what: str, metric: str) -> float:
+        return float(rows[what]["metrics"][metric]["median"])
+
+    step, memory, registers = "single step", "read 4 KiB of memory", "read all registers"
+    assert rows[step]["metrics"]["guest_instructions"]["values"] == [1] * QUICK_REPETITIONS
+    assert median(step, "exits") == 1
+    status = on_line(Channel.CONTROL | REPLY_FLAG, 1 + Status.STRUCT.size)
+    notify = on_line(Channel.NOTIFY, Status.STRUCT.size)
+    expected = {
+        step: (1, range(status.start + notify.start, status.stop + notify.stop)),
+        registers: (1, on_line(Channel.CONTROL | REPLY_FLAG, 1 + Registers.STRUCT.size)),
+        memory: (
+            1 + len(ReadMemoryRequest(MemorySpace.PHYSICAL, 0, PAGE).pack()),
+            on_line(Channel.MEMORY | REPLY_FLAG, 1 + PAGE),
+        ),
+    }
+    for what, (request, answer) in expected.items():
+        there, back = median(what, "bytes_to_monitor"), median(what, "bytes_from_monitor")
+        assert there in on_line(Channel.CONTROL, request), what
+        assert back in answer, what
+        assert median(what, "line_us") == pytest.approx((there + back) * BYTE_US)
+        # No faster than the line, but for the bytes that its two ends hold.
+        assert median(what, "emulated_us") > (there + back - 8) * 0.99 * BYTE_US
+    for what in (registers, memory):
+        assert median(what, "exits") == median(what, "guest_instructions") == 0

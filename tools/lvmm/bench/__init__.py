@@ -1,0 +1,1 @@
+"""`lvmm bench`: a module a benchmark; suite.py runs them all."""

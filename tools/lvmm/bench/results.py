@@ -1,0 +1,92 @@
+"""What a benchmark returns, as a table for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tabulate import tabulate
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One column: its name in the JSON and in the table, where it has no digits after the point."""
+
+    key: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that was measured; a value of every metric for each repetition."""
+
+    what: str
+    samples: Sequence[Mapping[str, float]]
+
+    def values(self, key: str) -> list[float]:
+        """Of one metric, in the order in which they were measured."""
+        return [sample[key] for sample in self.samples]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one benchmark has measured. `notes` are sentences that say what the figures mean."""
+
+    name: str
+    title: str
+    metrics: Sequence[Metric]
+    rows: Sequence[Row]
+    notes: Sequence[str] = field(default=())
+
+    def table(self) -> str:
+        """Medians; with the lowest and the highest value where not all are the same."""
+        headers = ["", *(metric.title for metric in self.metrics), "repetitions"]
+        rows = [
+            [row.what, *(_cell(row, metric) for metric in self.metrics), len(row.samples)]
+            for row in self.rows
+        ]
+        align = ("left", *("right" for _ in headers[1:]))
+        parts = [self.title, "", tabulate(rows, headers, tablefmt="simple", colalign=align)]
+        if self.notes:
+            parts += ["", *self.notes]
+        return "\n".join(parts)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, the single values included."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "rows": [
+                {
+                    "what": row.what,
+                    "repetitions": len(row.samples),
+                    "metrics": {
+                        metric.key: _spread(row.values(metric.key)) for metric in self.metrics
+                    },
+                }
+                for row in self.rows
+            ],
+            "notes": list(self.notes),
+        }
+
+
+def _spread(values: list[float]) -> dict[str, Any]:
+    return {
+        "median": statistics.median(values),
+        "lowest": min(values),
+        "highest": max(values),
+        "values": values,
+    }
+
+
+def _cell(row: Row, metric: Metric) -> str:
+    values = row.values(metric.key)
+
+    def text(value: float) -> str:
+        return f"{value:,.0f}"
+
+    median = text(statistics.median(values))
+    low, high = text(min(values)), text(max(values))
+    return median if low == high else f"{median} ({low} to {high})"
