@@ -3,13 +3,18 @@
 #include "arch/msr_index.h"
 #include "core/guest_time.h"
 #include "core/handlers.h"
+#include "lib/printk.h"
 #include "replay/session.h"
+
+#define REFUSALS_TOLD 8 /* a guest may try them all */
+
+struct msr_range {
+    u32 first, last;
+};
 
 /* Not there for the guest: virtualization, counters, x2APIC, microcode loading, and what writes to
  * memory by itself (processor trace, the debug store). */
-static const struct {
-    u32 first, last;
-} hidden[] = {
+static const struct msr_range hidden[] = {
     {MSR_FEATURE_CONTROL, MSR_FEATURE_CONTROL},
     {0x79, 0x79},
     {MSR_PMC0, MSR_PMC0 + 7},
@@ -25,12 +30,53 @@ static const struct {
     {MSR_X2APIC_FIRST, MSR_X2APIC_LAST},
 };
 
-static bool is_hidden(u32 index)
+/* What a guest that is being recorded may write: what has no effect on its instructions but on what
+ * is logged. In a replay it is not written. (SDM vol. 4, table 2-2.) */
+static const struct msr_range harmless[] = {
+    {MSR_TSC, MSR_TSC},
+    {0x3b, 0x3b}, /* TSC_ADJUST */
+    {0x48, 0x49}, /* SPEC_CTRL, PRED_CMD */
+    {0x4e, 0x4e}, /* PPIN_CTL */
+    {MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID},
+    {0xe2, 0xe2},   /* PKG_CST_CONFIG_CONTROL */
+    {0xe7, 0xe8},   /* MPERF, APERF */
+    {0x10b, 0x10b}, /* FLUSH_CMD */
+    {0x10f, 0x10f}, /* TSX_FORCE_ABORT */
+    {0x122, 0x123}, /* TSX_CTRL: the guest has no TSX; MCU_OPT_CTRL */
+    {0x17a, 0x17b}, /* MCG_STATUS, MCG_CTL */
+    {0x199, 0x19c}, /* PERF_CTL, CLOCK_MODULATION, THERM_INTERRUPT, THERM_STATUS */
+    {0x1a4, 0x1a4}, /* the prefetchers */
+    {0x1ad, 0x1b2}, /* turbo ratio, ENERGY_PERF_BIAS, PACKAGE_THERM_STATUS and _INTERRUPT */
+    {0x1fc, 0x1fc}, /* POWER_CTL */
+    {0x280, 0x29f}, /* MC0_CTL2 and so on */
+    {0x400, 0x47f}, /* MC0_CTL and so on */
+    {0x610, 0x610}, /* PKG_POWER_LIMIT */
+    {0x618, 0x618}, /* DRAM_POWER_LIMIT */
+    {0x620, 0x620}, /* UNCORE_RATIO_LIMIT */
+    {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE},
+    {0x770, 0x774}, /* HWP */
+    {0xc8d, 0xd8f}, /* cache and bandwidth allocation */
+    {0xda0, 0xda0}, /* XSS: the guest has no XSAVES */
+};
+
+/* They change what instructions do: CPUID at CPL 3, accesses that are split over cache lines. A
+ * guest that is being recorded finds them as they are. */
+static const struct msr_range kept_in_record[] = {
+    {0x33, 0x33},   /* TEST_CTRL */
+    {0x140, 0x140}, /* MISC_FEATURES_ENABLES */
+};
+
+static bool is_in(u32 index, const struct msr_range *ranges, size_t count)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(hidden); i++)
-        if (index >= hidden[i].first && index <= hidden[i].last)
+    for (size_t i = 0; i < count; i++)
+        if (index >= ranges[i].first && index <= ranges[i].last)
             return true;
     return false;
+}
+
+static bool is_hidden(u32 index)
+{
+    return is_in(index, hidden, ARRAY_SIZE(hidden));
 }
 
 static int fault(struct vcpu *vcpu)
@@ -73,7 +119,30 @@ static bool is_kept(u32 index)
 {
     return index == MSR_APIC_BASE || index == MSR_MTRR_DEF_TYPE || index == MSR_DEBUGCTL ||
            index == MSR_MISC_ENABLE ||
-           (index >= MSR_MTRR_PHYSBASE0 && index < MSR_MTRR_FIX64K_00000 + 0x20);
+           (index >= MSR_MTRR_PHYSBASE0 && index < MSR_MTRR_FIX64K_00000 + 0x20) ||
+           (session_recording() && is_in(index, kept_in_record, ARRAY_SIZE(kept_in_record)));
+}
+
+static void tell_refused(u32 index)
+{
+    static unsigned int told;
+
+    if (told++ < REFUSALS_TOLD)
+        printk(
+            "lvmm: the guest writes the MSR %x: refused, a replay may not be the same after it\n",
+            index);
+}
+
+/* Whether the machine takes the value. */
+static bool write_to_machine(u32 index, u64 value)
+{
+    if (is_kept(index))
+        return true;
+    if (session_recording() && !is_in(index, harmless, ARRAY_SIZE(harmless))) {
+        tell_refused(index);
+        return false;
+    }
+    return wrmsr_safe(index, value) == 0;
 }
 
 /* Whether the CPU accepts a value is an input too: it is logged as an RDMSR of that register
@@ -87,8 +156,8 @@ int handle_wrmsr(struct vcpu *vcpu, const struct exit *exit)
 
     if (is_hidden(index))
         return fault(vcpu);
-    if (!is_kept(index) && !session_replaying())
-        e.payload.rdmsr.faulted = wrmsr_safe(index, value) < 0;
+    if (!session_replaying())
+        e.payload.rdmsr.faulted = !write_to_machine(index, value);
     if (index != MSR_TSC_DEADLINE) {
         error = session_input(vcpu, &e);
         if (error < 0)
