@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lvmm import guest_build, recording_dir, session
@@ -91,13 +91,16 @@ def tampered(directory: Path, target: Path, events: list[Event]) -> Path:
     return target
 
 
-def start_cli(arguments: list[object], output: Path) -> subprocess.Popen[bytes]:
+def start_cli(
+    arguments: Sequence[object], output: Path, stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     """Starts lvmm as a process; what it prints goes to output.out and output.err."""
     with output.with_suffix(".out").open("wb") as out, output.with_suffix(".err").open("wb") as err:
         return subprocess.Popen(
             [sys.executable, "-m", "lvmm", *map(str, arguments)],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT / "tools")},
+            stdin=stdin,
             stdout=out,
             stderr=err,
         )

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 from tests.emulated.gdb_run import debugged
-from tests.emulated.machine import BOARD, assert_identical, events_of, replay, tampered
+from tests.emulated.gdb_run import number as number_in
+from tests.emulated.gdb_session import gdb_at
+from tests.emulated.linux_gdb import debug_while_it_receives, load_symbols, look_at_the_driver
+from tests.emulated.machine import (
+    BOARD,
+    assert_identical,
+    events_of,
+    replay,
+    tampered,
+    wait_for,
+)
 from tests.gdb_batch import gdb_words
 
 from lvmm import guest_build, session
@@ -21,6 +31,7 @@ from lvmm.linux_modules import in_module_space
 from lvmm.logs.layout import Dma
 from lvmm.machine_run import RunOptions
 from lvmm.netpeer import Traffic
+from lvmm.recording_dir import read_manifest
 from lvmm.session import BOOT_MARK, ReplayVerdict, RunSettings
 from lvmm.vmcore.replay_core import ReplayCore
 
@@ -173,13 +184,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_short_workload_replays_identically(number: int, tmp_path: Path) -> None:
-    """One recording, replayed with another seed."""
+    """One recording, replayed with another seed; gdb is at the stock kernel's while it is made."""
     directory = tmp_path / "recording"
     guest_settings = f"{SHORT} lvmm.end={ENDS[number % len(ENDS)]}"
     settings = RunSettings(seed=100 + number, timeout_s=DEADLINE_S)
     if number % STOCK_EVERY == 0:
+        output, command = tmp_path / "record", ["record", "-o", directory, "--seed", 100 + number]
         traffic = Traffic(seed=number)
-        record_receiving(BOARD, directory, SHORT_PACKETS, traffic, settings, guest_settings)
+        peer = debug_while_it_receives(output, command, guest_settings, SHORT_PACKETS, traffic)
+        manifest = read_manifest(directory)
+        console = (directory / manifest.console.path).read_text(errors="replace")
+        NetRecording(directory, manifest, peer, console).check()
+        assert not manifest.altered
     else:
         guest = guest_build.small_linux_guest(BOARD, guest_settings)
         session.record(BOARD, guest, settings, directory)
@@ -194,32 +210,24 @@ def test_a_replay_under_gdb_stays_identical(even: NetRecording, tmp_path: Path) 
     in_driver = next(
         e.rip for e in events_of(even.directory) if e.name == "MMIO_READ" and in_module_space(e.rip)
     )
-    with debugged(tmp_path / "replay", "replay", even.directory) as run:
-        first = (f"hbreak *{in_driver:#x}", "continue", "monitor symbols", "delete", "disconnect")
-        said = run.gdb(None, *first)
-        found = re.search(r"symbol-file (\S+)", said)
-        assert found, said
-        assert "modules: e1000" in said
-        said = run.gdb(
-            None,
-            f"symbol-file {found[1]}",
-            "info symbol $pc",
-            "break e1000_clean",
-            "continue",
-            "info symbol $pc",
-            "backtrace 3",
-            "stepi",
-            "stepi",
-            "watch *(long *) ($rsp - 64)",
-            "continue",
-            "delete",
-            "print/x $cr3",
-            "continue",
-        )
-        assert "in section e1000" in said
-        assert re.search(r"Breakpoint 1, 0x[0-9a-f]+ in e1000_clean", said)
-        assert "e1000_clean in section e1000" in said
-        assert "Old value" in said
+    output = tmp_path / "replay"
+    console = output.with_suffix(".out")
+    log = output.with_suffix(".gdb.log")
+    with debugged(output, "replay", even.directory) as run, gdb_at(run.port, log) as gdb:
+        gdb.do(f"hbreak *{in_driver:#x}", "continue", "delete")
+        load_symbols(gdb)
+        assert "in section e1000" in gdb.do("info symbol $pc")
+        gdb.do("disconnect", f"target remote :{run.port}")
+        look_at_the_driver(gdb)
+        position = number_in(gdb.do("monitor when"), r"branches +(\d+)")
+        said = gdb.do("detach", f"target remote :{run.port}", "monitor when")
+        assert "detached" in said
+        assert number_in(said, r"branches +(\d+)") > position
+        gdb.begin("continue")
+        wait_for(lambda: b"received 512" in console.read_bytes(), DEADLINE_S, "half of them")
+        assert "Program received signal SIGINT" in gdb.interrupt()
+        said = gdb.do("continue")
         assert "No more reverse-execution history" in said, "the end of the recording"
+        gdb.do("detach")
         assert run.ended() == 0, run.said
-    assert "identical" in (tmp_path / "replay.out").read_text()
+    assert "identical" in console.read_text()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.emulated.gdb_run import DebuggedRun, free_tcp_port
 from tests.emulated.machine import assert_identical, events_of, replay, start_cli, wait_for
 
+from lvmm.debug.target import LinkTarget
+from lvmm.gdb.target import TargetError
 from lvmm.guest_build import tiny_guest
+from lvmm.link import LinkClient, open_stream
+from lvmm.logs.event_text import event_line
 from lvmm.logs.layout import In
 from lvmm.recording_dir import read_manifest
 
@@ -27,13 +30,8 @@ class Attached:
     def __init__(self, port: int, output: Path) -> None:
         self.shown = output.with_suffix(".out")
         self.said = output.with_suffix(".err")
-        with self.shown.open("wb") as out, self.said.open("wb") as err:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "lvmm", "attach", "--serial", f":{port}", "--console"],
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=err,
-            )
+        arguments = ["attach", "--serial", f":{port}", "--console"]
+        self._process = start_cli(arguments, output, subprocess.PIPE)
 
     def type(self, text: bytes) -> None:
         assert self._process.stdin is not None
@@ -71,8 +69,10 @@ def attachable(output: Path, *arguments: object) -> Iterator[DebuggedRun]:
         run.process.wait()
 
 
-def type_until_the_end(run: DebuggedRun, folder: Path) -> None:
-    """Two lines are typed; the guest ends by the second, and the machine stays for attach."""
+def type_until_the_end(run: DebuggedRun, folder: Path) -> str:
+    """Two lines are typed; the guest ends by the second, and the machine stays for attach. What
+    another tool sees of the last events then.
+    """
     console = Attached(run.port, folder / "console")
     try:
         console.waits_for(b"type here")
@@ -82,17 +82,28 @@ def type_until_the_end(run: DebuggedRun, folder: Path) -> None:
         console.waits_for(b"typed: end, tsc")
         wait_for(lambda: "the run is over" in console.said.read_text(), WAIT_S, "the end")
         assert run.process.poll() is None
+        last = last_events(run.port)
         assert console.leave() == 0
     finally:
         console.close()
     assert run.process.wait(END_S) == 0, run.said
     assert "until attach leaves" in run.said
+    return last
+
+
+def last_events(port: int) -> str:
+    """What `monitor events 3` says to a gdb of another tool's."""
+    with LinkClient(lambda: open_stream(f":{port}")) as link:
+        try:
+            return LinkTarget(link).query("events", "3")
+        except TargetError as error:
+            return str(error)
 
 
 def test_typing_in_a_live_run(tmp_path: Path) -> None:
     arguments = ["live", "--multiboot", tiny_guest("typed"), "--memory", 16]
     with attachable(tmp_path / "live", *arguments) as run:
-        type_until_the_end(run, tmp_path)
+        assert type_until_the_end(run, tmp_path) == "a live run has no log"
     assert "the guest ended (halt)" in run.said
 
 
@@ -100,9 +111,11 @@ def test_what_is_typed_is_recorded(tmp_path: Path) -> None:
     """And a replay has it without anybody who types, and takes nothing more."""
     arguments = ["record", "--multiboot", tiny_guest("typed"), "--memory", 16]
     with attachable(tmp_path / "record", *arguments, "-o", tmp_path / "r") as run:
-        type_until_the_end(run, tmp_path)
-    inputs = [event.payload for event in events_of(tmp_path / "r")]
-    keys = bytes(i.value for i in inputs if isinstance(i, In) and i.port == SERIAL)
+        last = type_until_the_end(run, tmp_path)
+    events = events_of(tmp_path / "r")
+    assert last.splitlines() == [event_line(event) for event in events[-3:]]
+    inputs = [event.payload for event in events if isinstance(event.payload, In)]
+    keys = bytes(payload.value for payload in inputs if payload.port == SERIAL)
     assert keys == b"a line of more than sixteen bytes\nend\n"
     assert read_manifest(tmp_path / "r").end_reason == "halt"
     assert_identical(replay(tmp_path / "r", 5, tmp_path / "replay"))

@@ -168,11 +168,12 @@ def test_port_in_use(capsys: Capture, tmp_path: Path, hello: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_gdb_port_in_use(capsys: Capture, tmp_path: Path, hello: Path) -> None:
+@pytest.mark.parametrize("option", ["--gdb", "--attach"])
+def test_debugger_port_in_use(capsys: Capture, tmp_path: Path, hello: Path, option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        guest = ["--multiboot", hello, "--memory", 16, "--gdb", port]
-        fails(capsys, ["live", *guest], 1, str(port), "in use")
+        guest = ["--multiboot", hello, "--memory", 16, option, port]
+        fails(capsys, ["live", *guest], 1, str(port), "in use", option)
         fails(capsys, ["record", *guest, "-o", tmp_path / "r"], 1, str(port), "in use")
     assert list(tmp_path.iterdir()) == []
 

@@ -181,10 +181,13 @@ def command_line() -> argparse.ArgumentParser:
         "--serial",
         required=True,
         metavar="LINE",
-        help="/dev/ttyUSB0 or the like, HOST:PORT, socket://HOST:PORT or rfc2217://HOST:PORT",
+        help="/dev/ttyUSB0 or the like, HOST:PORT, socket://HOST:PORT or rfc2217://HOST:PORT; "
+        ":PORT for a run with --attach PORT",
     )
     attached.add_argument("--gdb", type=_tcp_port, metavar="PORT", help="serve gdb on this port")
-    attached.add_argument("--console", action="store_true", help="the guest's console")
+    attached.add_argument(
+        "--console", action="store_true", help="show the guest's console; type to it"
+    )
     attached.add_argument("--log", type=Path, metavar="FILE", help="a copy of the console")
     attached.add_argument("--json", action="store_true", help="the state as JSON on stdout")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 from lvmm.gdb.target import TargetError
@@ -12,21 +13,25 @@ from lvmm.logs.event_text import event_line
 from lvmm.logs.layout import ChunkKind
 from lvmm.logs.wire import WireError
 
-_MOST = 10_000
+MOST = 10_000
 
 
 def last_events(log: Path, done: int, count: int) -> str:
-    """The last `count` (10,000 at most) of the first `done` events, a line each.
+    """The last `count` (MOST at most) of the first `done` events, a line each.
 
     `log` is a recording's directory, or the memory of the machine that records. Raises TargetError
     and LvmmError.
     """
-    count = min(count, _MOST)
     try:
         with Recording.open(log) as recording:
-            lines = [event_line(event) for event in _before(recording, done, count)]
+            return event_lines(_before(recording, done, min(count, MOST)))
     except WireError as error:
         raise TargetError(f"the log is damaged: {error}") from None
+
+
+def event_lines(events: Iterable[Event]) -> str:
+    """A line each. Raises TargetError where there is none."""
+    lines = [event_line(event) for event in events]
     if not lines:
         raise TargetError("there is no event yet")
     return "\n".join(lines)

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lvmm.debug import registers, stops
-from lvmm.debug.event_log import last_events
+from lvmm.debug.event_log import MOST, event_lines, last_events
 from lvmm.debug.guest_symbols import GuestSymbols
+from lvmm.debug.log_in_machine import last_events_of
 from lvmm.errors import LvmmError
 from lvmm.gdb.target import (
     BreakpointKind,
@@ -212,9 +213,11 @@ class LinkTarget:
         mode = self.mode
         if mode == "live":
             raise TargetError("a live run has no log")
-        if self._log is None:
-            raise TargetError("the log is in the machine: extract it to look at single events")
-        return last_events(self._log, self._client.status().events, count)
+        if self._log is not None:
+            return last_events(self._log, self._client.status().events, count)
+        if mode == "replay":
+            raise TargetError("what is replayed is not in the machine: ask where it was started")
+        return event_lines(last_events_of(self._client.read_log, min(count, MOST)))
 
     def reset(self) -> None:
         """See Target."""
