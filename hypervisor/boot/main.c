@@ -31,7 +31,11 @@
 #include "replay/snapshot.h"
 #include "vmx/ept.h"
 
+#define KIB 1024ULL
 #define MIB 0x100000ULL
+
+/* A page, a console ring of 64 KiB and a few chunks. */
+#define LOG_MIN_KIB 256
 
 #define WATCHDOG_MAX 86400  /* seconds */
 #define SENT_MAX     262144 /* bytes: more than any frame has, before segmentation too */
@@ -40,11 +44,13 @@ extern u8 image_end[];
 
 struct settings {
     u32 mode;
-    u64 guest_memory; /* bytes */
-    u64 watchdog;     /* seconds, 0: none */
-    u64 sent;         /* bytes to log of each frame that the guest sends */
-    bool wait;        /* for the debugger, before the guest's first instruction */
-    bool on_demand;   /* record: only what the guest asks for */
+    u64 guest_memory;   /* bytes */
+    u64 watchdog;       /* seconds, 0: none */
+    u64 sent;           /* bytes to log of each frame that the guest sends */
+    bool wait;          /* for the debugger, before the guest's first instruction */
+    bool on_demand;     /* record: only what the guest asks for */
+    bool wait_for_room; /* record: a full log does not end it, the guest waits */
+    u64 log_size;       /* bytes of the region to be used, 0: all */
 };
 
 static struct boot_info boot;
@@ -99,6 +105,15 @@ static void read_settings(void)
         stop();
     }
     settings.wait = text_option(boot.cmdline, "wait", text, sizeof(text)) >= 0;
+    if (text_option(boot.cmdline, "log", text, sizeof(text)) >= 0 &&
+        (text_number(text, &settings.log_size) < 0 || settings.log_size < LOG_MIN_KIB ||
+         settings.log_size > LOG_SIZE / KIB)) {
+        printk("lvmm: log=%s: a number of KiB is needed, %u to %lu\n", text, LOG_MIN_KIB,
+               (u64)(LOG_SIZE / KIB));
+        stop();
+    }
+    settings.log_size *= KIB;
+    settings.wait_for_room = text_option(boot.cmdline, "wait-for-room", text, sizeof(text)) >= 0;
     settings.on_demand = text_option(boot.cmdline, "on-demand", text, sizeof(text)) >= 0;
 }
 
@@ -230,12 +245,15 @@ static void load_guest(struct start_state *start)
 static void open_session(void)
 {
     const struct boot_module *log = boot_module_find(&boot, "log");
+    u64 size = staging_top - LOG_BASE;
 
     if (settings.mode == LOG_MODE_REPLAY && log == NULL) {
         printk("lvmm: mode=replay needs a module named log\n");
         stop();
     }
-    if (session_open(settings.mode, (void *)LOG_BASE, (staging_top - LOG_BASE) & ~PAGE_MASK,
+    if (settings.log_size != 0 && settings.log_size < size)
+        size = settings.log_size;
+    if (session_open(settings.mode, (void *)LOG_BASE, size & ~PAGE_MASK,
                      log != NULL ? (const void *)log->start : NULL,
                      log != NULL ? log->size : 0) < 0)
         stop();
@@ -276,6 +294,8 @@ static void prepare_segment(void)
 {
     if (session_recording() && settings.on_demand)
         segment_wait();
+    if (session_recording() && settings.wait_for_room)
+        session_wait_for_room(debugger_poll);
     if (session_replaying() && snapshot_recorded()) {
         clear_guest_memory();
         if (segment_restore(&vcpu) < 0)

@@ -310,6 +310,27 @@ static u8 log_info(void *context, struct link_exchange *e)
     return LINK_RESULT_OK;
 }
 
+static u8 take_log(void *context, struct link_exchange *e)
+{
+    const struct log_region_header *region = session_region();
+    struct link_take_log_request r;
+    struct link_take_log_reply reply;
+
+    (void)context;
+    if (!session_recording()) {
+        link_reply_text(e, "nothing is being recorded");
+        return LINK_RESULT_REFUSED;
+    }
+    memcpy(&r, e->request, sizeof(r));
+    session_take(r.stored, r.flags & LINK_TAKE_FLAG_CLOSE);
+    reply.start = region->taken;
+    reply.offset = region->chunks_offset;
+    reply.end = session_completed();
+    reply.state = region->state;
+    memcpy(e->reply, &reply, sizeof(reply));
+    return LINK_RESULT_OK;
+}
+
 static u8 read_log(void *context, struct link_exchange *e)
 {
     struct link_read_log_request r;
@@ -344,4 +365,5 @@ const link_handler command_handlers[LINK_OPCODES] = {
     [LINK_OPCODE_MEMORY_MAP] = memory_map,
     [LINK_OPCODE_LOG_INFO] = log_info,
     [LINK_OPCODE_READ_LOG] = read_log,
+    [LINK_OPCODE_TAKE_LOG] = take_log,
 };

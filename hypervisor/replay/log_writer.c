@@ -214,6 +214,40 @@ int log_writer_seal(struct log_writer *writer, u32 state)
     return 0;
 }
 
+u64 log_writer_completed(const struct log_writer *writer)
+{
+    return writer->region->taken + writer->region->chunk_bytes;
+}
+
+void log_writer_taken(struct log_writer *writer, u64 bytes)
+{
+    if (bytes > writer->stored && bytes <= log_writer_completed(writer))
+        writer->stored = bytes;
+}
+
+bool log_writer_rewind(struct log_writer *writer)
+{
+    struct log_region_header *region = writer->region;
+    struct log_chunk_header *first = (void *)chunk_area(writer);
+    u64 bytes = region->chunk_bytes;
+
+    if (bytes == 0 || writer->stored < log_writer_completed(writer))
+        return false;
+    if (writer->chunk != NULL) {
+        memmove(first, writer->chunk, sizeof(*first) + writer->used);
+        writer->chunk = first;
+        writer->payload = (u8 *)(first + 1);
+    } else {
+        forget_chunk_at(writer, 0);
+    }
+    /* A tool that finds the machine reset between these stores misses nothing that it has not. */
+    store_barrier();
+    region->chunk_bytes = 0;
+    store_barrier();
+    region->taken += bytes;
+    return true;
+}
+
 u64 log_writer_room(const struct log_writer *writer)
 {
     u64 room = room_left(writer);
@@ -223,7 +257,7 @@ u64 log_writer_room(const struct log_writer *writer)
 
 u64 log_writer_bytes(const struct log_writer *writer)
 {
-    u64 bytes = writer->region->chunk_bytes;
+    u64 bytes = log_writer_completed(writer);
 
     return writer->chunk ? bytes + sizeof(*writer->chunk) + writer->used : bytes;
 }

@@ -15,6 +15,7 @@ struct log_writer {
     u64 branches; /* position of the last event */
     u64 rip;
     struct log_codec codec;
+    u64 stored; /* bytes of the log that a tool has taken */
 };
 
 /* Starts a recording in a formatted region. ERR_INVALID: not a region in state EMPTY. */
@@ -32,6 +33,14 @@ int log_flush(struct log_writer *writer);
 
 /* Ends the recording: closes the open chunk and sets the region's state, usually SEALED. */
 int log_writer_seal(struct log_writer *writer, u32 state);
+
+/* Of a tool that takes the log while it is written: it has stored the first `bytes` bytes of it. */
+void log_writer_taken(struct log_writer *writer, u64 bytes);
+/* Goes on at the region's start, with the chunk that is being written, if all completed chunks have
+ * been taken. Whether there is more room now. */
+bool log_writer_rewind(struct log_writer *writer);
+/* Bytes of completed chunks, those that were taken included. */
+u64 log_writer_completed(const struct log_writer *writer);
 
 /* Bytes that the region has room for, the END event's apart. */
 u64 log_writer_room(const struct log_writer *writer);

@@ -11,6 +11,10 @@
 #include "replay/log_writer.h"
 #include "replay/position.h"
 
+/* In a region that is smaller than this, so is the ring of console output. */
+#define SMALL_REGION  0x400000
+#define SMALL_CONSOLE 0x10000
+
 /* How often an event stores all registers, so that a divergence can be told in values. */
 #define FULL_INTERVAL 64
 
@@ -21,8 +25,9 @@ static struct {
     struct log_reader reader;
     struct log_event next; /* replay: the next event, valid if have_next */
     bool have_next;
-    bool paused;        /* record: nothing is logged now */
-    u64 console_before; /* replay: console bytes that the guest put out before the recording */
+    bool paused;         /* record: nothing is logged now */
+    void (*serve)(void); /* record: called while the log is full; NULL: the recording ends then */
+    u64 console_before;  /* replay: console bytes that the guest put out before the recording */
     bool ended;
     u8 end_reason;
     bool diverged;
@@ -41,6 +46,8 @@ int session_open(u32 mode, void *region, u64 region_size, const void *log, u64 l
     int error;
 
     __asm__ volatile("rdtsc\n\tshl $32, %%rdx\n\tor %%rdx, %0" : "=a"(tsc) : : "rdx");
+    if (region_size < SMALL_REGION)
+        params.console_size = SMALL_CONSOLE;
     params.recording_id = tsc * 0x9e3779b97f4a7c15ULL;
     session.mode = mode;
     session.region = region;
@@ -172,6 +179,19 @@ static void remember(const struct vcpu *vcpu, const struct log_event *e)
     session.logged_regs = vcpu->regs;
 }
 
+/* Keeps the guest waiting until a tool has taken the whole log. False: it does not come to that. */
+static bool make_room(void)
+{
+    u64 room = log_writer_room(&session.writer);
+
+    log_writer_rewind(&session.writer);
+    while (session.serve != NULL && !session.ended && log_writer_room(&session.writer) <= room) {
+        session.serve(); /* which calls session_take() */
+        log_writer_rewind(&session.writer);
+    }
+    return !session.ended && log_writer_room(&session.writer) > room;
+}
+
 static int record(struct vcpu *vcpu, struct log_event *e)
 {
     int error;
@@ -185,6 +205,8 @@ static int record(struct vcpu *vcpu, struct log_event *e)
     if (e->same_position)
         e->full = false;
     error = log_write(&session.writer, e);
+    if (error == ERR_NO_SPACE && e->kind != LOG_EVENT_END && make_room())
+        error = log_write(&session.writer, e);
     if (error == ERR_NO_SPACE && e->kind != LOG_EVENT_END) {
         session_end(vcpu, LOG_END_REASON_LOG_FULL, true);
         return error;
@@ -347,7 +369,27 @@ bool session_paused(void)
 
 u64 session_room(void)
 {
-    return log_writer_room(&session.writer);
+    return session.serve != NULL ? ~0ULL : log_writer_room(&session.writer);
+}
+
+void session_wait_for_room(void (*serve)(void))
+{
+    session.serve = serve;
+}
+
+void session_take(u64 stored, bool close)
+{
+    if (!session_recording() || session.ended)
+        return;
+    log_writer_taken(&session.writer, stored);
+    log_writer_rewind(&session.writer);
+    if (close)
+        log_flush(&session.writer);
+}
+
+u64 session_completed(void)
+{
+    return session_recording() ? log_writer_completed(&session.writer) : 0;
 }
 
 u64 session_console_bytes(void)

@@ -18,6 +18,14 @@ bool session_replaying(void);
 /* Replay: what the recording says of itself. */
 const struct log_recording_header *session_header(void);
 
+/* Record: a log region that is full does not end the recording: the guest waits, and `serve` is
+ * called again and again, until a tool has taken the log (session_take()). */
+void session_wait_for_room(void (*serve)(void));
+/* Record: a tool has stored the first `stored` bytes of the log. `close`: completes the chunk that
+ * is being written. */
+void session_take(u64 stored, bool close);
+/* Record: bytes of the log up to the last completed chunk. */
+u64 session_completed(void);
 /* Record: while paused nothing is logged, but everything else goes on. */
 void session_pause(bool pause);
 bool session_paused(void);

@@ -34,7 +34,9 @@ class Relay:
                         if client:
                             client.sendall(data)
                 elif client:
-                    data = client.recv(1 << 12)
+                    data = b""
+                    with contextlib.suppress(ConnectionError):  # a client that was killed
+                        data = client.recv(1 << 12)
                     if data:
                         self._machine.sendall(data)
                     else:

@@ -106,6 +106,8 @@ def _settings(
         watchdog_s=getattr(options, "watchdog", 0),
         on_demand=getattr(options, "on_demand", False),
         sent_bytes=getattr(options, "sent_bytes", None),
+        log_kib=getattr(options, "log_size", None),
+        sink=session.Sink(getattr(options, "sink", "memory")),
     )
 
 
@@ -258,7 +260,9 @@ def _attach(options: argparse.Namespace) -> int:
         raise UsageError("--log goes with --console")
     if options.json and (options.console or options.gdb is not None):
         raise UsageError("--json shows the state once: it goes without --gdb and --console")
-    wanted = AttachOptions(options.gdb, options.console, options.log, options.json)
+    wanted = AttachOptions(
+        options.gdb, options.console, options.log, options.json, options.save_log
+    )
     attach(lambda: open_stream(options.serial), wanted)
     return 0
 
@@ -266,13 +270,19 @@ def _attach(options: argparse.Namespace) -> int:
 def _build(options: argparse.Namespace) -> int:
     board = load_board(options.board)
     guest = _guest(options, board)
+    settings = session.RunSettings(
+        on_demand=options.on_demand,
+        sent_bytes=options.sent_bytes,
+        log_kib=options.log_size,
+        sink=session.Sink(options.sink),
+    )
     session.monitor_image(
         board,
         guest,
         options.mode,
         options.output,
         menu_timeout_s=options.menu_timeout,
-        wait=options.wait,
+        words=settings.words() | ({"wait": "1"} if options.wait else {}),
     )
     _say(f"{options.output}: boots as a CD, and as a disk when written to one")
     return 0

@@ -9,6 +9,7 @@ from lvmm import __version__
 
 DEFAULT_BOARD = "bochs-vtx"
 DEFAULT_TIMEOUT_S = 3600.0
+LOG_MIN_KIB = 256  # as in hypervisor/boot/main.c
 
 EXIT_CODES = """\
 exit codes:
@@ -56,6 +57,13 @@ def _event(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError("the index of an event is needed")
+    return value
+
+
+def _log_kib(text: str) -> int:
+    value = int(text)
+    if value < LOG_MIN_KIB:
+        raise argparse.ArgumentTypeError(f"at least {LOG_MIN_KIB} KiB are needed")
     return value
 
 
@@ -142,22 +150,36 @@ def command_line() -> argparse.ArgumentParser:
     )
     machine.add_argument("--disk", action="store_true", help="boot the image as a disk, not a CD")
 
-    record = commands.add_parser(
-        "record", parents=[on_board, guest, run, machine], help="run a guest and record it"
-    )
-    record.add_argument("-o", "--output", type=Path, metavar="DIR")
-    record.add_argument(
+    recorded = argparse.ArgumentParser(add_help=False)
+    recorded.add_argument(
         "--on-demand",
         action="store_true",
         help="record only what the guest asks for: lvmm_start_recording() of guest_support/lvmm.h",
     )
-    record.add_argument(
+    recorded.add_argument(
         "--sent-bytes",
         type=_sent_bytes,
         metavar="N",
         help="of each frame that the guest sends, keep the first N bytes for extract_log.py pcap"
         " (all; replay needs none)",
     )
+    recorded.add_argument(
+        "--sink",
+        choices=("memory", "serial", "serial-stop"),
+        default="memory",
+        help="where the log goes: it stays in the machine's memory until the run is over, or comes"
+        " over the monitor's line meanwhile, and where that is too slow the guest waits, or"
+        " (serial-stop) the recording ends (%(default)s)",
+    )
+    recorded.add_argument(
+        "--log-size", type=_log_kib, metavar="KIB", help="of the log region (the board's)"
+    )
+    record = commands.add_parser(
+        "record",
+        parents=[on_board, guest, run, machine, recorded],
+        help="run a guest and record it",
+    )
+    record.add_argument("-o", "--output", type=Path, metavar="DIR")
 
     replay = commands.add_parser("replay", parents=[run], help="replay a recording and compare")
     replay.add_argument("directory", type=Path, metavar="DIR")
@@ -189,10 +211,16 @@ def command_line() -> argparse.ArgumentParser:
         "--console", action="store_true", help="show the guest's console; type to it"
     )
     attached.add_argument("--log", type=Path, metavar="FILE", help="a copy of the console")
+    attached.add_argument(
+        "--save-log",
+        type=Path,
+        metavar="FILE",
+        help="take the log of a recording meanwhile (log.lvmm; one that exists is gone on with)",
+    )
     attached.add_argument("--json", action="store_true", help="the state as JSON on stdout")
 
     build = commands.add_parser(
-        "build", parents=[on_board, guest], help="make the boot image alone"
+        "build", parents=[on_board, guest, recorded], help="make the boot image alone"
     )
     build.add_argument("-o", "--output", type=Path, required=True, metavar="IMAGE")
     build.add_argument("--mode", choices=("record", "live"), default="record")

@@ -25,7 +25,9 @@ def read_region_header(ram: Path, log_base: int) -> RegionHeader | None:
 def log_bytes(ram: Path, log_base: int) -> int:
     """Bytes of log written so far, those of the chunk being written included."""
     header = read_region_header(ram, log_base)
-    return header.chunk_bytes + (header.open_chunk & 0xFFFFFFFF) if header else 0
+    if header is None:
+        return 0
+    return header.taken + header.chunk_bytes + (header.open_chunk & 0xFFFFFFFF)
 
 
 class ConsoleRing:

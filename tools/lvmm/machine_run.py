@@ -28,6 +28,7 @@ from lvmm.emulator_stats import Stats
 from lvmm.errors import LvmmError, MachineError
 from lvmm.link import LinkClient, SocketStream
 from lvmm.link.relay import Typewriter, TypingRefused
+from lvmm.log_receiver import LogReceiver
 from lvmm.monitor_line import MonitorLine, MonitorReport
 
 POLL_S = 0.05
@@ -45,7 +46,8 @@ class RunOptions:
     the console from the monitor's ring (replay) and not from the serial line. Without `monitored`
     the guest runs on the bare emulator. `ips`, instructions to a second of emulated time, is the
     board's unless given: devices are the faster, the smaller it is. `at_end` may ask the monitor
-    when the guest has ended.
+    when the guest has ended. `log_sink` is a file into which the log is taken over the monitor's
+    line while the machine runs.
     """
 
     net_port: int | None = None
@@ -62,6 +64,7 @@ class RunOptions:
     gdb: GdbOptions | None = None
     attach: AttachPort | None = None
     at_end: Callable[[LinkClient], None] | None = None
+    log_sink: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -235,7 +238,10 @@ def run_machine(
         with emulator:
             line.open(SocketStream(emulator.monitor), emulator.run_dir / "monitor.log")
             watcher = _Watcher(emulator, board, options, line)
-            _watch(watcher, debugger, stop)
+            receiver = LogReceiver(line.link, options.log_sink) if options.log_sink else None
+            _watch(watcher, debugger, receiver, stop)
+            if receiver is not None:
+                _take_the_rest(receiver, watcher)
             if options.at_end is not None and watcher.halted():
                 options.at_end(line.link)
             if debugger is not None and watcher.halted():
@@ -262,7 +268,21 @@ def _typewriter(emulator: Emulator, options: RunOptions) -> Typewriter:
     return write
 
 
-def _watch(watcher: _Watcher, debugger: RunDebugger | None, stop: StopRequest | None) -> None:
+def _take_the_rest(receiver: LogReceiver, watcher: _Watcher) -> None:
+    try:
+        receiver.finish()
+    except LvmmError as error:
+        watcher.result.error = error
+    finally:
+        receiver.close()
+
+
+def _watch(
+    watcher: _Watcher,
+    debugger: RunDebugger | None,
+    receiver: LogReceiver | None,
+    stop: StopRequest | None,
+) -> None:
     """Returns when the run has ended and nobody wants to look at it any more."""
     stop_deadline: float | None = None
     result = watcher.result
@@ -271,6 +291,8 @@ def _watch(watcher: _Watcher, debugger: RunDebugger | None, stop: StopRequest | 
         watcher.pass_console()
         stopping = stop is not None and stop.requested
         expired = watcher.elapsed() > watcher.options.deadline_s
+        if receiver is not None and result.report.running:
+            receiver.start()
         if debugger is not None:
             debugger.attend(watcher.halted() and not stopping)
         if watcher.halted():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import random
 import shutil
 import sys
@@ -52,13 +53,25 @@ GUEST_STOP = "guest-stop"
 _RUN_OVERHEAD_BYTES = 64 << 20
 
 
+class Sink(enum.Enum):
+    """Where the log goes: it stays in memory, which is read when the run is over; or it is taken
+    over the monitor's line meanwhile, and when memory is full the guest waits, or the recording
+    ends.
+    """
+
+    MEMORY = "memory"
+    SERIAL = "serial"
+    SERIAL_STOP = "serial-stop"
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """What the user chooses for a run.
 
     `watchdog_s`: seconds without progress after which the guest's run is ended; 0: never.
-    `on_demand`: record only from where the guest asks for it (guest_support/lvmm.h).
-    `sent_bytes`: what to record of each frame that the guest sends; None: all.
+    `on_demand`: record only from where the guest asks for it (guest_support/lvmm.h). `sent_bytes`:
+    what to record of each frame that the guest sends; None: all. `log_kib`: how much of the board's
+    log region is used; None: all. `sink`: where the log goes.
     """
 
     net_port: int | None = None
@@ -74,11 +87,30 @@ class RunSettings:
     watchdog_s: int = 0
     on_demand: bool = False
     sent_bytes: int | None = None
+    log_kib: int | None = None
+    sink: Sink = Sink.MEMORY
 
     @property
     def wait(self) -> bool:
         """Whether the guest is to wait for the debugger before its first instruction."""
         return any(option.wait for option in (self.gdb, self.attach) if option is not None)
+
+    def words(self) -> dict[str, str]:
+        """What of this the monitor's command line says (docs/getting-started.md)."""
+        words = {}
+        if self.wait:
+            words["wait"] = "1"
+        if self.watchdog_s:
+            words["watchdog"] = str(self.watchdog_s)
+        if self.on_demand:
+            words["on-demand"] = "1"
+        if self.sent_bytes is not None:
+            words["sent"] = str(self.sent_bytes)
+        if self.log_kib is not None:
+            words["log"] = str(self.log_kib)
+        if self.sink == Sink.SERIAL:
+            words["wait-for-room"] = "1"
+        return words
 
 
 def with_network(settings: RunSettings, port: int, marks: tuple[str, ...]) -> RunSettings:
@@ -141,29 +173,17 @@ def monitor_image(
     output: Path,
     log: Path | None = None,
     menu_timeout_s: int = 0,
-    wait: bool = False,
-    watchdog_s: int = 0,
-    on_demand: bool = False,
-    sent_bytes: int | None = None,
+    words: dict[str, str] | None = None,
 ) -> Path:
     """Builds the boot image for a run of the guest under the monitor; returns the monitor used.
 
-    With `wait` the guest does not start before a debugger says so. `watchdog_s`, `on_demand` and
-    `sent_bytes`: see RunSettings.
+    `words` are further settings for the monitor's command line, as of RunSettings.words().
     """
     monitor = monitor_elf(board.name)
     files = list(guest.boot_files())
     if log is not None:
         files.append(BootFile("log.lvmm", log, "log"))
-    settings = {"mode": mode, "memory": str(guest.memory_mib)}
-    if wait:
-        settings["wait"] = "1"
-    if watchdog_s:
-        settings["watchdog"] = str(watchdog_s)
-    if on_demand:
-        settings["on-demand"] = "1"
-    if sent_bytes is not None:
-        settings["sent"] = str(sent_bytes)
+    settings = {"mode": mode, "memory": str(guest.memory_mib), **(words or {})}
     build_image(BootImage(monitor, settings, tuple(files), menu_timeout_s), output)
     return monitor
 
@@ -232,8 +252,7 @@ def _temporary_run(
             mode,
             image,
             menu_timeout_s=settings.menu_timeout_s,
-            wait=settings.wait,
-            watchdog_s=settings.watchdog_s,
+            words=settings.words(),
         )
         result = run_machine(board, image, Path(scratch) / "run", _options(settings), stop)
         raise_run_error(result)
@@ -280,6 +299,8 @@ def record(
     options = _options(settings, marks=(BOOT_MARK, *settings.marks))
     run_dir = partial / recording_dir.RUN
     options = _with_log(options, run_dir / "ram.img")
+    if settings.sink != Sink.MEMORY:
+        options = dataclasses.replace(options, log_sink=partial / recording_dir.LOG)
     image = run_dir / "boot.iso"
     try:
         stored = _store_guest(guest, partial)
@@ -289,10 +310,7 @@ def record(
             "record",
             image,
             menu_timeout_s=settings.menu_timeout_s,
-            wait=settings.wait,
-            watchdog_s=settings.watchdog_s,
-            on_demand=settings.on_demand,
-            sent_bytes=settings.sent_bytes,
+            words=settings.words(),
         )
         result = run_machine(board, image, run_dir, options, stop)
     except BaseException:
@@ -301,7 +319,10 @@ def record(
     ram = run_dir / "ram.img"
     if before_extraction is not None and result.error is None:
         before_extraction(ram)
-    _extract(ram, partial, result)
+    if settings.sink == Sink.MEMORY:
+        _extract(ram, partial, result)
+    else:
+        _take_received(partial, result)
     image.unlink()
     crash = _explain_crash(partial, stored, ram, result)
     try:
@@ -364,6 +385,16 @@ def _extract(ram: Path, partial: Path, result: RunResult) -> None:
         if result.error is None and result.report.reason != "error":
             raise
         print(f"lvmm: no log could be saved: {error}", file=sys.stderr)
+    (partial / recording_dir.CONSOLE).write_bytes(console)
+
+
+def _take_received(partial: Path, result: RunResult) -> None:
+    """The log has come over the line, as far as it has; the console by its own."""
+    console = result.console
+    log = partial / recording_dir.LOG
+    if log.exists():
+        with Recording.open(log) as recording:
+            console = recorded_part(recording).of_console(console)
     (partial / recording_dir.CONSOLE).write_bytes(console)
 
 
@@ -498,7 +529,7 @@ def _replayed(
         check_space(Path(scratch), guest, board)
         image = Path(scratch) / "boot.iso"
         run_dir = keep_run or Path(scratch) / "run"
-        monitor_image(board, guest, "replay", image, log=log, wait=settings.wait)
+        monitor_image(board, guest, "replay", image, log=log, words=settings.words())
         options = _options(
             settings,
             net_port=None,

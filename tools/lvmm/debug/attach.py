@@ -21,6 +21,7 @@ from lvmm.debug.terminal import LEAVE, Keys, Screen, single_keys
 from lvmm.errors import EnvironmentProblem
 from lvmm.gdb.registers import I386
 from lvmm.link import ByteStream, Hello, LinkClient, Mode, RunState, Status
+from lvmm.log_receiver import LogReceiver
 from lvmm.machine_run import StopRequest
 
 # While the guest runs, each question costs it some time: the monitor listens for a while after it.
@@ -32,12 +33,15 @@ _ECHO_S = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class AttachOptions:
-    """What to do at the line; none of it: show the state once. `log` gets the console as well."""
+    """What to do at the line; none of it: show the state once. `log` gets the console as well, and
+    `save_log` the log of the recording that the machine makes.
+    """
 
     gdb_port: int | None = None
     console: bool = False
     log: Path | None = None
     as_json: bool = False
+    save_log: Path | None = None
 
 
 def attach(open_line: Callable[[], ByteStream], options: AttachOptions) -> None:
@@ -49,7 +53,7 @@ def attach(open_line: Callable[[], ByteStream], options: AttachOptions) -> None:
             LinkClient(open_line, on_line=said.put, on_status=_tell_end(said.put))
         )
         hello = link.connect()
-        if options.gdb_port is None and not options.console:
+        if options.gdb_port is None and not options.console and options.save_log is None:
             _show_state(hello, link.status(), options.as_json)
             return
         if options.gdb_port is not None:
@@ -58,9 +62,18 @@ def attach(open_line: Callable[[], ByteStream], options: AttachOptions) -> None:
             service = GdbService(link, gdb)
             stack.callback(service.close)
             service.start()
+        receiver = None
+        if options.save_log is not None:
+            receiver = LogReceiver(link, options.save_log)
+            stack.callback(receiver.close)
+            receiver.resume()
+            receiver.start()
         stop = StopRequest()
         with stop.from_ctrl_c():
-            _stay(link, screen, said, options.console, stop)
+            _stay(link, screen, said, options.console, stop, receiver)
+        if receiver is not None:
+            receiver.stop()
+            print(f"lvmm: {receiver.stored} bytes of log are in {options.save_log}")
 
 
 def _log(path: Path) -> BinaryIO:
@@ -88,6 +101,7 @@ def _stay(
     said: queue.SimpleQueue[str],
     console: bool,
     stop: StopRequest,
+    receiver: LogReceiver | None,
 ) -> None:
     leave = "Ctrl-]" if console and sys.stdin.isatty() else "Ctrl-C"
     screen.say(f"lvmm: attached; {leave} leaves, and the guest goes on as it is")
@@ -99,6 +113,8 @@ def _stay(
                     screen.say(said.get_nowait())
             if link.failure is not None:
                 raise link.failure
+            if receiver is not None and receiver.failure is not None:
+                raise receiver.failure
             if not console:
                 stop.wait(_KEYS_S)
             elif not visit.turn():

@@ -34,6 +34,9 @@ from lvmm.link.layout import (
     SetBreakpointReply,
     SetBreakpointRequest,
     Status,
+    TakeFlag,
+    TakeLogReply,
+    TakeLogRequest,
     WriteConsoleReply,
     WriteFlag,
     WriteFpuRequest,
@@ -297,6 +300,13 @@ class LinkClient:
             if len(data) != part:
                 break
         return bytes(read)
+
+    def take_log(self, stored: int, close: bool = False) -> TakeLogReply:
+        """Says that the first `stored` bytes of the log are stored, so that the monitor may forget
+        them, and asks what there is. `close` makes the chunk that is being written a part of it.
+        """
+        fields = TakeLogRequest(stored, TakeFlag.CLOSE if close else 0).pack()
+        return TakeLogReply.unpack(self._session.request(Opcode.TAKE_LOG, fields, b"")[0])
 
     def query(self, kind: QueryKind, argument: int = 0) -> str:
         """Text for people: statistics, EPT entries, a page walk."""

@@ -10,7 +10,7 @@ from typing import ClassVar
 # of the link
 PROTOCOL_VERSION = 0x1
 # of the description, without its texts
-LAYOUT_DIGEST = 0x935BC69F
+LAYOUT_DIGEST = 0x8A5A18DE
 # the bytes `LVMM-LNK`: first of a HELLO, in both directions
 MAGIC = 0x4B4E4C2D4D4D564C
 # most data bytes of a request or reply: one page
@@ -122,6 +122,13 @@ class WriteFlag(enum.IntFlag):
 
     # write although it alters a replay
     FORCE = 1
+
+
+class TakeFlag(enum.IntEnum):
+    """enum take_flag of link.toml."""
+
+    # complete the chunk that is being written, so that it can be read
+    CLOSE = 1
 
 
 class MemorySpace(enum.IntEnum):
@@ -276,6 +283,9 @@ class Opcode(enum.IntEnum):
     # What is where in guest-physical memory: the data is struct memory_range,
     # ascending.
     MEMORY_MAP = 22
+    # For a tool that takes the log while it is written. All byte numbers are of the
+    # log as a file.
+    TAKE_LOG = 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -951,6 +961,60 @@ class ReadLogRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeLogRequest:
+    """The fields of a TAKE_LOG."""
+
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<QB")
+
+    # the tool has stored the log up to here: the monitor may forget it
+    stored: int
+    # enum take_flag
+    flags: int
+
+    def pack(self) -> bytes:
+        """The 9 bytes of the layout."""
+        return self.STRUCT.pack(
+            self.stored,
+            self.flags,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, at: int = 0) -> TakeLogRequest:
+        """Read the layout at offset `at`; raises struct.error when cut short."""
+        return cls(*cls.STRUCT.unpack_from(data, at))
+
+
+@dataclass(frozen=True, slots=True)
+class TakeLogReply:
+    """The fields of the reply to a TAKE_LOG."""
+
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<QQQI")
+
+    # number of the first byte that READ_LOG can still read
+    start: int
+    # where that byte is for READ_LOG
+    offset: int
+    # number of the byte behind the last completed chunk
+    end: int
+    # enum region_state of the log
+    state: int
+
+    def pack(self) -> bytes:
+        """The 28 bytes of the layout."""
+        return self.STRUCT.pack(
+            self.start,
+            self.offset,
+            self.end,
+            self.state,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, at: int = 0) -> TakeLogReply:
+        """Read the layout at offset `at`; raises struct.error when cut short."""
+        return cls(*cls.STRUCT.unpack_from(data, at))
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """What a request and its reply consist of, beside opcode and result; sizes in bytes."""
 
@@ -1115,5 +1179,12 @@ SHAPES: dict[Opcode, Shape] = {
         False,
         0,
         True,
+    ),
+    Opcode.TAKE_LOG: Shape(
+        Channel.LOG,
+        9,
+        False,
+        28,
+        False,
     ),
 }

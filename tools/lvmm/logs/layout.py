@@ -254,7 +254,7 @@ class RegionHeader:
     crc32c; what follows changes while recording.
     """
 
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<QIIQQQQQQIIIIIIQQQQ")
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<QIIQQQQQQIIIIIIQQQQQ")
 
     # REGION_MAGIC
     magic: int
@@ -292,9 +292,11 @@ class RegionHeader:
     console_head: int
     # events in completed chunks
     event_count: int
+    # bytes of completed chunks that a tool has taken, and that are here no more
+    taken: int
 
     def pack(self) -> bytes:
-        """The 120 bytes of the layout."""
+        """The 128 bytes of the layout."""
         return self.STRUCT.pack(
             self.magic,
             self.format_version,
@@ -315,6 +317,7 @@ class RegionHeader:
             self.open_chunk,
             self.console_head,
             self.event_count,
+            self.taken,
         )
 
     @classmethod

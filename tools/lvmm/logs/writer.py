@@ -122,6 +122,7 @@ def build_region(
         open_chunk=0,
         console_head=len(console),
         event_count=log.next_event,
+        taken=0,
     )
     header = replace(header, crc32c=crc32c(header.pack()[:_STATIC_SIZE]))
     ring = bytearray(console_size)
