@@ -50,6 +50,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=10_000,
         help="how many logs with generated damage the log's reader gets (default 10000)",
     )
+    parser.addoption(
+        "--fuzz-seconds",
+        type=int,
+        default=5,
+        help="how long the log's reader is fuzzed with coverage as a guide (default 5)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

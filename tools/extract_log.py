@@ -70,6 +70,8 @@ def _run(recording: Recording, options: argparse.Namespace) -> int:
             return verify(recording, options.json, options.decode)
         case "dump":
             return dump(recording, options.json, _selection(recording, options))
+        case "pack":
+            return commands.pack(recording, options.output, options.images)
         case "console":
             return commands.console(recording)
         case "core":
@@ -147,6 +149,13 @@ def _parser() -> argparse.ArgumentParser:
             option, dest=name, metavar="POS", type=_count, default=default, help=text
         )
     dump_of.add_argument("--last", metavar="N", type=_count, help="only the last N of them")
+    pack_of = commands_of.add_parser(
+        "pack", parents=[common], help="one compressed file that replay and this tool take"
+    )
+    pack_of.add_argument("-o", "--output", metavar="FILE", type=Path, required=True)
+    pack_of.add_argument(
+        "--images", action="store_true", help="with the guest's own files (else their digests)"
+    )
     commands_of.add_parser("console", parents=[common], help="the guest's console output")
     core_of = commands_of.add_parser(
         "core", parents=[common], help="the guest's registers and memory, for gdb and drgn"

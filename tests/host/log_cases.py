@@ -21,7 +21,7 @@ _ADDRESSES = st.one_of(
 )
 _DATA = st.binary(max_size=300)
 
-_PAYLOADS: st.SearchStrategy[layout.Payload] = st.one_of(
+PAYLOADS: st.SearchStrategy[layout.Payload] = st.one_of(
     st.builds(layout.In, _ADDRESSES, _SIZES, U64),
     st.builds(layout.MmioRead, _ADDRESSES, _SIZES, U64),
     st.builds(layout.Rdmsr, U64, U8, U64),
@@ -66,7 +66,7 @@ def repeated_events(draw: st.DrawFn, rounds: int = 12) -> list[Written]:
     motif = draw(
         st.lists(
             st.tuples(
-                _PAYLOADS,
+                PAYLOADS,
                 _RIPS,
                 st.integers(0, 100),
                 st.booleans(),  # asynchronous
@@ -87,7 +87,7 @@ def repeated_events(draw: st.DrawFn, rounds: int = 12) -> list[Written]:
                     case "branches":
                         delta += 1
                     case "payload":
-                        payload = draw(_PAYLOADS)
+                        payload = draw(PAYLOADS)
                     case "rip":
                         rip = draw(_RIPS)
                     case "flags":
@@ -113,7 +113,7 @@ def mixed_events(draw: st.DrawFn, max_size: int = 40) -> list[Written]:
     written: list[Written] = []
     branches = rip = 0
     registers = Registers((0,) * 16, 0, 2)
-    for payload in draw(st.lists(_PAYLOADS, max_size=max_size)):
+    for payload in draw(st.lists(PAYLOADS, max_size=max_size)):
         asynchronous = draw(st.booleans())
         if draw(st.integers(0, 3)) == 0:
             event = Event(payload, branches, rip, asynchronous, same_position=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import crcmod.predefined  # type: ignore[import-untyped]
 import pytest
-from hypothesis import given, settings
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from tests.host import log_driver
-from tests.host.log_cases import comparable, numbered, python_log, written_events
+from tests.host.log_cases import PAYLOADS, comparable, numbered, python_log, written_events
 from tests.host.log_driver import ERR_INVALID, ERR_NO_SPACE, OK, Written
 
 from lvmm.logs import Recording, layout
@@ -215,6 +217,29 @@ def test_a_site_that_takes_over_a_slot_predicts_nothing() -> None:
         registers = replace(REGISTERS, rip=rip)
         written.append(Written(Event(layout.Nmi(), 3 * index, rip), registers))
     assert_both_write_and_read(written)
+
+
+@pytest.mark.parametrize("kind", layout.EventKind, ids=lambda kind: kind.name)
+def test_every_kind_goes_both_ways(kind: layout.EventKind) -> None:
+    """find() fails for a kind that the generated tests know nothing of."""
+    simple = find(PAYLOADS, lambda payload: kind == payload.KIND)
+    assert_both_write_and_read([event(simple)] * 3)
+    if dataclasses.fields(simple):
+        other = find(PAYLOADS, lambda payload: kind == payload.KIND and payload != simple)
+        assert_both_write_and_read([event(simple), event(other), event(simple)])
+
+
+def test_crcmod_agrees_with_the_writer_on_every_chunk(tmp_path: Path) -> None:
+    crc = crcmod.predefined.mkCrcFun("crc-32c")
+    requests = [log_driver.header_request()]
+    for number in range(20):
+        item = event(layout.Mark(bytes(range(number * 10))), branches=number)
+        requests += [log_driver.event_request(item), log_driver.flush_request()]
+    log_driver.write(requests, tmp_path / "region")
+    with Recording.open(tmp_path / "region") as recording:
+        assert len(recording.chunks) == 21
+        for chunk in recording.chunks:
+            assert crc(chunk.header.pack()[:-4] + chunk.payload()) == chunk.header.crc32c
 
 
 def test_largest_event_gets_a_chunk_of_its_own() -> None:

@@ -30,6 +30,7 @@ from lvmm.guest import Guest, Kind, check_guest
 from lvmm.guest_build import ROOT
 from lvmm.link import open_stream
 from lvmm.machine_run import StopRequest
+from lvmm.packed_recording import unpacked_recording
 from lvmm.recording_dir import Manifest, read_manifest
 from lvmm.vmcore.replay_core import ReplayCore, wanted_core
 
@@ -165,6 +166,12 @@ def _recorded_line(manifest: Manifest) -> str:
 
 
 def _replay(options: argparse.Namespace) -> int:
+    with unpacked_recording(options.directory, options.image) as directory:
+        options.directory = directory
+        return _replay_directory(options)
+
+
+def _replay_directory(options: argparse.Namespace) -> int:
     manifest = read_manifest(options.directory)
     board = load_board(manifest.board)
     settings = _settings(

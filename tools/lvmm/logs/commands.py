@@ -9,6 +9,7 @@ from lvmm.errors import EnvironmentProblem
 from lvmm.logs.errors import NoLog
 from lvmm.logs.facts import facts_of
 from lvmm.logs.output import write_atomically
+from lvmm.logs.pack import SECRETS, write_pack
 from lvmm.logs.printing import EXIT_COMPLETE, finish, flat, note, print_json, print_table
 from lvmm.logs.recording import CONSOLE_NAME, LOG_NAME, Recording
 
@@ -53,6 +54,16 @@ def extract(recording: Recording, output: Path) -> int:
         f"{output}: recording {recording.recording_id:016x}, {recording.event_count} events,"
         f" {recording.log_bytes} bytes"
     )
+    return finish(recording)
+
+
+def pack(recording: Recording, output: Path, images: bool) -> int:
+    """Write the recording into one compressed file; the exit code."""
+    names = write_pack(recording, output, images=images)
+    note(f"{output}: {output.stat().st_size} bytes: {', '.join(names)}")
+    note(f"{output}: {SECRETS}")
+    if not images:
+        note("without the guest's images: replay wants them by --image, or pack with --images")
     return finish(recording)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,12 @@ from types import TracebackType
 from lvmm.errors import EnvironmentProblem, UsageError
 from lvmm.logs.chunks import MAGIC, Chunk, read_any_chunk, read_chunk
 from lvmm.logs.codec import Event, decode_chunk
+from lvmm.logs.compression import is_compressed
 from lvmm.logs.errors import READABLE_VERSIONS, Loss, NoLog, version_mismatch
 from lvmm.logs.header import RecordingHeader, monitor_version
 from lvmm.logs.layout import FORMAT_VERSION, ChunkHeader, ChunkKind, End
 from lvmm.logs.output import write_atomically
+from lvmm.logs.pack import read_pack
 from lvmm.logs.region import Region, find_regions
 from lvmm.logs.scan import ChunkScan, find_chunks, in_order, scan_file, scan_region
 from lvmm.logs.source import Source
@@ -55,12 +58,15 @@ class Recording:
 
     @classmethod
     def open(cls, path: str | Path, recording_id: int | None = None) -> Recording:
-        """Open the recording in a directory, log file, memory image or memory device (`-`: stdin).
+        """Open the recording in a directory, log file, memory image or memory device (`-`: stdin),
+        or in one that extract_log.py packed.
 
         `recording_id` chooses one where there are several. Raises NoLog, VersionMismatch,
         UsageError (several, none chosen), EnvironmentProblem (cannot be read).
         """
         directory = None
+        if str(path) != "-" and is_compressed(Path(path)):
+            return cls._open_pack(Path(path), recording_id)
         if str(path) != "-" and Path(path).is_dir():
             directory = Path(path)
             path = directory / LOG_NAME
@@ -79,6 +85,15 @@ class Recording:
         except BaseException:
             source.close()
             raise
+        return recording
+
+    @classmethod
+    def _open_pack(cls, path: Path, recording_id: int | None) -> Recording:
+        """The recording in a compressed file (lvmm.logs.pack)."""
+        with tempfile.TemporaryDirectory(prefix="lvmm-") as folder:
+            read_pack(path, Path(folder), (LOG_NAME, CONSOLE_NAME))
+            recording = cls.open(folder, recording_id)  # what is open outlives the directory
+        recording.source.name = str(path)
         return recording
 
     @classmethod
