@@ -124,8 +124,8 @@ def test_dump_of_a_device(tool: Tool, tmp_path: Path) -> None:
 def test_dump_of_a_guest_time(tool: Tool, tmp_path: Path) -> None:
     log = device_log(tmp_path / "log.lvmm")
     everything = range(11)
-    for start in range(0, 1200, 50):
-        for end in range(0, 1200, 50):
+    for start in range(0, 1200, 150):
+        for end in range(0, 1200, 150):
             wanted = [index for index in everything if start <= 100 * index <= end]
             assert dumped(tool, log, "--from", start, "--to", end) == wanted
         late = [index for index in everything if 100 * index >= start]
