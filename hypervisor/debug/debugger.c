@@ -12,6 +12,7 @@
 #include "debug/link.h"
 #include "debug/pages.h"
 #include "debug/patches.h"
+#include "debug/stop_reason.h"
 #include "debug/watches.h"
 #include "lib/printk.h"
 #include "replay/session.h"
@@ -143,18 +144,6 @@ static void stop(u8 reason, u64 address, u32 breakpoint)
         d.vcpu->regs.rflags |= RFLAGS_RF;
 }
 
-static u8 hit_reason(u8 kind)
-{
-    switch (kind) {
-    case LINK_BREAKPOINT_KIND_SOFTWARE:
-        return LINK_STOP_REASON_SOFTWARE_BREAKPOINT;
-    case LINK_BREAKPOINT_KIND_HARDWARE:
-        return LINK_STOP_REASON_HARDWARE_BREAKPOINT;
-    default:
-        return LINK_STOP_REASON_WATCHPOINT;
-    }
-}
-
 /* Whether the entry for one instruction executed it, or one iteration of a REP. */
 static bool executed(const struct vcpu *vcpu)
 {
@@ -167,8 +156,12 @@ bool debugger_boundary(struct vcpu *vcpu)
     bool done = d.one && executed(vcpu);
 
     d.one = false;
-    if (done && d.access)
-        d.hit = breakpoints_after_access();
+    if (done && d.access) {
+        struct breakpoint hit = breakpoints_after_access();
+
+        if (hit.id != 0)
+            d.hit = hit;
+    }
     if (done) {
         d.pass = d.access = d.debug_register = false;
         watches_forget();
@@ -176,9 +169,9 @@ bool debugger_boundary(struct vcpu *vcpu)
     if (session_ended())
         return false;
     if (d.written.id != 0 && !vcpu->event.valid)
-        stop(hit_reason(d.written.kind), d.written.address, d.written.id);
+        stop(stop_reason_of_hit(d.written.kind), d.written.address, d.written.id);
     else if (d.hit.id != 0)
-        stop(hit_reason(d.hit.kind), d.hit.address, d.hit.id);
+        stop(stop_reason_of_hit(d.hit.kind), d.hit.address, d.hit.id);
     else if (d.step && done)
         stop(LINK_STOP_REASON_STEP, vcpu->regs.rip, 0);
     else if (d.break_in && !vcpu->event.valid)
@@ -302,29 +295,6 @@ void debugger_after_exit(struct vcpu *vcpu, struct exit *exit)
         exit->kind = EXIT_NONE;
 }
 
-static u8 end_reason(void)
-{
-    struct session_status session;
-
-    session_read_status(&session);
-    if (session.diverged)
-        return LINK_STOP_REASON_DIVERGENCE;
-    if (session_replaying())
-        return LINK_STOP_REASON_LOG_END;
-    switch (session.end_reason) {
-    case LOG_END_REASON_TRIPLE_FAULT:
-        return LINK_STOP_REASON_TRIPLE_FAULT;
-    case LOG_END_REASON_MONITOR_ERROR:
-        return LINK_STOP_REASON_UNHANDLED_EXIT;
-    case LOG_END_REASON_GUEST_PANIC:
-        return LINK_STOP_REASON_GUEST_PANIC;
-    case LOG_END_REASON_WATCHDOG:
-        return LINK_STOP_REASON_WATCHDOG;
-    default:
-        return LINK_STOP_REASON_RUN_END;
-    }
-}
-
 __attribute__((noreturn)) static void serve(u8 reason)
 {
     set_stopped(LINK_RUN_STATE_HALTED, reason, d.vcpu->regs.rip, 0);
@@ -334,7 +304,7 @@ __attribute__((noreturn)) static void serve(u8 reason)
 
 void debugger_halted(void)
 {
-    serve(end_reason());
+    serve(stop_reason_of_end());
 }
 
 void debugger_panicked(void)

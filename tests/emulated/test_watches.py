@@ -63,20 +63,23 @@ def memory(client: Client, address: int, length: int) -> bytes:
 def all_writes(client: Client) -> list[Stop]:
     """Where the guest `watched` writes, with a long range and many short ones."""
     wide, many = address_of("watched", "wide"), address_of("watched", "many")
-    watch(client, wide, 3 * PAGE)
+    watch(client, wide, 2 * PAGE + 500)
+    watch(client, wide + 9000, 4)  # by debug register, in a page that EPT watches
+    watch(client, wide + 9100, 1)
     for i in range(MANY):
         watch(client, many + i * PAGE, 4)
-    stops = [run_to_watch(client) for _ in range(7)]
+    stops = [run_to_watch(client) for _ in range(8)]
     assert [data for data, _, _ in stops] == [
         wide + 5000,
         wide + PAGE - 1,
         wide + PAGE,
         wide + 9000,
+        wide + 9100,
         many,
         many + MANY // 2 * PAGE,
         many + (MANY - 1) * PAGE,
     ]
-    assert all(memory(client, wide + at, 1) != b"\0" for at in (5000, PAGE - 1, PAGE, 9000))
+    assert all(memory(client, wide + at, 1) != b"\0" for at in (5000, PAGE - 1, PAGE, 9000, 9100))
     run_to_end(client)
     return stops
 

@@ -25,6 +25,7 @@ void guest_main(u32 magic, u32 info) {
     wide[5000] = 1;
     input(KEYBOARD_STATUS, wide + PAGE - 1, 2);
     copy_dword(LOCAL_APIC_VERSION, wide + 9000);
+    wide[9100] = 1;
     many[0][0] = 1;
     many[MANY / 2][0] = 2;
     many[MANY - 1][0] = 3;
