@@ -46,11 +46,14 @@ int dma_log_sent(struct vcpu *vcpu, u8 stream, u8 flags, u32 length, const void 
 
 void dma_log_time(struct vcpu *vcpu)
 {
-    struct log_event e = {.kind = LOG_EVENT_TIME, .payload.time.tsc = rdtsc()};
+    struct log_event e = {.kind = LOG_EVENT_TIME};
 
-    if (transferred && wanted())
-        session_note(vcpu, &e);
+    if (!transferred)
+        return;
     transferred = false;
+    e.payload.time.tsc = rdtsc();
+    if (wanted())
+        session_note(vcpu, &e);
 }
 
 static void put_name(u8 *field, u64 size, const char *name)

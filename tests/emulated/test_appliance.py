@@ -22,13 +22,16 @@ from tests.emulated.machine import (
     events_of,
     replay,
 )
+from tests.host.dma_log import e1000_streams
 
 from lvmm import guest_build, netpeer, session
 from lvmm.echo_peer import EchoPeer, EchoResult
 from lvmm.guest import Guest
+from lvmm.logs import Recording
 from lvmm.recording_dir import Manifest
 from lvmm.session import RunSettings
 
+SENT_MAX = 262144  # bytes of a sent frame that are recorded, unless told otherwise
 REQUESTS = 400
 SHORT_REQUESTS = 250
 
@@ -85,6 +88,9 @@ def test_echoes_replay_identically(tmp_path: Path) -> None:
 
 def tshark_sees_it(run: Run, before: float, capture: Path) -> None:
     """Another decoder finds the peer's frames, each way in order, from `before` on."""
+    with Recording.open(run.directory) as recording:
+        assert recording.header is not None
+        assert recording.header.dma_streams == e1000_streams(SENT_MAX)
     said = tshark.write_pcap(run.directory, capture)
     frames = tshark.decode(capture)
     received = [frame for frame in frames if frame.inbound]

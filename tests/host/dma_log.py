@@ -20,15 +20,17 @@ def e1000_streams(sent_max: int) -> list[DmaStream]:
     """What the monitor says of the rings of boards/profiles/e1000.toml."""
     rx, tx = DmaDirection.RX, DmaDirection.TX
     payload, descriptors = StreamContent.PAYLOAD, StreamContent.DESCRIPTORS
-    of_rx = {"write_back_offset": 8, "write_back_width": 8, "length_offset": 8, "length_width": 2}
-    of_rx |= {"done_offset": 12, "done_mask": 1, "end_offset": 12, "end_mask": 2}
+    both = {"descriptor_size": 16, "done_offset": 12, "done_mask": 1}
+    of_rx = {**both, "write_back_offset": 8, "write_back_width": 8}
+    of_rx |= {"length_offset": 8, "length_width": 2, "end_offset": 12, "end_mask": 2}
+    of_tx = {**both, "write_back_offset": 12, "write_back_width": 4, "ring_index": 1}
     return [
         dma_stream("rx", 0, descriptors, rx, **of_rx),
         dma_stream("rx", 1, payload, rx),
         dma_stream("rx", 2, payload, rx, continues=1),
         dma_stream("rx", 3, payload, rx, crc_length=4),
         dma_stream("rx", 4, payload, rx, crc_length=4, continues=1),
-        dma_stream("tx", 5, descriptors, tx, ring_index=1),
+        dma_stream("tx", 5, descriptors, tx, **of_tx),
         dma_stream("tx", 6, payload, tx, ring_index=1, frame_max=sent_max),
     ]
 

@@ -46,7 +46,7 @@ REGION_SIZE = 1 << 20
 def dma_stream(ring: str, stream: int, content: int, direction: int, **fields: int) -> DmaStream:
     """A stream of an e1000 at 00:03.0; fields that are not given are 0."""
     values: dict[str, Any] = {field.name: 0 for field in dataclasses.fields(DmaStream)}
-    values |= {"pci_address": 0x18, "vendor": 0x8086, "device": 0x100E, "descriptor_size": 16}
+    values |= {"pci_address": 0x18, "vendor": 0x8086, "device": 0x100E}
     values |= {"stream": stream, "content": content, "direction": direction, **fields}
     values["profile"] = tuple(b"e1000".ljust(16, b"\0"))
     values["ring"] = tuple(ring.encode().ljust(16, b"\0"))
@@ -74,7 +74,7 @@ HEADER = RecordingHeader(
     [Image(1234567, ImageRole.KERNEL, 0xDEADBEEF), Image(765, ImageRole.INITRD, 0x12345678)],
     [CpuidEntry(1, 0, 2, 3, 4, 5), CpuidEntry(7, 1, 8, 9, 10, 11)],
     [E820Entry(0, 0x9FC00, 1, 0), E820Entry(0x100000, 0xFF00000, 1, 0)],
-    [dma_stream("rx", 1, StreamContent.DESCRIPTORS, DmaDirection.RX)],
+    [dma_stream("rx", 1, StreamContent.DESCRIPTORS, DmaDirection.RX, descriptor_size=16)],
 )
 
 _REQUEST = struct.Struct("<5B3xIIQ18Q3Q")

@@ -35,6 +35,7 @@ from tests.host.dma_machine import (
 from tests.host.log_driver import HEADER
 
 from lvmm.logs import Recording
+from lvmm.logs.errors import NoLog
 from lvmm.logs.layout import ChunkHeader
 from lvmm.logs.pcap import pcap as commands_pcap
 
@@ -346,6 +347,16 @@ def test_a_ring_that_is_enabled_again_sends_nothing_twice(machine: Machine) -> N
     net.send([b"2" * 60])
     _, _, packets = pcap(net.log.log())
     assert [packet.data[:1] for packet in packets] == [b"1", b"2"]
+
+
+def test_without_a_header_nothing_is_known_of_frames(machine: Machine, tmp_path: Path) -> None:
+    net = Net(machine)
+    net.send([b"x" * 60])
+    source = tmp_path / "log.lvmm"
+    source.write_bytes(b"".join(content for _, content in list(chunks_of(net.log.log()))[1:]))
+    with Recording.open(source) as recording, pytest.raises(NoLog, match="header is lost"):
+        commands_pcap(recording, tmp_path / "net.pcapng")
+    assert not (tmp_path / "net.pcapng").exists()
 
 
 def test_the_command(machine: Machine, tmp_path: Path) -> None:
