@@ -124,7 +124,7 @@ def test_what_is_typed_is_recorded(tmp_path: Path) -> None:
         console = Attached(run.port, tmp_path / "refused")
         try:
             console.type(b"x")
-            why = "a replay takes no input"
+            why = "lvmm: a replay takes no input"
             wait_for(lambda: why in console.said.read_text(), WAIT_S, "the refusal")
             arguments = ["attach", "--serial", f":{run.port}", "--json"]
             state = start_cli(arguments, tmp_path / "state")

@@ -230,3 +230,5 @@ def test_a_copy_that_cannot_be_written(capsys: Capture, line: str, tmp_path: Pat
 def test_options_that_do_not_go_together(capsys: Capture, line: str) -> None:
     fails(capsys, ["--serial", line, "--log", "x"], 2, "--console")
     fails(capsys, ["--serial", line, "--json", "--console"], 2, "--json")
+    fails(capsys, ["--serial", line, "--linux", "x"], 2, "--gdb PORT")
+    fails(capsys, ["--serial", line, "--linux", "x", "--gdb", 5555], 2, "no such file: x")

@@ -88,7 +88,7 @@ def _settings(
         wait = wait if options.wait is None else options.wait
         symbols = None
         if kind == "linux":
-            symbols = GuestSymbols(kernel, ROOT / "build" / "gdb" / f"symbols-{os.getpid()}.elf")
+            symbols = _symbols(kernel)
         gdb = GdbOptions(options.gdb, wait, _say, early, symbols)
     elif options.wait is not None and attach_port is None:
         raise UsageError("--wait and --no-wait go with --gdb PORT or --attach PORT")
@@ -110,6 +110,10 @@ def _settings(
         log_kib=getattr(options, "log_size", None),
         sink=session.Sink(getattr(options, "sink", "memory")),
     )
+
+
+def _symbols(kernel: Path) -> GuestSymbols:
+    return GuestSymbols(kernel, ROOT / "build" / "gdb" / f"symbols-{os.getpid()}.elf")
 
 
 def _guest(options: argparse.Namespace, board: Board) -> Guest:
@@ -267,8 +271,20 @@ def _attach(options: argparse.Namespace) -> int:
         raise UsageError("--log goes with --console")
     if options.json and (options.console or options.gdb is not None):
         raise UsageError("--json shows the state once: it goes without --gdb and --console")
+    symbols = None
+    if options.linux is not None:
+        if options.gdb is None:
+            raise UsageError("--linux is for gdb's `monitor symbols`: it goes with --gdb PORT")
+        if not options.linux.is_file():
+            raise UsageError(f"no such file: {options.linux}")
+        symbols = _symbols(options.linux)
     wanted = AttachOptions(
-        options.gdb, options.console, options.log, options.json, options.save_log
+        options.gdb,
+        options.console,
+        options.log,
+        options.json,
+        options.save_log,
+        symbols,
     )
     attach(lambda: open_stream(options.serial), wanted)
     return 0

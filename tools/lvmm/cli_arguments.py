@@ -217,6 +217,9 @@ def command_line() -> argparse.ArgumentParser:
     attached.add_argument(
         "--console", action="store_true", help="show the guest's console; type to it"
     )
+    attached.add_argument(
+        "--linux", type=Path, metavar="BZIMAGE", help="the guest's kernel, for `monitor symbols`"
+    )
     attached.add_argument("--log", type=Path, metavar="FILE", help="a copy of the console")
     attached.add_argument(
         "--save-log",

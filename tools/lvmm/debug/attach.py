@@ -15,11 +15,12 @@ from typing import Any, BinaryIO
 
 from lvmm.debug import stops
 from lvmm.debug.console_view import ConsoleView
+from lvmm.debug.guest_symbols import GuestSymbols
 from lvmm.debug.keyboard import Keyboard
 from lvmm.debug.service import GdbOptions, GdbService
 from lvmm.debug.terminal import LEAVE, Keys, Screen, single_keys
 from lvmm.errors import EnvironmentProblem
-from lvmm.gdb.registers import I386
+from lvmm.gdb.registers import I386, X86_64
 from lvmm.link import ByteStream, Hello, LinkClient, Mode, RunState, Status
 from lvmm.log_receiver import LogReceiver
 from lvmm.machine_run import StopRequest
@@ -34,7 +35,8 @@ _ECHO_S = 2.0
 @dataclasses.dataclass(frozen=True)
 class AttachOptions:
     """What to do at the line; none of it: show the state once. `log` gets the console as well, and
-    `save_log` the log of the recording that the machine makes.
+    `save_log` the log of the recording that the machine makes; `symbols` recovers those of the
+    Linux kernel that gdb looks at.
     """
 
     gdb_port: int | None = None
@@ -42,6 +44,7 @@ class AttachOptions:
     log: Path | None = None
     as_json: bool = False
     save_log: Path | None = None
+    symbols: GuestSymbols | None = None
 
 
 def attach(open_line: Callable[[], ByteStream], options: AttachOptions) -> None:
@@ -58,7 +61,9 @@ def attach(open_line: Callable[[], ByteStream], options: AttachOptions) -> None:
             return
         if options.gdb_port is not None:
             # A guest that is not in long mode when somebody attaches will hardly ever be.
-            gdb = GdbOptions(options.gdb_port, False, _prefixed(said.put), I386)
+            early = I386 if options.symbols is None else X86_64
+            say = _prefixed(said.put)
+            gdb = GdbOptions(options.gdb_port, False, say, early, options.symbols)
             service = GdbService(link, gdb)
             stack.callback(service.close)
             service.start()

@@ -34,7 +34,7 @@ class Keyboard:
         except Unsupported:
             self._refuse("the guest's serial port is another line than the monitor's: type there")
         except RequestRefused as error:
-            self._refuse(str(error))
+            self._refuse(error.why)
         except SessionLost:
             return False  # the console's view tells that
         else:

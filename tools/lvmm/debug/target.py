@@ -196,7 +196,7 @@ class LinkTarget:
             return "writes are " + ("forced" if self._force else "refused in replay")
         if name == "symbols":
             if self._symbols is None:
-                raise TargetError("they are recovered for Linux guests of ./lvmm's own runs only")
+                raise TargetError("for a Linux guest: start attach with --linux and its kernel")
             return self._symbols.write(self)
         with _told_as_target_errors():
             if name == "when":

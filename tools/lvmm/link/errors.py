@@ -42,6 +42,7 @@ class RequestFailed(LinkError):
         super().__init__(f"the monitor did not {name}: {text or explain(result)}")
         self.opcode = opcode
         self.result = result
+        self.why = text or explain(result)
 
 
 class BadRequest(RequestFailed):
