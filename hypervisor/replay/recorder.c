@@ -1,0 +1,157 @@
+/* Logging what enters the guest. */
+#include "lib/printk.h"
+#include "lib/string.h"
+#include "replay/position.h"
+#include "replay/session_state.h"
+
+/* How often an event stores all registers, so that a divergence can be told in values. */
+#define FULL_INTERVAL 64
+
+/* Whether the guest is where the last event was logged: not even an instruction that the monitor
+ * executes for it came in between. */
+static bool at_last_event(const struct vcpu *vcpu)
+{
+    return session.logged && memcmp(&vcpu->regs, &session.logged_regs, sizeof(vcpu->regs)) == 0;
+}
+
+/* Whether in replay, which passes over notes, the event before is DMA at this very place. */
+static bool at_last_dma(const struct vcpu *vcpu)
+{
+    return session.logged_dma && at_last_event(vcpu);
+}
+
+static void remember(const struct vcpu *vcpu, const struct log_event *e)
+{
+    if (log_event_is_note(e->kind))
+        session.logged_dma = session.logged_dma && e->same_position;
+    else
+        session.logged_dma = e->kind == LOG_EVENT_DMA;
+    session.logged = true;
+    session.logged_regs = vcpu->regs;
+}
+
+/* Keeps the guest waiting until a tool has taken the whole log. False: it does not come to that. */
+static bool make_room(void)
+{
+    u64 room = log_writer_room(&session.writer);
+
+    log_writer_rewind(&session.writer);
+    while (session.serve != NULL && !session.ended && log_writer_room(&session.writer) <= room) {
+        session.serve(); /* which calls session_take() */
+        log_writer_rewind(&session.writer);
+    }
+    return !session.ended && log_writer_room(&session.writer) > room;
+}
+
+int record_event(struct vcpu *vcpu, struct log_event *e)
+{
+    int error;
+
+    if (session.paused)
+        return 0;
+    e->branches = vcpu->branches;
+    e->regs = vcpu->regs;
+    e->out_crc = session.out_crc;
+    e->full = e->full || session.events % FULL_INTERVAL == 0;
+    if (e->same_position)
+        e->full = false;
+    error = log_write(&session.writer, e);
+    if (error == ERR_NO_SPACE && e->kind != LOG_EVENT_END && make_room())
+        error = log_write(&session.writer, e);
+    if (error == ERR_NO_SPACE && e->kind != LOG_EVENT_END) {
+        session_end(vcpu, LOG_END_REASON_LOG_FULL, true);
+        return error;
+    }
+    if (error < 0) {
+        printk("lvmm: event %lu (%s) cannot be logged (error %d)\n", session.events,
+               log_event_name(e->kind), error);
+        session_end(vcpu, LOG_END_REASON_MONITOR_ERROR, true);
+        return error;
+    }
+    session_count_event(e->kind);
+    remember(vcpu, e);
+    return 0;
+}
+
+int session_record_interrupt(struct vcpu *vcpu, u8 vector)
+{
+    struct log_event e = {.kind = LOG_EVENT_INTERRUPT,
+                          .async = true,
+                          .full = position_needs_registers(vcpu),
+                          .same_position = at_last_dma(vcpu),
+                          .payload.interrupt.vector = vector};
+
+    return record_event(vcpu, &e);
+}
+
+int session_record_nmi(struct vcpu *vcpu)
+{
+    struct log_event e = {
+        .kind = LOG_EVENT_NMI, .async = true, .full = position_needs_registers(vcpu)};
+
+    return record_event(vcpu, &e);
+}
+
+int session_record_dma(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len)
+{
+    struct log_event e = {
+        .kind = LOG_EVENT_DMA,
+        .async = true,
+        .full = position_needs_registers(vcpu),
+        .same_position = at_last_dma(vcpu),
+        .payload.dma = {.stream = stream, .gpa = gpa},
+        .data = data,
+        .data_len = len,
+    };
+
+    return record_event(vcpu, &e);
+}
+
+int session_note(struct vcpu *vcpu, struct log_event *event)
+{
+    event->same_position = at_last_event(vcpu);
+    return record_event(vcpu, event);
+}
+
+void session_pause(bool pause)
+{
+    session.paused = pause;
+    session.out_crc = 0;
+}
+
+bool session_paused(void)
+{
+    return session.paused;
+}
+
+void session_seal(struct vcpu *vcpu, u8 reason)
+{
+    session_end(vcpu, reason, false);
+    session.ended = false;
+    session.paused = true;
+}
+
+u64 session_room(void)
+{
+    return session.serve != NULL ? ~0ULL : log_writer_room(&session.writer);
+}
+
+void session_wait_for_room(void (*serve)(void))
+{
+    session.serve = serve;
+}
+
+void session_take(u64 stored, bool close)
+{
+    if (!session_recording() || session.ended)
+        return;
+    log_writer_taken(&session.writer, stored);
+    log_writer_rewind(&session.writer);
+    if (close)
+        log_flush(&session.writer);
+}
+
+u64 session_completed(void)
+{
+    return session_recording() ? log_writer_completed(&session.writer) : 0;
+}
