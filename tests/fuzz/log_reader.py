@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +44,7 @@ FORGE = 1  # of the first byte of an input: give all chunks the right CRC
 
 _HEADER = ChunkHeader.STRUCT.size
 _MAGIC = CHUNK_MAGIC.to_bytes(4, "little")
-_FILE = Path(f"/dev/shm/lvmm-fuzz-{os.getpid()}")
+_FILE = Path(tempfile.gettempdir()) / f"lvmm-fuzz-{os.getpid()}"
 
 
 def forged(data: bytes) -> bytes:

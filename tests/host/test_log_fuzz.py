@@ -77,14 +77,15 @@ def with_valid_crcs(log: bytes) -> bytes:
 
 
 def python_read(log: bytes) -> tuple[list[Event], bool]:
-    """The events that the tools find, and whether they say that something is lost."""
+    """The events that the tools find, and whether they say that something is wrong."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.lvmm"
         path.write_bytes(log)
         try:
             with Recording.open(path) as recording:
                 events = [comparable(event) for event in recording.events()]
-                return events, bool(recording.losses) or recording.header is None
+                wrong = recording.losses or recording.disordered or recording.header is None
+                return events, bool(wrong)
         except LvmmError:
             return [], True
 

@@ -166,6 +166,19 @@ def test_a_chunk_that_is_there_twice(tool: Tool, tmp_path: Path) -> None:
     assert named(tool, write(tmp_path / "b", log + other)) == (LOSS, [(1, 1, 10)])
 
 
+def test_a_chunk_in_the_padding_of_another_is_found(tool: Tool, tmp_path: Path) -> None:
+    log = bytes(log_of().data)
+    sizes = [len(chunk) for chunk in split(log)]
+    number = next(index for index, size in enumerate(sizes) if size % 8)
+    at = chunk_offsets(log)[number + 1]
+    path = write(tmp_path / "log", log[: at - 1] + log[at:])
+    assert named(tool, path) == (COMPLETE, [])
+    with Recording.open(path) as recording:
+        assert recording.disordered == 1
+        recording.save(tmp_path / "saved")
+    assert (tmp_path / "saved").read_bytes() == log
+
+
 def test_two_logs_in_one_file(tool: Tool, tmp_path: Path) -> None:
     path = write(tmp_path / "log", bytes(log_of().data + log_of(0xABC).data))
     assert named(tool, path) == (COMPLETE, [])

@@ -70,7 +70,8 @@ def version_mismatch(name: str, version: int, made_by: str = "") -> VersionMisma
     """The error for a log of a format version that cannot be read; `made_by` is what it says of
     its monitor, where that can be read."""
     reads = " and ".join(str(readable) for readable in READABLE_VERSIONS)
-    use = f"it was made by {made_by}: use that" if made_by else "use the lvmm that made it"
+    maker = made_by if made_by.startswith("lvmm") else f"lvmm {made_by}"
+    use = f"it was made by {maker}: use that" if made_by else "use the lvmm that made it"
     return VersionMismatch(
         f"{name}: the log has format version {version}, this lvmm reads versions {reads}: {use}"
     )

@@ -35,13 +35,15 @@ class Found:
     """The intact chunks of a part of a source, by recording, in the order of their places.
 
     `gaps` are the places, start and end, of bytes that belong to no intact chunk.
-    `other_versions` has, by format version, the place of the first chunk that cannot be read.
+    `misplaced` counts those that stand where zeros should be. `other_versions` has, by format
+    version, the place of the first chunk that cannot be read.
     """
 
     source: Source
     start: int
     tables: dict[int, ChunkTable] = field(default_factory=dict)
     gaps: list[tuple[int, int]] = field(default_factory=list)
+    misplaced: int = 0
     other_versions: dict[int, int] = field(default_factory=dict)
 
 
@@ -68,6 +70,7 @@ def find_chunks(source: Source, start: int, end: int) -> Found:
     for chunk in _walk(source, start, end):
         if chunk.offset > at:
             found.gaps.append((at, chunk.offset))
+        found.misplaced += chunk.offset < at
         at = chunk.offset + chunk.size
         version = chunk.header.format_version
         if version not in READABLE_VERSIONS:
@@ -100,7 +103,7 @@ def in_order(found: Found, recording_id: int) -> ChunkScan:
     """The chunks of a recording by their sequence numbers. Nothing is there twice."""
     places = found.tables.get(recording_id, ChunkTable(found.source))
     others = {other: len(table) for other, table in found.tables.items() if other != recording_id}
-    scan = ChunkScan(ChunkTable(found.source), [], others=others)
+    scan = ChunkScan(ChunkTable(found.source), [], found.misplaced, others)
     gaps_by_end = {end: start for start, end in found.gaps}
     gaps_by_start = dict(found.gaps)
     previous: Chunk | None = None
