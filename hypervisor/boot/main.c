@@ -13,6 +13,7 @@
 #include "boot/guest_loader.h"
 #include "boot/multiboot2.h"
 #include "boot/page0.h"
+#include "boot/unsaved_log.h"
 #include "core/dma_log.h"
 #include "core/guest_cpuid.h"
 #include "core/guest_memory.h"
@@ -332,6 +333,9 @@ void monitor_main(u32 magic, u64 info)
     if (guest_memory_init(settings.guest_memory, boot.mmap, boot.mmap_count) < 0)
         stop();
     if (watchdog_init(settings.watchdog) < 0)
+        stop();
+    /* In every mode: modules and the guest's console go into the log region. */
+    if (!unsaved_log_region_is_free(&boot))
         stop();
     stage_modules();
     open_session();

@@ -5,6 +5,9 @@
 
 #define STATIC_SIZE offsetof(struct log_region_header, crc32c)
 
+/* Magic, version and static_size: the same in every format version. */
+#define PROLOGUE_SIZE offsetof(struct log_region_header, recording_id)
+
 int log_region_format(void *region, u64 size, const struct log_region_params *params)
 {
     struct log_region_header *header = region;
@@ -31,6 +34,33 @@ int log_region_format(void *region, u64 size, const struct log_region_params *pa
     header->magic = LOG_REGION_MAGIC;
     header->crc32c = crc32c(0, header, STATIC_SIZE);
     return 0;
+}
+
+static bool header_intact(const struct log_region_header *header)
+{
+    u32 crc;
+
+    if (header->magic != LOG_REGION_MAGIC || header->static_size < PROLOGUE_SIZE ||
+        header->static_size > PAGE_SIZE - sizeof(crc))
+        return false;
+    memcpy(&crc, (const u8 *)header + header->static_size, sizeof(crc));
+    return crc32c(0, header, header->static_size) == crc;
+}
+
+bool log_region_holds_log(const void *region, u64 size, struct log_region_found *found)
+{
+    const struct log_region_header *header = region;
+
+    memset(found, 0, sizeof(*found));
+    if (size < PAGE_SIZE || !header_intact(header))
+        return false;
+    found->format_version = header->format_version;
+    if (header->format_version != LOG_FORMAT_VERSION)
+        return true;
+    found->recording_id = header->recording_id;
+    found->events = header->event_count + (header->open_chunk >> 32);
+    found->bytes = header->chunk_bytes + (u32)header->open_chunk;
+    return header->mode == LOG_MODE_RECORD && found->bytes != 0;
 }
 
 void log_region_set_state(void *region, u32 state)

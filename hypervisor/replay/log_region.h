@@ -14,6 +14,18 @@ struct log_region_params {
  * held before is lost. ERR_INVALID: a bad parameter; ERR_NO_SPACE: too small. */
 int log_region_format(void *region, u64 size, const struct log_region_params *params);
 
+/* The log that an earlier run left in a region. */
+struct log_region_found {
+    u32 format_version;
+    u64 recording_id; /* these three are 0 where the format version is not ours */
+    u64 events;
+    u64 bytes; /* of chunks, the open one's payload included */
+};
+
+/* Whether the `size` bytes at `region`, which may hold anything, are a region with something
+ * recorded in it. Of another format version only the header is known: that counts. */
+bool log_region_holds_log(const void *region, u64 size, struct log_region_found *found);
+
 /* Sets the state that tools show; `state` is an enum log_region_state. */
 void log_region_set_state(void *region, u32 state);
 

@@ -13,6 +13,7 @@ from tests.host.cbuild import ROOT, log_format_header
 
 MONITOR = ROOT / "hypervisor"
 APPLIANCE = ROOT / "guest_support" / "appliance"
+RESCUE = ROOT / "rescue"
 GUEST_SUPPORT = ROOT / "guest_support"
 NATIVE = ROOT / "tools" / "native"
 PYTHON = ("tools", "tests", "logs_format", "SConstruct")
@@ -96,6 +97,10 @@ def test_monitor_is_formatted() -> None:
 
 def test_appliance_is_formatted() -> None:
     run(clang_format(), "--dry-run", "-Werror", *sorted(APPLIANCE.glob("*.[ch]")))
+
+
+def test_rescue_program_is_formatted() -> None:
+    run(clang_format(), "--dry-run", "-Werror", *sorted(RESCUE.glob("*.[ch]")))
 
 
 def test_monitor_with_cppcheck(tmp_path: Path) -> None:

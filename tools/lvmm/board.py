@@ -15,6 +15,9 @@ BOARDS_DIR = Path(__file__).resolve().parents[2] / "boards"
 
 _MIB = 1 << 20
 _BOOT_LOADER_LIMIT = 1 << 32  # Multiboot2 knows 32-bit load addresses only
+# GRUB's heap grows down from the end of RAM below 4 GiB. A log that an earlier run left must be out
+# of its way: most of the heap is the disk cache, 32 MiB at most; 33 MiB were seen.
+_BOOT_LOADER_HEAP_MIB = 64
 _BDF = re.compile(r"([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
 
 
@@ -178,6 +181,11 @@ def _check(board: Board, where: str) -> None:
     require(
         memory.log_base + memory.log_bytes <= memory.total_bytes,
         "the log region does not fit into total_mib",
+    )
+    require(
+        memory.log_base >= _BOOT_LOADER_LIMIT
+        or memory.log_base + memory.log_bytes + _BOOT_LOADER_HEAP_MIB * _MIB <= memory.total_bytes,
+        f"total_mib must leave {_BOOT_LOADER_HEAP_MIB} MiB above the log region to the boot loader",
     )
     require(board.serial.guest_console != board.serial.monitor, "both serial lines are the same")
     require(board.power.off in ("terminate",), f"power.off '{board.power.off}' is not supported")

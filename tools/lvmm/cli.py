@@ -32,6 +32,7 @@ from lvmm.link import open_stream
 from lvmm.machine_run import StopRequest
 from lvmm.packed_recording import unpacked_recording
 from lvmm.recording_dir import Manifest, read_manifest
+from lvmm.rescue import rescue_image
 from lvmm.vmcore.replay_core import ReplayCore, wanted_core
 
 TEST_WORKERS_MAX = 4
@@ -299,15 +300,26 @@ def _build(options: argparse.Namespace) -> int:
         log_kib=options.log_size,
         sink=session.Sink(options.sink),
     )
+    words = settings.words()
+    if options.wait:
+        words["wait"] = "1"
+    if options.overwrite is not None:
+        words["overwrite"] = options.overwrite
     session.monitor_image(
         board,
         guest,
         options.mode,
         options.output,
         menu_timeout_s=options.menu_timeout,
-        words=settings.words() | ({"wait": "1"} if options.wait else {}),
+        words=words,
     )
     _say(f"{options.output}: boots as a CD, and as a disk when written to one")
+    return 0
+
+
+def _rescue(options: argparse.Namespace) -> int:
+    rescue_image(load_board(options.board), options.output, options.append, options.menu_timeout)
+    _say(f"{options.output}: write it to a USB stick; it saves the log on the stick itself")
     return 0
 
 
@@ -345,6 +357,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "live": _live,
     "attach": _attach,
     "build": _build,
+    "rescue": _rescue,
     "demo": _demo,
     "bench": _bench,
     "test": _test,

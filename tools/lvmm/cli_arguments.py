@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 from lvmm import __version__
@@ -10,6 +11,7 @@ from lvmm import __version__
 DEFAULT_BOARD = "bochs-vtx"
 DEFAULT_TIMEOUT_S = 3600.0
 LOG_MIN_KIB = 256  # as in hypervisor/boot/main.c
+ANY_RECORDING = "any"  # of build --overwrite, and of the monitor's word
 
 EXIT_CODES = """\
 exit codes:
@@ -81,6 +83,12 @@ def _sent_bytes(text: str) -> int:
     return value
 
 
+def _recording_id(text: str) -> str:
+    if text != ANY_RECORDING and not re.fullmatch(r"[0-9a-fA-F]{1,16}", text):
+        raise argparse.ArgumentTypeError("a recording's ID is needed, as extract_log.py info says")
+    return text.lower()
+
+
 def command_line() -> argparse.ArgumentParser:
     """The parser; `command` is one of lvmm.cli's."""
     parser = argparse.ArgumentParser(
@@ -95,7 +103,12 @@ def command_line() -> argparse.ArgumentParser:
     on_board = argparse.ArgumentParser(add_help=False)
     on_board.add_argument("--board", default=DEFAULT_BOARD, help="a board of boards/ (%(default)s)")
 
-    guest = argparse.ArgumentParser(add_help=False)
+    menu = argparse.ArgumentParser(add_help=False)
+    menu.add_argument(
+        "--menu-timeout", type=int, default=0, metavar="S", help="how long GRUB's menu waits (0)"
+    )
+
+    guest = argparse.ArgumentParser(add_help=False, parents=[menu])
     kernel = guest.add_mutually_exclusive_group(required=True)
     kernel.add_argument("--linux", type=Path, metavar="BZIMAGE", help="a Linux kernel")
     kernel.add_argument("--multiboot", type=Path, metavar="ELF", help="a multiboot kernel")
@@ -108,9 +121,6 @@ def command_line() -> argparse.ArgumentParser:
     )
     guest.add_argument("--append", default="", metavar="STR", help="the guest's command line")
     guest.add_argument("--memory", type=_positive, metavar="MIB", help="the guest's memory")
-    guest.add_argument(
-        "--menu-timeout", type=int, default=0, metavar="S", help="how long GRUB's menu waits (0)"
-    )
 
     run = argparse.ArgumentParser(add_help=False)
     run.add_argument("--seed", type=_seed, metavar="N", help="of the counter's skid (random)")
@@ -236,6 +246,25 @@ def command_line() -> argparse.ArgumentParser:
     build.add_argument("--mode", choices=("record", "live"), default="record")
     build.add_argument(
         "--wait", action="store_true", help="the guest starts only when gdb says so (see attach)"
+    )
+    build.add_argument(
+        "--overwrite",
+        type=_recording_id,
+        nargs="?",
+        const=ANY_RECORDING,
+        metavar="ID",
+        help="let the monitor overwrite the log of recording ID in the machine's memory "
+        "(without ID: any log)",
+    )
+
+    rescue = commands.add_parser(
+        "rescue",
+        parents=[on_board, menu],
+        help="make an image that boots a Linux which saves the log out of the machine's memory",
+    )
+    rescue.add_argument("-o", "--output", type=Path, required=True, metavar="IMAGE")
+    rescue.add_argument(
+        "--append", default="", metavar="STR", help="more words for that Linux's command line"
     )
 
     demo = commands.add_parser("demo", parents=[on_board], help="record and replay a real Linux")

@@ -61,10 +61,12 @@ class Ending(enum.Enum):
 class Emulator:
     """A board under Bochs. Use as a context manager, or call terminate().
 
-    Exactly one of `iso` (booted as a CD) and `disk` (booted as a hard disk; never written to) is
-    given. `net_port` is the UDP port on which the NIC receives Ethernet frames from this host (it
-    sends to net_port + 1); without it there is no network. `seed` selects the counter's skid.
-    `start_time` is what the real-time clock shows at power-on (Unix time, UTC; default: now).
+    Exactly one of `iso` (booted as a CD) and `disk` (booted as a hard disk) is given. What the
+    machine writes to the disk is lost, unless `keep_disk`. With `warm` the memory is what the last
+    run in this directory left: to software that is a warm reset. `net_port` is the UDP port on
+    which the NIC receives Ethernet frames from this host (it sends to net_port + 1); without it
+    there is no network. `seed` selects the counter's skid. `start_time` is what the real-time clock
+    shows at power-on (Unix time, UTC; default: now).
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class Emulator:
         seed: int = 0,
         start_time: int | None = None,
         ips: int | None = None,
+        keep_disk: bool = False,
+        warm: bool = False,
     ) -> None:
         if (iso is None) == (disk is None):
             raise UsageError("an emulator boots from either a CD image or a disk image")
@@ -97,6 +101,8 @@ class Emulator:
         self._seed = seed
         self._start_time = int(time.time()) if start_time is None else start_time
         self._ips = ips or board.emulator.ips
+        self._keep_disk = keep_disk
+        self._warm = warm
         self._process: subprocess.Popen[bytes] | None = None
         self._monitor: socket.socket | None = None
         self._serial: GuestSerial | None = None
@@ -144,8 +150,10 @@ class Emulator:
         install = provision.bochs()
         try:
             self.run_dir.mkdir(parents=True, exist_ok=True)
-            for path in (self.console_path, self.ram_path, self.stats_path, self.log_path):
+            for path in (self.console_path, self.stats_path, self.log_path):
                 path.unlink(missing_ok=True)
+            if not self._warm:
+                self.ram_path.unlink(missing_ok=True)
             self._check_port()
             with (
                 socket.create_server(("127.0.0.1", 0)) as guest,
@@ -319,11 +327,10 @@ class Emulator:
                 "boot: cdrom",
             ]
         else:
-            lines += [
-                f'ata0-master: type=disk, path="{self._disk}", mode=volatile, '
-                f'journal="{self.run_dir / "disk.redolog"}"',
-                "boot: disk",
-            ]
+            mode = f'volatile, journal="{self.run_dir / "disk.redolog"}"'
+            if self._keep_disk:
+                mode = "flat"
+            lines += [f'ata0-master: type=disk, path="{self._disk}", mode={mode}', "boot: disk"]
         lines += self._pci_lines()
         return "\n".join(lines) + "\n"
 

@@ -25,7 +25,7 @@ APPLIANCE = ROOT / "guest_support" / "appliance"
 OUTPUT = ROOT / "build" / "guests"
 SUPPORT = ROOT / "guest_support"
 
-_BUSYBOX = Path("/bin/busybox")
+BUSYBOX = Path("/bin/busybox")
 _NETWORK_MODULES = ("e1000",)
 
 # Kept quiet: each character on the emulated serial line costs the time of thousands of
@@ -85,8 +85,8 @@ def tiny_guest(name: str) -> Path:
     sources = [folder / "start.S", folder / "runtime.c", folder / f"{name}.c"]
     with build_lock():
         support = SUPPORT.glob("*.h")
-        if _outdated(output, [*sources, folder / "runtime.h", folder / "link.ld", *support]):
-            _compile([*_TINY_FLAGS, *(path.name for path in sources)], folder, output)
+        if outdated(output, [*sources, folder / "runtime.h", folder / "link.ld", *support]):
+            compile_program([*_TINY_FLAGS, *(path.name for path in sources)], folder, output)
     return output
 
 
@@ -94,9 +94,9 @@ def appliance() -> Path:
     """The multiboot ELF file of the sample appliance, compiled when needed."""
     output = OUTPUT / "appliance.elf"
     with build_lock():
-        if _outdated(output, [*APPLIANCE.iterdir(), *APPLIANCE.parent.glob("*.h")]):
+        if outdated(output, [*APPLIANCE.iterdir(), *APPLIANCE.parent.glob("*.h")]):
             units = sorted(path.name for path in APPLIANCE.iterdir() if path.suffix in (".S", ".c"))
-            _compile([*_APPLIANCE_FLAGS, *units], APPLIANCE, output)
+            compile_program([*_APPLIANCE_FLAGS, *units], APPLIANCE, output)
     return output
 
 
@@ -109,9 +109,9 @@ def hostile_guest() -> Path:
     output = OUTPUT / "hostile" / "hostile.elf"
     sources = [folder / "start.S", *sorted(folder.glob("*.c"))]
     with build_lock():
-        if _outdated(output, [*sources, folder / "hostile.h", folder / "link.ld"]):
+        if outdated(output, [*sources, folder / "hostile.h", folder / "link.ld"]):
             long = output.with_suffix(".elf64")
-            _compile([*_HOSTILE_FLAGS, *(path.name for path in sources)], folder, long)
+            compile_program([*_HOSTILE_FLAGS, *(path.name for path in sources)], folder, long)
             fresh = output.with_suffix(".new")
             subprocess.run(["objcopy", "-O", "elf32-i386", str(long), str(fresh)], check=True)
             fresh.replace(output)
@@ -124,8 +124,8 @@ def boot_sector(name: str) -> Path:
     output = OUTPUT / "tiny" / f"{name}.bin"
     source = folder / f"{name}.S"
     with build_lock():
-        if _outdated(output, [source, *SUPPORT.glob("*.h")]):
-            _compile([*_SECTOR_FLAGS, source.name], folder, output)
+        if outdated(output, [source, *SUPPORT.glob("*.h")]):
+            compile_program([*_SECTOR_FLAGS, source.name], folder, output)
     return output
 
 
@@ -135,20 +135,25 @@ def workload_initrd(kernel: provision.Kernel, modules: tuple[str, ...]) -> Path:
     workload = OUTPUT / "linux" / "workload"
     output = OUTPUT / "linux" / f"initrd-{kernel.release}"
     sources = [folder / "workload.c", folder / "sha256.c"]
-    if not _BUSYBOX.exists():
-        ensure_packages(provision.GUEST_PACKAGES)
+    need_busybox()
     with build_lock():
-        if _outdated(workload, [*sources, folder / "sha256.h"]):
-            _compile([*_WORKLOAD_FLAGS, *(path.name for path in sources)], folder, workload)
-        own = [workload, folder / "init", _BUSYBOX, Path(initramfs.__file__)]
-        if _outdated(output, own):
+        if outdated(workload, [*sources, folder / "sha256.h"]):
+            compile_program([*_WORKLOAD_FLAGS, *(path.name for path in sources)], folder, workload)
+        own = [workload, folder / "init", BUSYBOX, Path(initramfs.__file__)]
+        if outdated(output, own):
             data = initramfs.workload_initramfs(
-                kernel.modules, _BUSYBOX, folder / "init", workload, modules
+                kernel.modules, BUSYBOX, folder / "init", workload, modules
             )
             fresh = output.with_suffix(".new")
             fresh.write_bytes(data)
             fresh.replace(output)
     return output
+
+
+def need_busybox() -> None:
+    """Installs the statically linked busybox of the initramfs where it is missing."""
+    if not BUSYBOX.exists():
+        ensure_packages(provision.GUEST_PACKAGES)
 
 
 def linux_guest(board: Board, settings: str = "", memory_mib: int | None = None) -> Guest:
@@ -182,14 +187,16 @@ def _linux_guest(
     )
 
 
-def _outdated(output: Path, sources: Iterable[Path]) -> bool:
+def outdated(output: Path, sources: Iterable[Path]) -> bool:
+    """Whether `output` is missing or older than one of the sources."""
     if not output.exists():
         return True
     made = output.stat().st_mtime
     return any(path.stat().st_mtime > made for path in sources)
 
 
-def _compile(arguments: list[str], folder: Path, output: Path) -> None:
+def compile_program(arguments: list[str], folder: Path, output: Path) -> None:
+    """Runs gcc with these arguments in `folder`. Raises EnvironmentProblem with its first error."""
     output.parent.mkdir(parents=True, exist_ok=True)
     fresh = output.with_suffix(".new")
     result = subprocess.run(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lvmm.errors import UsageError
 
-BUSYBOX_APPLETS = (
+WORKLOAD_APPLETS = (
     "sh",
     "cat",
     "echo",
@@ -140,11 +140,21 @@ def read_module(path: Path) -> bytes:
 
 def find_module(modules_dir: Path, name: str) -> Path:
     """Path of the module `name` below lib/modules/VERSION; "-" and "_" are the same in names."""
+    for path in _modules_called(modules_dir, name):
+        return path
+    raise UsageError(f"kernel module {name} is not in {modules_dir}")
+
+
+def has_module(modules_dir: Path, name: str) -> bool:
+    """Whether the kernel has that as a module; not when it is built in."""
+    return any(_modules_called(modules_dir, name))
+
+
+def _modules_called(modules_dir: Path, name: str) -> Iterator[Path]:
     wanted = name.replace("-", "_")
     for path in sorted(modules_dir.rglob("*.ko*")):
         if path.name.split(".ko")[0].replace("-", "_") == wanted:
-            return path
-    raise UsageError(f"kernel module {name} is not in {modules_dir}")
+            yield path
 
 
 def modules_in_load_order(modules_dir: Path, names: Iterable[str]) -> list[tuple[str, bytes]]:
@@ -164,20 +174,34 @@ def modules_in_load_order(modules_dir: Path, names: Iterable[str]) -> list[tuple
     return [(f"{name}.ko", data) for name, data in done.items()]
 
 
-def workload_initramfs(
-    modules_dir: Path, busybox: Path, init: Path, workload: Path, modules: Iterable[str]
-) -> bytes:
-    """The demo guest's initramfs. `modules_dir` is the kernel package's lib/modules/VERSION."""
-    entries = [
+def base_system(
+    busybox: Path, applets: Iterable[str], modules_dir: Path, modules: Iterable[str]
+) -> list[Entry]:
+    """Folders, console, busybox with its applets, and kernel modules.
+
+    The modules are in /lib/modules; the file `order` there names them, in the order of loading.
+    `modules_dir` is the kernel package's lib/modules/VERSION.
+    """
+    loaded = modules_in_load_order(modules_dir, modules)
+    order = "".join(f"{name}\n" for name, _ in loaded)
+    return [
         *map(directory, ("bin", "dev", "lib", "lib/modules", "proc", "sys", "tmp")),
         character_device("dev/console", 5, 1),
         executable("bin/busybox", busybox.read_bytes()),
-        *(symlink(f"bin/{applet}", "busybox") for applet in BUSYBOX_APPLETS),
+        *(symlink(f"bin/{applet}", "busybox") for applet in applets),
+        *(regular(f"lib/modules/{name}", data) for name, data in loaded),
+        regular("lib/modules/order", order.encode()),
     ]
-    loaded = modules_in_load_order(modules_dir, modules)
-    entries += [regular(f"lib/modules/{name}", data) for name, data in loaded]
-    order = "".join(f"{name}\n" for name, _ in loaded)
-    entries.append(regular("lib/modules/order", order.encode()))
-    entries.append(executable("bin/workload", workload.read_bytes()))
-    entries.append(executable("init", init.read_bytes()))
-    return archive(entries)
+
+
+def workload_initramfs(
+    modules_dir: Path, busybox: Path, init: Path, workload: Path, modules: Iterable[str]
+) -> bytes:
+    """The demo guest's initramfs."""
+    return archive(
+        [
+            *base_system(busybox, WORKLOAD_APPLETS, modules_dir, modules),
+            executable("bin/workload", workload.read_bytes()),
+            executable("init", init.read_bytes()),
+        ]
+    )

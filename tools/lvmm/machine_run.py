@@ -42,6 +42,9 @@ ConsoleSink = Callable[[bytes], None]
 class RunOptions:
     """How to run; times are in seconds.
 
+    `as_disk` boots the image as a hard disk, which `keep_disk` lets the machine write to. `warm`
+    leaves the memory as the last run in the directory left it: a warm reset.
+
     `marks` are texts whose first appearance on the guest's console is noted. `ring_console` takes
     the console from the monitor's ring (replay) and not from the serial line. Without `monitored`
     the guest runs on the bare emulator. `ips`, instructions to a second of emulated time, is the
@@ -54,6 +57,8 @@ class RunOptions:
     seed: int = 0
     start_time: int | None = None
     as_disk: bool = False
+    keep_disk: bool = False
+    warm: bool = False
     ips: int | None = None
     deadline_s: float = 1800.0
     ring_console: bool = False
@@ -228,6 +233,8 @@ def run_machine(
         seed=options.seed,
         start_time=options.start_time,
         ips=options.ips,
+        keep_disk=options.keep_disk,
+        warm=options.warm,
     )
     line = MonitorLine()
     debugger = None
