@@ -22,6 +22,8 @@ from lvmm.logs.pcap import pcap
 from lvmm.logs.selection import Selection, parse_kinds, parse_span
 from lvmm.logs.stats import stats
 from lvmm.logs.verify import verify
+from lvmm.timeline.command import timeline
+from lvmm.timeline.console_lines import console_times
 from lvmm.vmcore.command import core
 
 EPILOG = """\
@@ -73,11 +75,15 @@ def _run(recording: Recording, options: argparse.Namespace) -> int:
         case "pack":
             return commands.pack(recording, options.output, options.images)
         case "console":
+            if options.times or options.json:
+                return console_times(recording, options.json)
             return commands.console(recording)
         case "core":
             return core(recording, options.output, options.symbols)
         case "pcap":
             return pcap(recording, options.output)
+        case "timeline":
+            return timeline(recording, options.output, options.png, options.events)
         case _:
             return stats(recording, options.json, options.top, options.symbols)
 
@@ -156,7 +162,8 @@ def _parser() -> argparse.ArgumentParser:
     pack_of.add_argument(
         "--images", action="store_true", help="with the guest's own files (else their digests)"
     )
-    commands_of.add_parser("console", parents=[common], help="the guest's console output")
+    console = commands_of.add_parser("console", parents=both, help="the guest's console output")
+    console.add_argument("--times", action="store_true", help="when each line ended, and its event")
     core_of = commands_of.add_parser(
         "core", parents=[common], help="the guest's registers and memory, for gdb and drgn"
     )
@@ -164,6 +171,12 @@ def _parser() -> argparse.ArgumentParser:
     core_of.add_argument(
         "--symbols", metavar="FILE", type=Path, help="a Linux kernel's symbols, from its memory"
     )
+    over_time = commands_of.add_parser(
+        "timeline", parents=[common], help="a trace for Perfetto, or a picture"
+    )
+    over_time.add_argument("-o", "--output", metavar="FILE", type=Path, help="for ui.perfetto.dev")
+    over_time.add_argument("--png", metavar="FILE", type=Path, help="the picture")
+    over_time.add_argument("--events", metavar="A-B", type=_span, help="only these indices")
     stats_of = commands_of.add_parser(
         "stats", parents=both, help="events, bytes and exits by kind, device and code address"
     )

@@ -9,7 +9,7 @@
 
 static u8 lcr, mcr;
 
-void console_on_write(u16 port, u64 value)
+void console_on_write(struct vcpu *vcpu, u16 port, u64 value)
 {
     u16 reg = (u16)(port - CONSOLE_SERIAL);
 
@@ -18,7 +18,7 @@ void console_on_write(u16 port, u64 value)
     else if (reg == UART_MCR)
         mcr = (u8)value;
     else if (reg == 0 && !(lcr & LCR_DLAB) && !(mcr & MCR_LOOPBACK))
-        session_console((u8)value);
+        session_console(vcpu, (u8)value);
 }
 
 void console_save(struct log_cpu_state *out)

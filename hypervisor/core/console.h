@@ -3,9 +3,9 @@
 #ifndef LVMM_CORE_CONSOLE_H
 #define LVMM_CORE_CONSOLE_H
 
-#include "log_format.h"
+#include "core/vcpu.h"
 
-void console_on_write(u16 port, u64 value);
+void console_on_write(struct vcpu *vcpu, u16 port, u64 value);
 /* What it remembers of them. */
 void console_save(struct log_cpu_state *out);
 void console_restore(const struct log_cpu_state *from);

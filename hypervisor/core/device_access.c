@@ -98,7 +98,7 @@ void port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
         return;
     }
     forwarded = machine_power_forward(port, size, value);
-    console_on_write(port, value);
+    console_on_write(vcpu, port, value);
     if (!session_replaying())
         passthrough_port_write(vcpu, port, size, forwarded);
     session_output(OUTPUT_PORT, port, value);

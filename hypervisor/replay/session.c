@@ -96,8 +96,16 @@ void session_output(u32 kind, u64 address, u64 value)
     session.out_crc = crc32c(session.out_crc, words, sizeof(words));
 }
 
-void session_console(u8 byte)
+void session_console(struct vcpu *vcpu, u8 byte)
 {
+    if (byte == '\n' && session_recording()) {
+        struct log_event e = {.kind = LOG_EVENT_CONSOLE_LINE,
+                              .payload.console_line.end = session_console_bytes() + 1};
+
+        /* Without room for it the recording ends before this output. */
+        if (session_note(vcpu, &e) < 0)
+            return;
+    }
     log_console_put(session.region, byte);
 }
 

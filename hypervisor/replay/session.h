@@ -68,7 +68,7 @@ enum session_output_kind {
 };
 
 /* The guest's console output, as its writes to the console's UART say it. */
-void session_console(u8 byte);
+void session_console(struct vcpu *vcpu, u8 byte);
 
 /* Record: ends the recording with this reason. Replay: checks that the recording ends here with
  * it. `async` when the guest did not cause it. */

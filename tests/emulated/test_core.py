@@ -17,8 +17,9 @@ from lvmm.errors import UsageError
 from lvmm.guest_build import ROOT
 from lvmm.logs import Event
 from lvmm.logs.codec import GPR_NAMES
+from lvmm.logs.layout import NOTES, ConsoleLine
 from lvmm.session import RunSettings
-from lvmm.vmcore.replay_core import ReplayCore
+from lvmm.vmcore.replay_core import ReplayCore, cut_log
 
 pytestmark = [pytest.mark.deadline(900), pytest.mark.xdist_group("cores")]
 
@@ -72,7 +73,7 @@ def due_events(events: list[Event]) -> list[int]:
     """The last event of each kind that begins a position: one that the guest caused, one not."""
     found: dict[str, int] = {}
     for event in events[:-1]:
-        if not event.same_position:
+        if not event.same_position and event.kind not in NOTES:
             found[event.name] = event.index
     assert {"INTERRUPT"} < set(found)
     return sorted(found.values())[-2:]
@@ -87,6 +88,20 @@ def test_a_replay_stops_before_an_event(recorded: Recorded, tmp_path: Path) -> N
         assert registers["rip"] == due.rip
         if due.registers is not None:
             assert tuple(registers[name] for name in GPR_NAMES) == due.registers.gpr
+
+
+def test_notes_are_passed_over(recorded: Recorded, tmp_path: Path) -> None:
+    note = next(event.index for event in recorded.events if event.kind in NOTES)
+    due = cut_log(recorded.directory, note, tmp_path / "log.lvmm")
+    assert due.index == next(e.index for e in recorded.events[note:] if e.kind not in NOTES)
+
+
+def test_console_lines_are_in_the_log(recorded: Recorded) -> None:
+    """Each at the bytes that the console has up to there."""
+    console = (recorded.directory / "console.log").read_bytes()
+    ends = [e.payload.end for e in recorded.events if isinstance(e.payload, ConsoleLine)]
+    assert ends == [at + 1 for at, byte in enumerate(console) if byte == ord("\n")]
+    assert ends
 
 
 def test_an_event_that_is_not_there(recorded: Recorded, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import os
 import re
 import shutil
@@ -114,6 +115,25 @@ def test_gdb_shows_the_panics_backtrace_from_the_core(replayed: Replayed) -> Non
         "do_syscall_64",
         "entry_SYSCALL_64_after_hwframe",
     ], said
+
+
+@of_even_datagrams
+def test_the_timeline_and_the_console_tell_the_same_run(even: NetRecording, tmp_path: Path) -> None:
+    """Every line has its time, and none goes back."""
+    tool = [sys.executable, str(ROOT / "tools" / "extract_log.py")]
+    words = [*tool, "console", str(even.directory), "--json"]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert [line["text"] for line in lines] == even.console.splitlines()
+    ended = [line for line in lines if line["seconds"] is not None]
+    assert len(ended) >= len(lines) - 1
+    seconds = [line["seconds"] for line in ended]
+    assert seconds == sorted(seconds)
+    files = [str(tmp_path / name) for name in ("trace", "picture.png")]
+    words = [*tool, "timeline", str(even.directory), "-o", files[0], "--png", files[1]]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert all(Path(file).stat().st_size > 10_000 for file in files)
 
 
 @of_even_datagrams

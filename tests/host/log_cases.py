@@ -42,6 +42,7 @@ PAYLOADS: st.SearchStrategy[layout.Payload] = st.one_of(
     st.builds(layout.RamPage, U64, st.binary(min_size=1, max_size=8).map(lambda b: _page(b))),
     st.builds(layout.Content, st.integers(0, (1 << 32) - 1), U64),
     st.builds(layout.Task, U64, _DATA),
+    st.builds(layout.ConsoleLine, U64),
 )
 # Few addresses come often, as in real code; 0 and 0xe9 share a slot of the site table.
 _RIPS = st.one_of(

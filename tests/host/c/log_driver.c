@@ -104,6 +104,9 @@ static void set_payload(struct log_event *event, const u64 *fields)
     case LOG_EVENT_TASK:
         payload->task.number = fields[0];
         break;
+    case LOG_EVENT_CONSOLE_LINE:
+        payload->console_line.end = fields[0];
+        break;
     default:
         break;
     }
@@ -179,6 +182,9 @@ static void get_payload(const struct log_event *event, u64 *fields)
         break;
     case LOG_EVENT_TASK:
         fields[0] = payload->task.number;
+        break;
+    case LOG_EVENT_CONSOLE_LINE:
+        fields[0] = payload->console_line.end;
         break;
     default:
         break;

@@ -246,6 +246,8 @@ class EventKind(enum.IntEnum):
     CONTENT = 20
     # No input: the guest says which task it runs from here on.
     TASK = 21
+    # A line of the guest's console output ends here.
+    CONSOLE_LINE = 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -1442,6 +1444,30 @@ class Task:
         return cls(number, name), at
 
 
+@dataclass(slots=True)
+class ConsoleLine:
+    """A line of the guest's console output ends here."""
+
+    KIND: ClassVar[EventKind] = EventKind.CONSOLE_LINE
+    # bytes that the guest has put out since its start, the line included
+    end: int
+
+    @property
+    def data_len(self) -> int:
+        """Bytes of data that it carries."""
+        return 0
+
+    def encode(self, codec: Codec, out: bytearray) -> None:
+        """Append the payload; raises WireError when the format cannot hold it."""
+        put_uvarint(out, self.end)
+
+    @classmethod
+    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[ConsoleLine, int]:
+        """Read the payload at `at`; returns it and the offset after it."""
+        end, at = get_uvarint(data, at)
+        return cls(end), at
+
+
 Payload = (
     In
     | MmioRead
@@ -1463,6 +1489,7 @@ Payload = (
     | RamPage
     | Content
     | Task
+    | ConsoleLine
 )
 
 PAYLOADS: dict[int, type[Payload]] = {
@@ -1486,6 +1513,7 @@ PAYLOADS: dict[int, type[Payload]] = {
     19: RamPage,
     20: Content,
     21: Task,
+    22: ConsoleLine,
 }
 
 # What replay passes over.
@@ -1493,5 +1521,6 @@ NOTES = frozenset(
     {
         EventKind.SENT,
         EventKind.TIME,
+        EventKind.CONSOLE_LINE,
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,8 @@ from lvmm.logs.frames import Device, Frame, FrameCutter
 from lvmm.logs.guest_time import GuestClock
 from lvmm.logs.header import RecordingHeader
 from lvmm.logs.output import write_atomically
-from lvmm.logs.printing import finish, note
+from lvmm.logs.printing import Progress, finish, note
 from lvmm.logs.recording import Recording
-from lvmm.terminal_progress import progress_on_terminal
 
 _NS = 1_000_000_000
 
@@ -63,20 +63,18 @@ class Capture:
             yield pcapng.interface(device.name, f"{device.identity}, recorded by lvmm")
         clock = GuestClock(machine.tsc_hz, machine.start_tsc)
         start_ns = machine.start_time * _NS
-        progress = progress_on_terminal("pcap") or (lambda done, total: None)
-        total = self._recording.event_count
-        for frame in self._cutter.frames(clock.timed(self._recording.events())):
-            self._count(frame)
-            progress(frame.last_event, total)
-            yield pcapng.packet(
-                numbers[frame.device],
-                start_ns + round(frame.seconds * _NS),
-                frame.data,
-                frame.length,
-                pcapng.INBOUND if frame.inbound else pcapng.OUTBOUND,
-                comment_on(frame),
-            )
-        progress(total, total)
+        with Progress("pcap", self._recording.event_count, sys.stderr) as progress:
+            for frame in self._cutter.frames(clock.timed(self._recording.events())):
+                self._count(frame)
+                progress.at(frame.last_event)
+                yield pcapng.packet(
+                    numbers[frame.device],
+                    start_ns + round(frame.seconds * _NS),
+                    frame.data,
+                    frame.length,
+                    pcapng.INBOUND if frame.inbound else pcapng.OUTBOUND,
+                    comment_on(frame),
+                )
 
     def summary(self) -> Iterator[str]:
         """What was written and what was left out, a line each."""

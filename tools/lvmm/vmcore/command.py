@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+from lvmm.logs.printing import note
 from lvmm.logs.recording import Recording
-from lvmm.terminal_progress import progress_on_terminal
 from lvmm.vmcore.guest_core import core_of_image, save_core
 from lvmm.vmcore.kernel_symbols import save_symbols
 
@@ -14,16 +13,12 @@ from lvmm.vmcore.kernel_symbols import save_symbols
 def core(recording: Recording, output: Path, symbols: Path | None) -> int:
     """Writes the core, and the symbols of a Linux kernel; the exit code. Raises LvmmError."""
     guest = core_of_image(recording)
-    written = save_core(guest, output, progress_on_terminal("core"))
-    _note(f"{output}: {written}")
+    written = save_core(guest, output)
+    note(f"{output}: {written}")
     if guest.registers is None:
-        _note("no registers: the machine ran on after the log's last event")
+        note("no registers: the machine ran on after the log's last event")
     if written.cut_short:
-        _note("the page tables map more than a core can have: they are damaged, or no page tables")
+        note("the page tables map more than a core can have: they are damaged, or no page tables")
     if symbols is not None:
-        _note(f"{symbols}: {save_symbols(guest.memory, guest.ranges, symbols)}")
+        note(f"{symbols}: {save_symbols(guest.memory, guest.ranges, symbols)}")
     return 0
-
-
-def _note(text: str) -> None:
-    print(f"extract_log: {text}", file=sys.stderr)

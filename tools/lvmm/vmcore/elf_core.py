@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
 from lvmm.guest_view import PAGE, Physical
+from lvmm.logs.printing import Progress
 
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
@@ -27,8 +29,6 @@ _PN_XNUM = 0xFFFF
 
 _BLOCK = 1 << 20
 _ZEROS = bytes(_BLOCK)
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,10 @@ def write_core(
     runs: Sequence[Run],
     memory: Physical,
     ranges: Sequence[tuple[int, int]],
-    progress: Progress | None = None,
 ) -> None:
     """Writes a core whose memory is all of `ranges` (start and end), and is seen as `runs` say.
 
-    Each run lies in one of the ranges. Pages of zeros become holes of the file. `progress` gets the
-    bytes done and those in all.
+    Each run lies in one of the ranges. Pages of zeros become holes of the file.
     """
     count = len(runs) + 1
     note_data = b"".join(note.pack() for note in notes)
@@ -112,7 +110,7 @@ def write_core(
     if extended:
         file.seek(section_at)
         file.write(_SECTION.pack(0, 0, 0, 0, 0, 0, 0, count, 0, 0))
-    _write_memory(file, memory, places, progress)
+    _write_memory(file, memory, places)
 
 
 @dataclass(frozen=True)
@@ -139,21 +137,18 @@ def _place(places: Sequence[_Place], run: Run) -> int:
     raise ValueError(f"{run} is in no range")
 
 
-def _write_memory(
-    file: IO[bytes], memory: Physical, places: Sequence[_Place], progress: Progress | None
-) -> None:
+def _write_memory(file: IO[bytes], memory: Physical, places: Sequence[_Place]) -> None:
     total = sum(place.end - place.start for place in places)
     done = 0
-    for place in places:
-        for at in range(place.start, place.end, _BLOCK):
-            wanted = min(_BLOCK, place.end - at)
-            block = memory.read(at, wanted)
-            for offset, part in _filled(block):
-                file.seek(place.offset + at - place.start + offset)
-                file.write(part)
-            done += wanted
-            if progress is not None:
-                progress(done, total)
+    with Progress("core", total, sys.stderr) as progress:
+        for place in places:
+            for at in range(place.start, place.end, _BLOCK):
+                wanted = min(_BLOCK, place.end - at)
+                for offset, part in _filled(memory.read(at, wanted)):
+                    file.seek(place.offset + at - place.start + offset)
+                    file.write(part)
+                done += wanted
+                progress.at(done)
     file.flush()
     if places:
         last = places[-1]

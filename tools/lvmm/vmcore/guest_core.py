@@ -13,7 +13,7 @@ from lvmm.logs.layout import End, EndReason, FinalState
 from lvmm.logs.output import new_file
 from lvmm.logs.recording import Recording
 from lvmm.memory_digest import ram_ranges
-from lvmm.vmcore.elf_core import Progress, write_core
+from lvmm.vmcore.elf_core import write_core
 from lvmm.vmcore.page_runs import RunMap
 from lvmm.vmcore.prstatus import end_registers, prstatus
 from lvmm.vmcore.vmcoreinfo import VmcoreInfo, find_vmcoreinfo
@@ -87,7 +87,7 @@ def core_of_replay(
     return GuestCore(memory, ram_ranges(header, header.machine.guest_memory_bytes), registers)
 
 
-def save_core(core: GuestCore, path: Path, progress: Progress | None = None) -> Written:
+def save_core(core: GuestCore, path: Path) -> Written:
     """Writes the core, whole or not at all. Raises EnvironmentProblem."""
     info = find_vmcoreinfo(core.memory, core.ranges)
     runs = RunMap(_spaces(core, info), core.ranges)
@@ -95,7 +95,7 @@ def save_core(core: GuestCore, path: Path, progress: Progress | None = None) -> 
     if info is not None:
         notes.append(info.note())
     with new_file(path) as file:
-        write_core(file, notes, runs.runs, core.memory, core.ranges, progress)
+        write_core(file, notes, runs.runs, core.memory, core.ranges)
     return Written(
         sum(end - start for start, end in core.ranges),
         len(runs.runs),

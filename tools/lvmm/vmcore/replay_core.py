@@ -31,8 +31,6 @@ from lvmm.logs.output import write_atomically
 from lvmm.logs.recording import Recording
 from lvmm.logs.source import Source
 from lvmm.logs.wire import Codec
-from lvmm.terminal_progress import progress_on_terminal
-from lvmm.vmcore.elf_core import Progress
 from lvmm.vmcore.guest_core import core_of_replay, save_core
 from lvmm.vmcore.kernel_symbols import save_symbols
 
@@ -48,7 +46,6 @@ class ReplayCore:
 
     path: Path
     symbols: Path | None = None
-    progress: Progress | None = None
     registers: dict[str, int] | None = None
 
     def take_registers(self, link: LinkClient) -> None:
@@ -68,7 +65,7 @@ class ReplayCore:
         source = Source(str(ram))
         try:
             core = core_of_replay(source, header, self.registers)
-            save_core(core, self.path, self.progress)
+            save_core(core, self.path)
             if self.symbols is not None:
                 save_symbols(core.memory, core.ranges, self.symbols)
         finally:
@@ -83,7 +80,7 @@ def wanted_core(options: argparse.Namespace) -> ReplayCore | None:
         return None
     if options.until is not None and options.gdb is not None:
         raise UsageError("--until goes without --gdb")
-    return ReplayCore(options.core, options.symbols, progress_on_terminal("core"))
+    return ReplayCore(options.core, options.symbols)
 
 
 def check_stop(due: Event, divergence: dict[str, Any] | None) -> None:

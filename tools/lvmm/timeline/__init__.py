@@ -1,0 +1,1 @@
+"""A recording over guest time: as a trace for Perfetto, and as a picture."""
