@@ -1,4 +1,4 @@
-"""Builds the log's decoder in C with the package, where there is a compiler (see pyproject.toml)."""
+"""Builds the log's decoder in C with the package, where there is a compiler: pyproject.toml."""
 
 import sys
 from pathlib import Path

@@ -20,8 +20,8 @@ from lvmm.logs.writer import LogWriter
 from lvmm.session import ReplayVerdict, RunSettings
 from lvmm.vmcore.replay_core import ReplayCore
 
-RECORD_TIMEOUT_S = 120.0
-REPLAY_TIMEOUT_S = 240.0
+RECORD_TIMEOUT_S = 240.0
+REPLAY_TIMEOUT_S = 480.0
 TINY_MEMORY_MIB = 16
 
 # How guests end by themselves, or their recordings.
