@@ -135,6 +135,17 @@ def test_an_empty_region_does_not_hide_a_recording(tool: Tool, tmp_path: Path) -
     assert tool("console", alone)[:2] == (COMPLETE, "boot\n")
 
 
+def test_copies_of_the_first_page_do_not_hide_a_region(tool: Tool, tmp_path: Path) -> None:
+    """A rescue system's page cache has such copies, below and above the region."""
+    region = region_of()
+    copies = {MIB: region[:4096], 2 * MIB: region, 3 * MIB: region[:4096]}
+    image = image_with(tmp_path / "ram", copies, 8 * MIB)
+    code, out, _ = tool("info", image, "--json")
+    assert code == COMPLETE
+    assert json.loads(out)["region"]["base"] == hex(2 * MIB)
+    assert json.loads(out)["events"] == len(EVENTS)
+
+
 def test_standard_input(tmp_path: Path) -> None:
     image = image_with(tmp_path / "ram", {9 * MIB: region_of()}, 16 * MIB)
     command = [sys.executable, str(TOOL), "verify", "--json", "-"]

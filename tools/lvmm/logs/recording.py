@@ -119,8 +119,11 @@ class Recording:
             candidates = [r for r in regions if r.header.recording_id == wanted]
         if candidates:
             _check_wanted(source, [r.header.recording_id for r in candidates], wanted)
-            region = candidates[0]
-            scan = scan_region(region)
+            # A system that has read a region has copies of its first page in its own memory.
+            scans = [(region, scan_region(region)) for region in candidates]
+            region, scan = max(
+                scans, key=lambda found: (len(found[1].chunks), -len(found[1].losses))
+            )
             return cls(source, region.header.recording_id, scan, region, region.console())
         return cls._salvage(source, wanted)
 
