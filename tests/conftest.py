@@ -29,14 +29,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--linux-recordings",
         type=int,
-        default=12,
-        help="how many short Linux recordings to make and replay (default 12)",
+        default=6,
+        help="how many short Linux recordings to make and replay (default 6)",
     )
     parser.addoption(
         "--appliance-recordings",
         type=int,
-        default=8,
-        help="how many short recordings of the sample appliance to make and replay (default 8)",
+        default=14,
+        help="how many short recordings of the sample appliance to make and replay (default 14)",
     )
     parser.addoption(
         "--hostile-seeds",

@@ -33,7 +33,7 @@ from lvmm.session import RunSettings
 
 SENT_MAX = 262144  # bytes of a sent frame that are recorded, unless told otherwise
 REQUESTS = 400
-SHORT_REQUESTS = 250
+SHORT_REQUESTS = 200
 
 # The race shows once in some 1,500 requests: in 15,000 it fails to in one test of 20,000.
 RACE_REQUESTS = 5000

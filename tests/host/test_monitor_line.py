@@ -64,6 +64,7 @@ class Machine:
         self.transcript = tmp_path / "monitor.log"
         self.line = MonitorLine()
         self.line.open(SocketStream(ours), self.transcript)
+        self.answered: set[int] = set()  # opcodes
         self.asked: set[tuple[int, int]] = set()  # opcode and number; a repetition is no new one
 
     def say(self, data: bytes) -> None:
@@ -96,6 +97,7 @@ class Machine:
             text = b'\0{"lvmm":"halted","reason":"stopped"}\n'
             self.say(Frame(Channel.MESSAGE, 0, text).encode())
         self.say(Frame(request.channel | REPLY_FLAG, request.sequence, reply).encode())
+        self.answered.add(opcode)
 
     def poll_until(self, condition: Callable[[], object]) -> None:
         """The test's deadline ends it otherwise."""
@@ -133,6 +135,8 @@ def test_the_monitor_is_asked_to_stop(machine: Machine) -> None:
     machine.line.ask_to_stop()
     machine.line.ask_to_stop()
     machine.poll_until(lambda: machine.line.report.halted)
+    # What is on its way when the line goes away still arrives.
+    machine.poll_until(lambda: Opcode.STOP_RUN in machine.answered)
     machine.stop()
     thread.join()
     assert [opcode for opcode, _ in machine.asked].count(Opcode.STOP_RUN) == 1

@@ -7,6 +7,7 @@ left out, and the guest's images too unless they are asked for: recording.json h
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,7 +85,7 @@ def read_pack(path: Path, directory: Path, names: tuple[str, ...] | None = None)
             with tarfile.open(fileobj=whole, mode="r|") as archive:
                 for member in archive:
                     if member.isfile() and _wanted(member.name, names):
-                        archive.extract(member, directory, filter="data")
+                        _write_member(archive, member, directory)
     except (tarfile.TarError, EOFError) as error:
         raise RecordingError(f"{path}: damaged, or no packed recording: {error}") from None
     except OSError as error:
@@ -101,12 +102,24 @@ def unpacked(path: Path) -> Iterator[Path]:
         yield directory
 
 
+def _write_member(archive: tarfile.TarFile, member: tarfile.TarInfo, directory: Path) -> None:
+    """The file's content alone, without what an archive may say of owner, mode and time."""
+    source = archive.extractfile(member)
+    assert source is not None, "it is a file"
+    target = directory / member.name
+    target.parent.mkdir(exist_ok=True)
+    with source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+
+
 def _wanted(name: str, names: tuple[str, ...] | None) -> bool:
     """Only what a pack has: nothing of another archive gets anywhere else."""
     if names is not None:
         return name in names
     parts = PurePosixPath(name).parts
-    return name in (LOG, CONSOLE, *_BESIDE) or (len(parts) == 2 and parts[0] == _IMAGES)
+    if len(parts) == 2 and parts[0] == _IMAGES:
+        return parts[1] != ".."
+    return name in (LOG, CONSOLE, *_BESIDE)
 
 
 def _anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
