@@ -56,6 +56,17 @@ def test_watchdog_in_live_mode() -> None:
     result = session.live(BOARD, tiny("hang"), settings)
     assert result.report.reason == "watchdog"
     assert result.console == b"hanging\n"
+    assert result.crash is not None
+    assert called(result.crash)[:2] == ["hang", "guest_main"]
+
+
+def test_a_panic_in_live_mode_is_explained(capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["live", "--multiboot", str(guest_build.tiny_guest("panic")), "--memory", "16"]
+    assert cli.main([*arguments, "--seed", "1"]) == 0
+    said = capfd.readouterr().out
+    assert "CRASH (guest panic): the guest panicked" in said
+    assert 'panic: out of "cookies"' in said
+    assert "check_cookies" in said
 
 
 @pytest.mark.parametrize("name", ["idle", "timer"])

@@ -260,10 +260,17 @@ def _live(options: argparse.Namespace) -> int:
         result = session.live(board, guest, settings, stop)
     report = result.report
     if options.json:
-        facts = {"end_reason": report.reason, "wall_s": result.wall_s, "exits": report.exits}
+        facts = {
+            "end_reason": report.reason,
+            "wall_s": result.wall_s,
+            "exits": report.exits,
+            "crash": result.crash,
+        }
         print(json.dumps(facts, indent=2))
     else:
         _say(f"the guest ended ({report.reason}) after {result.wall_s:.1f} s")
+        if result.crash is not None:
+            print(f"\n{render_crash(result.crash)}")
     return 0
 
 

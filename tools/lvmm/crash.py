@@ -23,7 +23,7 @@ from lvmm.guest_view import AddressSpace, CodeView, Physical, paging_mode
 from lvmm.logs import Event, Recording, Registers
 from lvmm.logs.header import enum_name
 from lvmm.logs.layout import End, EndReason, FinalState, Mark, SegmentIndex
-from lvmm.recorded_context import Context, read_context, task_text
+from lvmm.recorded_context import NO_CONTEXT, Context, read_context, task_text
 from lvmm.report_facts import (
     code_facts,
     event_facts,
@@ -76,6 +76,23 @@ def explain_crash(
         if end.payload.reason not in _WORDS:
             return None
         context = read_context(recording, end.index, EVENTS_SHOWN)
+    state = FinalState.unpack(end.payload.state)
+    return _explain(EndReason(end.payload.reason), state, guest, ram, context)
+
+
+def explain_state(
+    reason: EndReason, state: FinalState, guest: CrashedGuest, ram: Path, panic: str | None
+) -> dict[str, Any] | None:
+    """The same of a run without a recording; `panic` is the text of a guest that panicked."""
+    if reason not in _WORDS:
+        return None
+    facts = _explain(reason, state, guest, ram, NO_CONTEXT)
+    return {**facts, "branches": None, "panic": panic}
+
+
+def _explain(
+    reason: EndReason, state: FinalState, guest: CrashedGuest, ram: Path | None, context: Context
+) -> dict[str, Any]:
     notes: list[str] = []
     with contextlib.ExitStack() as open_files:
         memory = None
@@ -83,10 +100,8 @@ def explain_crash(
             notes.append("the memory at the end was not kept: neither code nor calls can be shown")
         else:
             memory = open_memory(ram, "the memory at the end", open_files, notes)
-        state = FinalState.unpack(end.payload.state)
         names = guest_names(guest.kind, guest.kernel, memory, state.cr3)
-        report = _Report(EndReason(end.payload.reason), state, names, notes)
-        facts = report.build(guest, context, memory)
+        facts = _Report(reason, state, names, notes).build(guest, context, memory)
     if names.note:
         notes.append(names.note)
     return facts

@@ -41,7 +41,8 @@ def _summary(report: Facts) -> Iterator[str]:
         yield f"  {error}"
     if report["task"] is not None:
         yield f"  in {report['task']}"
-    yield f"  at {place_text(report['place'])}, after {report['branches']} branches"
+    after = "" if report["branches"] is None else f", after {report['branches']} branches"
+    yield f"  at {place_text(report['place'])}{after}"
 
 
 def _calls(frames: list[Facts]) -> Iterator[str]:

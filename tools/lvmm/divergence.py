@@ -23,7 +23,7 @@ from lvmm.logs import Event, Recording, Registers
 from lvmm.logs.header import enum_name
 from lvmm.logs.layout import End, EndReason, FinalState
 from lvmm.logs.source import Source
-from lvmm.recorded_context import Context, describe_payload, read_context
+from lvmm.recorded_context import NO_CONTEXT, Context, describe_payload, read_context
 from lvmm.register_check import (
     NAMES,
     Difference,
@@ -43,7 +43,6 @@ from lvmm.report_facts import (
 
 EVENTS_SHOWN = 10
 
-_NO_CONTEXT = Context([], [], None, [], None, None, None)
 _STATE_NOT_PRINTED = "cr0, cr2, cr4, cr8, efer, dr7, segments, gdtr, idtr"
 
 
@@ -101,7 +100,7 @@ def _context(recording: Path, divergence: Divergence, notes: list[str]) -> Conte
                 context = read_context(opened, last.index, EVENTS_SHOWN)
     except LvmmError as error:
         notes.append(f"the recording cannot be read: {error}")
-        return _NO_CONTEXT
+        return NO_CONTEXT
     found, wanted = context.expected, divergence.expected
     if wanted is not None and (
         found is None
@@ -112,7 +111,7 @@ def _context(recording: Path, divergence: Divergence, notes: list[str]) -> Conte
             f"event {divergence.event} is another one in {recording}: not the recording that was "
             "replayed, so its events are left out"
         )
-        return _NO_CONTEXT
+        return NO_CONTEXT
     return context
 
 

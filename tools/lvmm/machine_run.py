@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from lvmm.board import Board
 from lvmm.console_ring import ConsoleRing, log_bytes
@@ -88,7 +89,7 @@ class Mark:
 @dataclass
 class RunResult:
     """How a run went. `error` is set when the machine failed or the deadline passed; `altered` when
-    a debugger changed what a log does not know.
+    a debugger changed what a log does not know; `crash` explains how a live run's guest ended.
     """
 
     report: MonitorReport
@@ -102,6 +103,7 @@ class RunResult:
     altered: bool = False
     marks: dict[str, Mark] = field(default_factory=dict)
     console: bytes = b""
+    crash: dict[str, Any] | None = None
 
 
 class StopRequest:

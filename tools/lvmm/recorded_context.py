@@ -39,6 +39,9 @@ class Context:
     task: log.Task | None
 
 
+NO_CONTEXT = Context([], [], None, [], None, None, None)
+
+
 def read_context(recording: Recording, number: int, count: int = 10) -> Context:
     """The context of event `number` with `count` events before it. Damaged parts are left out."""
     last: deque[Event] = deque(maxlen=count)

@@ -31,6 +31,7 @@ from lvmm.errors import (
 )
 from lvmm.guest import Guest, check_guest
 from lvmm.image import BootFile, BootImage, build_image
+from lvmm.last_look import LastLook
 from lvmm.logs import Event, Recording
 from lvmm.logs.event_text import event_json
 from lvmm.logs.layout import End, FinalState, RegionState
@@ -254,8 +255,17 @@ def _temporary_run(
             menu_timeout_s=settings.menu_timeout_s,
             words=settings.words(),
         )
-        result = run_machine(board, image, Path(scratch) / "run", _options(settings), stop)
-        raise_run_error(result)
+        run_dir = Path(scratch) / "run"
+        look = LastLook()
+        result = run_machine(board, image, run_dir, _options(settings, at_end=look), stop)
+        crashed = CrashedGuest(guest.kind, guest.kernel, result.report.errors)
+        result.crash = look.explain(crashed, run_dir / "ram.img", result.report)
+        try:
+            raise_run_error(result)
+        except LvmmError:
+            if result.crash is not None:
+                print(render_crash(result.crash), file=sys.stderr)
+            raise
         return result
 
 
