@@ -1,6 +1,5 @@
 #include "core/cpu_state.h"
 #include "arch/cpu.h"
-#include "arch/fpu.h"
 #include "arch/msr_index.h"
 #include "arch/pmu.h"
 #include "core/console.h"
@@ -9,8 +8,6 @@
 #include "core/guest_time.h"
 #include "core/machine_power.h"
 #include "lib/string.h"
-
-_Static_assert(CPU_STATE_MAX == sizeof(struct log_cpu_state) + FPU_IMAGE_MAX, "header first");
 
 void cpu_state_final(const struct vcpu *vcpu, struct log_final_state *out)
 {

@@ -3,13 +3,14 @@
 #ifndef LVMM_CORE_CPU_STATE_H
 #define LVMM_CORE_CPU_STATE_H
 
+#include "arch/fpu.h"
 #include "core/vcpu.h"
 #include "log_format.h"
 
 void cpu_state_final(const struct vcpu *vcpu, struct log_final_state *out);
 
 /* What BEGIN carries: the structure, then the XSAVE image. */
-#define CPU_STATE_MAX (sizeof(struct log_cpu_state) + 4096)
+#define CPU_STATE_MAX (sizeof(struct log_cpu_state) + FPU_IMAGE_MAX)
 /* At an instruction's end, with no event to be delivered. Returns the bytes written to `out`, which
  * has CPU_STATE_MAX; 0 where this CPU's XSAVE image is larger. */
 u32 cpu_state_save(const struct vcpu *vcpu, u64 console_bytes, u8 *out);
