@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.emulated.machine import wait_for
+from tests.emulated.machine import end_process, wait_for
 
 ANSWER_S = 300.0
 
@@ -64,11 +64,7 @@ class GdbSession:
         return new[: new.index(mark)].decode(errors="replace")
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
+        end_process(self._process)
 
     @property
     def _mark(self) -> str:

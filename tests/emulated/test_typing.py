@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.emulated.gdb_run import DebuggedRun, free_tcp_port
-from tests.emulated.machine import assert_identical, events_of, replay, start_cli, wait_for
+from tests.emulated.machine import (
+    assert_identical,
+    end_process,
+    events_of,
+    replay,
+    start_cli,
+    wait_for,
+)
 
 from lvmm.debug.target import LinkTarget
 from lvmm.gdb.target import TargetError
@@ -47,11 +54,7 @@ class Attached:
         return self._process.wait(WAIT_S)
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
+        end_process(self._process)
 
 
 @contextlib.contextmanager
