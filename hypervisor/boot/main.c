@@ -299,7 +299,7 @@ static void prepare_segment(void)
         session_wait_for_room(debugger_poll);
     if (session_replaying() && snapshot_recorded()) {
         clear_guest_memory();
-        if (segment_restore(&vcpu) < 0)
+        if (snapshot_restore(&vcpu) < 0)
             stop();
     }
 }

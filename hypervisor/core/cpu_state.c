@@ -37,9 +37,9 @@ void cpu_state_final(const struct vcpu *vcpu, struct log_final_state *out)
     out->idtr_limit = sys.idtr_limit;
 }
 
-u32 cpu_state_save(const struct vcpu *vcpu, u64 console_bytes, u8 *out)
+u32 cpu_state_save(const struct vcpu *vcpu, const struct output_state *output, u8 *out)
 {
-    struct log_cpu_state state = {.console_bytes = console_bytes};
+    struct log_cpu_state state = {.console_bytes = output->console_bytes, .out_crc = output->crc};
     u32 image = fpu_read(out + sizeof(state), FPU_IMAGE_MAX, &state.xcr0);
 
     if (image == 0)
@@ -49,6 +49,7 @@ u32 cpu_state_save(const struct vcpu *vcpu, u64 console_bytes, u8 *out)
     console_save(&state);
     machine_power_save(&state);
     device_access_save(&state);
+    guest_time_save(&state);
     memcpy(out, &state, sizeof(state));
     return (u32)sizeof(state) + image;
 }
@@ -63,7 +64,7 @@ static int restore_fpu(u64 xcr0, const u8 *image, u32 size)
     return fpu_write(image, size);
 }
 
-int cpu_state_restore(struct vcpu *vcpu, const u8 *from, u32 size, u64 *console_bytes)
+int cpu_state_restore(struct vcpu *vcpu, const u8 *from, u32 size, struct output_state *output)
 {
     struct log_cpu_state state;
 
@@ -77,7 +78,7 @@ int cpu_state_restore(struct vcpu *vcpu, const u8 *from, u32 size, u64 *console_
     machine_power_restore(&state);
     device_access_restore(&state);
     pmu_restart(vcpu->branches);
-    guest_time_forget(vcpu);
-    *console_bytes = state.console_bytes;
+    guest_time_restore(&state);
+    *output = (struct output_state){state.console_bytes, state.out_crc};
     return 0;
 }

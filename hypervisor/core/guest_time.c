@@ -20,9 +20,17 @@ void guest_time_anchor(const struct vcpu *vcpu, u64 tsc)
     guest_time.elided = false;
 }
 
-void guest_time_forget(const struct vcpu *vcpu)
+void guest_time_save(struct log_cpu_state *out)
 {
-    guest_time_anchor(vcpu, 0);
+    out->guest_tsc = guest_time.tsc;
+    out->guest_tsc_branches = guest_time.branches;
+}
+
+void guest_time_restore(const struct log_cpu_state *from)
+{
+    guest_time.tsc = from->guest_tsc;
+    guest_time.branches = from->guest_tsc_branches;
+    guest_time.elided = false;
 }
 
 u64 guest_time_predict(const struct vcpu *vcpu)

@@ -8,8 +8,9 @@
 
 /* The guest learned the counter's value here (from an event). */
 void guest_time_anchor(const struct vcpu *vcpu, u64 tsc);
-/* A recording begins here: the next reading is logged. */
-void guest_time_forget(const struct vcpu *vcpu);
+/* What the next predictions depend on. */
+void guest_time_save(struct log_cpu_state *out);
+void guest_time_restore(const struct log_cpu_state *from);
 /* What the counter shows at the vCPU's position as far as that alone can tell. */
 u64 guest_time_predict(const struct vcpu *vcpu);
 /* Record: whether the prediction will do for a reading here, the machine's counter being `tsc`. If

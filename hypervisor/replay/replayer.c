@@ -138,9 +138,10 @@ void session_skip(void)
     replay_read_next();
 }
 
-void session_console_begin(u64 bytes)
+void session_begin_after(const struct output_state *output)
 {
-    session.console_before = bytes;
+    session.console_before = output->console_bytes;
+    session.out_crc = output->crc;
 }
 
 const struct log_event *session_next_async(void)

@@ -1,5 +1,4 @@
 #include "replay/segment.h"
-#include "core/guest_time.h"
 #include "log_format.h"
 #include "replay/session.h"
 #include "replay/snapshot.h"
@@ -20,12 +19,10 @@ int segment_begin(struct vcpu *vcpu)
     if (snapshot_size() > session_room())
         return ERR_NO_SPACE;
     session_pause(false);
-    error = snapshot_record(vcpu, session_console_bytes());
+    error = snapshot_record(vcpu);
     if (error == ERR_UNSUPPORTED)
         session_pause(true);
-    /* A replay begins without them. */
-    guest_time_forget(vcpu);
-    hv_flush_guest_tlb();
+    hv_flush_guest_tlb(); /* a replay begins with an empty one */
     return error;
 }
 
@@ -51,15 +48,5 @@ int segment_end(struct vcpu *vcpu)
     else if (e.payload.content.console_bytes != here.console_bytes)
         session_diverged(vcpu, "the amount of console output differs", NULL);
     session_end(vcpu, LOG_END_REASON_GUEST_STOP, false);
-    return 0;
-}
-
-int segment_restore(struct vcpu *vcpu)
-{
-    u64 console_bytes;
-
-    if (snapshot_restore(vcpu, &console_bytes) < 0)
-        return ERR_INVALID;
-    session_console_begin(console_bytes);
     return 0;
 }

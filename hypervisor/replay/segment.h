@@ -14,7 +14,4 @@ int segment_begin(struct vcpu *vcpu);
  * and console output. ERR_INVALID: nothing is being recorded. */
 int segment_end(struct vcpu *vcpu);
 
-/* Replay: brings the guest to where the recording begins. 0, or an error, told. */
-int segment_restore(struct vcpu *vcpu);
-
 #endif

@@ -114,6 +114,11 @@ u64 session_console_bytes(void)
     return session.console_before + log_console_bytes(session.region);
 }
 
+struct output_state session_output_state(void)
+{
+    return (struct output_state){session_console_bytes(), session.out_crc};
+}
+
 void session_end(struct vcpu *vcpu, u8 reason, bool async)
 {
     struct log_final_state state;

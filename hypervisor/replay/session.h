@@ -3,6 +3,7 @@
 #ifndef LVMM_REPLAY_SESSION_H
 #define LVMM_REPLAY_SESSION_H
 
+#include "core/cpu_state.h"
 #include "core/vcpu.h"
 #include "log_format.h"
 #include "replay/log_codec.h"
@@ -35,8 +36,9 @@ void session_seal(struct vcpu *vcpu, u8 reason);
 u64 session_room(void);
 /* Console bytes that the guest has put out, those before the recording included. */
 u64 session_console_bytes(void);
-/* Replay: so many were put out before it. */
-void session_console_begin(u64 bytes);
+struct output_state session_output_state(void);
+/* Replay: this was put out before the recording. */
+void session_begin_after(const struct output_state *output);
 /* Replay: the next event, NULL where there is none; and the one behind it, without a check. */
 const struct log_event *session_peek(void);
 void session_skip(void);

@@ -62,15 +62,16 @@ static int log_page(struct vcpu *vcpu, u64 gpa, const void *page)
     return session_input(vcpu, &e);
 }
 
-int snapshot_record(struct vcpu *vcpu, u64 console_bytes)
+int snapshot_record(struct vcpu *vcpu)
 {
+    struct output_state output = session_output_state();
     struct log_event begin = {.kind = LOG_EVENT_BEGIN, .full = true, .data = state};
     unsigned int i = 0;
     const void *page;
     int error;
     u64 gpa;
 
-    begin.data_len = cpu_state_save(vcpu, console_bytes, state);
+    begin.data_len = cpu_state_save(vcpu, &output, state);
     if (begin.data_len == 0)
         return ERR_UNSUPPORTED;
     error = session_input(vcpu, &begin);
@@ -91,14 +92,16 @@ bool snapshot_recorded(void)
     return e != NULL && e->kind == LOG_EVENT_BEGIN;
 }
 
-int snapshot_restore(struct vcpu *vcpu, u64 *console_bytes)
+int snapshot_restore(struct vcpu *vcpu)
 {
     const struct log_event *e = session_peek();
+    struct output_state output;
 
-    if (cpu_state_restore(vcpu, e->data, e->data_len, console_bytes) < 0) {
+    if (cpu_state_restore(vcpu, e->data, e->data_len, &output) < 0) {
         printk("lvmm: the CPU state with which the recording begins is not for this machine\n");
         return ERR_INVALID;
     }
+    session_begin_after(&output);
     for (session_skip(); (e = session_peek()) != NULL && e->kind == LOG_EVENT_RAM_PAGE;
          session_skip())
         if (guest_memory_restore(e->payload.ram_page.gpa, e->data) < 0) {

@@ -9,14 +9,13 @@
 u64 snapshot_size(void);
 /* Record: logs CPU and memory as they are now. ERR_UNSUPPORTED with nothing logged where this CPU
  * has too much state; after another error the session has ended. */
-int snapshot_record(struct vcpu *vcpu, u64 console_bytes);
+int snapshot_record(struct vcpu *vcpu);
 
 /* Replay: whether the recording has such a beginning. */
 bool snapshot_recorded(void);
-/* Replay: makes it the guest's state. Guest RAM is all zeros before. Returns the console bytes that
- * were put out before it, in *console_bytes; ERR_INVALID, told, where it is damaged or not for this
- * machine. */
-int snapshot_restore(struct vcpu *vcpu, u64 *console_bytes);
+/* Replay: makes it the guest's state. Guest RAM is all zeros before. ERR_INVALID, told, where it is
+ * damaged or not for this machine. */
+int snapshot_restore(struct vcpu *vcpu);
 
 /* CRC-32C of all pages of guest memory, in the order of their addresses; those that the guest has
  * not got count for nothing. */

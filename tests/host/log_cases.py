@@ -38,11 +38,13 @@ PAYLOADS: st.SearchStrategy[layout.Payload] = st.one_of(
     st.builds(layout.Rdtscp, U64),
     st.builds(layout.Sent, U8, U8, U64, _DATA),
     st.builds(layout.Time, U64),
+    st.builds(layout.Epoch, _DATA),
     st.builds(layout.Begin, _DATA),
     st.builds(layout.RamPage, U64, st.binary(min_size=1, max_size=8).map(lambda b: _page(b))),
     st.builds(layout.Content, st.integers(0, (1 << 32) - 1), U64),
     st.builds(layout.Task, U64, _DATA),
     st.builds(layout.ConsoleLine, U64),
+    st.builds(layout.UndoPage, U64, st.sampled_from([b"", bytes(range(256)) * 16])),
 )
 # Few addresses come often, as in real code; 0 and 0xe9 share a slot of the site table.
 _RIPS = st.one_of(

@@ -121,6 +121,10 @@ def describe_payload(payload: log.Payload) -> str:
             return task_text(payload)
         case log.Begin():
             return "the guest's state at the start of the recording"
+        case log.Epoch():
+            return "the guest's state at the start of an epoch"
+        case log.UndoPage():
+            return f"page {payload.gpa:#x} as it was at the start of the epoch"
         case log.RamPage():
             return f"page {payload.gpa:#x} at the start of the recording"
         case log.Content():

@@ -107,6 +107,9 @@ static void set_payload(struct log_event *event, const u64 *fields)
     case LOG_EVENT_CONSOLE_LINE:
         payload->console_line.end = fields[0];
         break;
+    case LOG_EVENT_UNDO_PAGE:
+        payload->undo_page.gpa = fields[0];
+        break;
     default:
         break;
     }
@@ -185,6 +188,9 @@ static void get_payload(const struct log_event *event, u64 *fields)
         break;
     case LOG_EVENT_CONSOLE_LINE:
         fields[0] = payload->console_line.end;
+        break;
+    case LOG_EVENT_UNDO_PAGE:
+        fields[0] = payload->undo_page.gpa;
         break;
     default:
         break;

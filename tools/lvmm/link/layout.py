@@ -10,7 +10,7 @@ from typing import ClassVar
 # of the link
 PROTOCOL_VERSION = 0x1
 # of the description, without its texts
-LAYOUT_DIGEST = 0x8A5A18DE
+LAYOUT_DIGEST = 0x115B19E7
 # the bytes `LVMM-LNK`: first of a HELLO, in both directions
 MAGIC = 0x4B4E4C2D4D4D564C
 # most data bytes of a request or reply: one page
@@ -108,6 +108,10 @@ class StopReason(enum.IntEnum):
     MONITOR_ERROR = 12
     # the replay reached the end of its recording
     LOG_END = 13
+    # where RUN_TO was to stop
+    POSITION = 14
+    # RUN_TO's position was never there: the guest is behind it
+    PASSED = 15
 
 
 class StatusFlag(enum.IntFlag):
@@ -129,6 +133,26 @@ class TakeFlag(enum.IntEnum):
 
     # complete the chunk that is being written, so that it can be read
     CLOSE = 1
+
+
+class PositionFlag(enum.IntEnum):
+    """enum position_flag of link.toml."""
+
+    # RIP counts: else the first boundary with that many events and branches, or more
+    RIP = 1
+    # the check counts
+    CHECK = 2
+
+
+class LookBack(enum.IntEnum):
+    """enum look_back of link.toml."""
+
+    # breakpoints and watchpoints stop the guest, as ever
+    NONE = 0
+    # they do not, but LAST_HIT tells the last one
+    HITS = 1
+    # LAST_HIT tells the last boundary before the position
+    STEPS = 2
 
 
 class MemorySpace(enum.IntEnum):
@@ -286,6 +310,26 @@ class Opcode(enum.IntEnum):
     # For a tool that takes the log while it is written. All byte numbers are of the
     # log as a file.
     TAKE_LOG = 23
+    # Where a stopped or halted guest is.
+    POSITION = 24
+    # The checkpoints of a replay, oldest first: the data is struct checkpoint.
+    # UNSUPPORTED by a monitor that makes none.
+    CHECKPOINTS = 25
+    # Make the present position a checkpoint. REFUSED where that cannot be, as with an
+    # interrupt half delivered.
+    CHECKPOINT = 26
+    # Go back to a checkpoint, also from HALTED; the later ones are gone then. FAULT:
+    # there is none with that id.
+    RESTORE = 27
+    # Let the guest of a replay run until it is at a position, and stop with POSITION
+    # or PASSED, or before that as ever. The reply is as that to RESUME.
+    RUN_TO = 28
+    # What the last RUN_TO that looked back has met. Of a watchpoint it is where the
+    # access is about to be made.
+    LAST_HIT = 29
+    # The ids, as u32, of the checkpoints after which, and before the next one, a page
+    # was written.
+    PAGE_CHANGES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -497,6 +541,69 @@ class Registers:
             values[37:41],
             values[41],
             values[42],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A boundary between two instructions of a run, for replay. Two in a row may
+    have the same branches and RIP, hence the check; what an interrupt or DMA did
+    there is told by the events.
+    """
+
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<QQQI")
+
+    # replayed before it: the number of the next one
+    events: int
+    # conditional branches since the start
+    branches: int
+    rip: int
+    # CRC-32C of the general registers, RIP and RFLAGS without RF
+    check: int
+
+    def pack(self) -> bytes:
+        """The 28 bytes of the layout."""
+        return self.STRUCT.pack(
+            self.events,
+            self.branches,
+            self.rip,
+            self.check,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, at: int = 0) -> Position:
+        """Read the layout at offset `at`; raises struct.error when cut short."""
+        return cls(*cls.STRUCT.unpack_from(data, at))
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A point that a replay can go back to."""
+
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<II28s")
+
+    # stays the same as long as it exists
+    id: int
+    # of guest memory that were written from here to the next checkpoint, so far
+    pages: int
+    at: Position
+
+    def pack(self) -> bytes:
+        """The 36 bytes of the layout."""
+        return self.STRUCT.pack(
+            self.id,
+            self.pages,
+            self.at.pack(),
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, at: int = 0) -> Checkpoint:
+        """Read the layout at offset `at`; raises struct.error when cut short."""
+        values = cls.STRUCT.unpack_from(data, at)
+        return cls(
+            values[0],
+            values[1],
+            Position.unpack(values[2]),
         )
 
 
@@ -1015,6 +1122,197 @@ class TakeLogReply:
 
 
 @dataclass(frozen=True, slots=True)
+class PositionReply:
+    """The fields of the reply to a POSITION."""
+
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<28sQ")
+
+    at: Position
+    # the guest's time-stamp counter here, as far as it can be told; 0: unknown
+    tsc: int
+
+    def pack(self) -> bytes:
+        """The 36 bytes of the layout."""
+        return self.STRUCT.pack(
+            self.at.pack(),
+            self.tsc,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, at: int = 0) -> PositionReply:
+        """Read the layout at offset `at`; raises struct.error when cut short."""
+        values = cls.STRUCT.unpack_from(data, at)
+        return cls(
+            Position.unpack(values[0]),
+            values[1],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointsRequest:
+    """The fields of a CHECKPOINTS."""
+
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<I")
+
+    # so many of the oldest are left out
+    first: int
+
+    def pack(self) -> bytes:
+        """The 4 bytes of the layout."""
+        return self.STRUCT.pack(
+            self.first,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, at: int = 0) -> CheckpointsRequest:
+        """Read the layout at offset `at`; raises struct.error when cut short."""
+        return cls(*cls.STRUCT.unpack_from(data, at))
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointsReply:
+    """The fields of the reply to a CHECKPOINTS."""
+
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<IQQ")
+
+    # checkpoints that there are
+    total: int
+    # bytes of memory that they take
+    used: int
+    # bytes of memory for them
+    room: int
+
+    def pack(self) -> bytes:
+        """The 20 bytes of the layout."""
+        return self.STRUCT.pack(
+            self.total,
+            self.used,
+            self.room,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, at: int = 0) -> CheckpointsReply:
+        """Read the layout at offset `at`; raises struct.error when cut short."""
+        return cls(*cls.STRUCT.unpack_from(data, at))
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """The fields of a RESTORE."""
+
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<I")
+
+    id: int
+
+    def pack(self) -> bytes:
+        """The 4 bytes of the layout."""
+        return self.STRUCT.pack(
+            self.id,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, at: int = 0) -> RestoreRequest:
+        """Read the layout at offset `at`; raises struct.error when cut short."""
+        return cls(*cls.STRUCT.unpack_from(data, at))
+
+
+@dataclass(frozen=True, slots=True)
+class RunToRequest:
+    """The fields of a RUN_TO."""
+
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<28sBBQ")
+
+    at: Position
+    # enum position_flag
+    flags: int
+    # enum look_back
+    look_back: int
+    # branches from which on STEPS looks at boundaries
+    steps_from: int
+
+    def pack(self) -> bytes:
+        """The 38 bytes of the layout."""
+        return self.STRUCT.pack(
+            self.at.pack(),
+            self.flags,
+            self.look_back,
+            self.steps_from,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, at: int = 0) -> RunToRequest:
+        """Read the layout at offset `at`; raises struct.error when cut short."""
+        values = cls.STRUCT.unpack_from(data, at)
+        return cls(
+            Position.unpack(values[0]),
+            values[1],
+            values[2],
+            values[3],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LastHitReply:
+    """The fields of the reply to a LAST_HIT."""
+
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<Q28sBIQ")
+
+    # how many there were; 0: none, and the rest means nothing
+    hits: int
+    # of the last one
+    at: Position
+    # enum stop_reason
+    reason: int
+    # which
+    breakpoint: int
+    # as in the status
+    address: int
+
+    def pack(self) -> bytes:
+        """The 49 bytes of the layout."""
+        return self.STRUCT.pack(
+            self.hits,
+            self.at.pack(),
+            self.reason,
+            self.breakpoint,
+            self.address,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, at: int = 0) -> LastHitReply:
+        """Read the layout at offset `at`; raises struct.error when cut short."""
+        values = cls.STRUCT.unpack_from(data, at)
+        return cls(
+            values[0],
+            Position.unpack(values[1]),
+            values[2],
+            values[3],
+            values[4],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PageChangesRequest:
+    """The fields of a PAGE_CHANGES."""
+
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<Q")
+
+    # guest-physical
+    gpa: int
+
+    def pack(self) -> bytes:
+        """The 8 bytes of the layout."""
+        return self.STRUCT.pack(
+            self.gpa,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, at: int = 0) -> PageChangesRequest:
+        """Read the layout at offset `at`; raises struct.error when cut short."""
+        return cls(*cls.STRUCT.unpack_from(data, at))
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """What a request and its reply consist of, beside opcode and result; sizes in bytes."""
 
@@ -1186,5 +1484,54 @@ SHAPES: dict[Opcode, Shape] = {
         False,
         28,
         False,
+    ),
+    Opcode.POSITION: Shape(
+        Channel.CONTROL,
+        0,
+        False,
+        36,
+        False,
+    ),
+    Opcode.CHECKPOINTS: Shape(
+        Channel.CONTROL,
+        4,
+        False,
+        20,
+        True,
+    ),
+    Opcode.CHECKPOINT: Shape(
+        Channel.CONTROL,
+        0,
+        False,
+        36,
+        False,
+    ),
+    Opcode.RESTORE: Shape(
+        Channel.CONTROL,
+        4,
+        False,
+        61,
+        False,
+    ),
+    Opcode.RUN_TO: Shape(
+        Channel.CONTROL,
+        38,
+        False,
+        61,
+        False,
+    ),
+    Opcode.LAST_HIT: Shape(
+        Channel.CONTROL,
+        0,
+        False,
+        49,
+        False,
+    ),
+    Opcode.PAGE_CHANGES: Shape(
+        Channel.CONTROL,
+        8,
+        False,
+        0,
+        True,
     ),
 }

@@ -22,7 +22,7 @@ from lvmm.logs.wire import (
     put_uvarint,
 )
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 # the bytes `LVMM-LOG`: first of the region header
 REGION_MAGIC = 0x474F4C2D4D4D564C
 # the bytes `LVCK`: a closed chunk
@@ -43,7 +43,7 @@ CHUNK_PAYLOAD_MAX = 0x20100
 CONSOLE_SIZE_DEFAULT = 0x100000
 # RFLAGS bits that the check takes as 0: RF
 RFLAGS_UNCHECKED = 0x10000
-# bytes of a FIRMWARE_PAGE or RAM_PAGE event
+# bytes of a FIRMWARE_PAGE, RAM_PAGE or UNDO_PAGE event
 EVENT_PAGE_SIZE = 0x1000
 
 
@@ -237,6 +237,9 @@ class EventKind(enum.IntEnum):
     SENT = 15
     # The time-stamp counter here, where devices transferred something.
     TIME = 16
+    # Of a log that overwrites its oldest part: with memory as it is here, a replay
+    # can begin here.
+    EPOCH = 17
     # First event of a recording that does not begin with the guest's start.
     BEGIN = 18
     # A page of guest memory, behind BEGIN; pages of RAM that are not there are zeros.
@@ -248,6 +251,9 @@ class EventKind(enum.IntEnum):
     TASK = 21
     # A line of the guest's console output ends here.
     CONSOLE_LINE = 22
+    # What a page of guest memory was at the last EPOCH, where it is first written
+    # after it.
+    UNDO_PAGE = 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -755,10 +761,11 @@ class FinalState:
 @dataclass(frozen=True, slots=True)
 class CpuState:
     """The guest's CPU where a recording begins that does not begin with the guest's
-    start, and what the monitor remembers of the guest's writes to devices.
+    start, and what the monitor remembers of the guest: all that a replay from
+    there depends on, memory apart.
     """
 
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<424sQQQQQQQQQQ4QQ4QQQQIIBBB5B")
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<424sQQQQQQQQQQ4QQ4QQQQIIBBBBIQQ")
 
     # as at an END event
     state: FinalState
@@ -795,10 +802,16 @@ class CpuState:
     # the keyboard controller's last command
     keyboard_command: int
     # 0
-    reserved: tuple[int, ...]
+    reserved: int
+    # of the guest's output before, for the check of the events after it
+    out_crc: int
+    # the last time that was logged, from which others are predicted
+    guest_tsc: int
+    # where that was
+    guest_tsc_branches: int
 
     def pack(self) -> bytes:
-        """The 616 bytes of the layout."""
+        """The 632 bytes of the layout."""
         return self.STRUCT.pack(
             self.state.pack(),
             self.pat,
@@ -822,7 +835,10 @@ class CpuState:
             self.console_lcr,
             self.console_mcr,
             self.keyboard_command,
-            *self.reserved,
+            self.reserved,
+            self.out_crc,
+            self.guest_tsc,
+            self.guest_tsc_branches,
         )
 
     @classmethod
@@ -852,7 +868,10 @@ class CpuState:
             values[25],
             values[26],
             values[27],
-            values[28:33],
+            values[28],
+            values[29],
+            values[30],
+            values[31],
         )
 
 
@@ -1320,6 +1339,37 @@ class Time:
 
 
 @dataclass(slots=True)
+class Epoch:
+    """Of a log that overwrites its oldest part: with memory as it is here, a replay
+    can begin here.
+    """
+
+    KIND: ClassVar[EventKind] = EventKind.EPOCH
+    # as in BEGIN
+    state: bytes
+
+    @property
+    def data_len(self) -> int:
+        """Bytes of data that it carries."""
+        return len(self.state)
+
+    def encode(self, codec: Codec, out: bytearray) -> None:
+        """Append the payload; raises WireError when the format cannot hold it."""
+        if len(self.state) > EVENT_DATA_MAX:
+            raise WireError("EPOCH: bad length of state")
+        put_uvarint(out, len(self.state))
+        out += self.state
+
+    @classmethod
+    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Epoch, int]:
+        """Read the payload at `at`; returns it and the offset after it."""
+        state, at = get_bytes(data, at)
+        if len(state) > EVENT_DATA_MAX:
+            raise WireError("EPOCH: bad length of state")
+        return cls(state), at
+
+
+@dataclass(slots=True)
 class Begin:
     """First event of a recording that does not begin with the guest's start."""
 
@@ -1468,6 +1518,41 @@ class ConsoleLine:
         return cls(end), at
 
 
+@dataclass(slots=True)
+class UndoPage:
+    """What a page of guest memory was at the last EPOCH, where it is first written
+    after it.
+    """
+
+    KIND: ClassVar[EventKind] = EventKind.UNDO_PAGE
+    # of the page
+    gpa: int
+    # the page, 4096 bytes; none: zeros
+    data: bytes
+
+    @property
+    def data_len(self) -> int:
+        """Bytes of data that it carries."""
+        return len(self.data)
+
+    def encode(self, codec: Codec, out: bytearray) -> None:
+        """Append the payload; raises WireError when the format cannot hold it."""
+        if len(self.data) > EVENT_DATA_MAX:
+            raise WireError("UNDO_PAGE: bad length of data")
+        put_uvarint(out, self.gpa)
+        put_uvarint(out, len(self.data))
+        out += self.data
+
+    @classmethod
+    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[UndoPage, int]:
+        """Read the payload at `at`; returns it and the offset after it."""
+        gpa, at = get_uvarint(data, at)
+        data, at = get_bytes(data, at)
+        if len(data) > EVENT_DATA_MAX:
+            raise WireError("UNDO_PAGE: bad length of data")
+        return cls(gpa, data), at
+
+
 Payload = (
     In
     | MmioRead
@@ -1485,11 +1570,13 @@ Payload = (
     | Rdtscp
     | Sent
     | Time
+    | Epoch
     | Begin
     | RamPage
     | Content
     | Task
     | ConsoleLine
+    | UndoPage
 )
 
 PAYLOADS: dict[int, type[Payload]] = {
@@ -1509,11 +1596,13 @@ PAYLOADS: dict[int, type[Payload]] = {
     14: Rdtscp,
     15: Sent,
     16: Time,
+    17: Epoch,
     18: Begin,
     19: RamPage,
     20: Content,
     21: Task,
     22: ConsoleLine,
+    23: UndoPage,
 }
 
 # What replay passes over.
@@ -1521,6 +1610,8 @@ NOTES = frozenset(
     {
         EventKind.SENT,
         EventKind.TIME,
+        EventKind.EPOCH,
         EventKind.CONSOLE_LINE,
+        EventKind.UNDO_PAGE,
     }
 )
