@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lvmm import guest_build, recording_dir, session
+from lvmm import guest_build, recording_dir, replaying, session
 from lvmm.board import Board, load_board
 from lvmm.guest import Guest
 from lvmm.guest_build import ROOT
 from lvmm.logs import Event, Recording
 from lvmm.logs.writer import LogWriter
-from lvmm.session import ReplayVerdict, RunSettings
+from lvmm.replaying import ReplayVerdict
+from lvmm.session import RunSettings
 from lvmm.vmcore.replay_core import ReplayCore
 
 RECORD_TIMEOUT_S = 240.0
@@ -55,7 +56,7 @@ def record_guest(guest: Guest, directory: Path, seed: int = 1, *, as_disk: bool 
 def replay(directory: Path, seed: int, logs: Path, core: ReplayCore | None = None) -> ReplayVerdict:
     """Replays a recording; the machine's logs stay in `logs`, and a core where it says."""
     settings = RunSettings(seed=seed, timeout_s=REPLAY_TIMEOUT_S)
-    return session.replay(BOARD, directory, settings, keep_run=logs, core=core)
+    return replaying.replay(BOARD, directory, settings, keep_run=logs, core=core)
 
 
 def assert_identical(verdict: ReplayVerdict) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.elf_cores import ElfCore
 from tests.emulated.machine import BOARD, RECORD_TIMEOUT_S, REPLAY_TIMEOUT_S, events_of, tiny
 
-from lvmm import session
+from lvmm import replaying, session
 from lvmm.errors import UsageError
 from lvmm.guest_build import ROOT
 from lvmm.logs import Event
@@ -61,7 +61,7 @@ def settings() -> RunSettings:
 def test_core_of_memory_and_of_a_replay_are_the_same(recorded: Recorded, tmp_path: Path) -> None:
     assert "no Linux kernel" in recorded.said
     core = ReplayCore(tmp_path / "vmcore")
-    assert session.replay(BOARD, recorded.directory, settings(), core=core).identical
+    assert replaying.replay(BOARD, recorded.directory, settings(), core=core).identical
     assert filecmp.cmp(recorded.core, tmp_path / "vmcore", shallow=False)
     read = ElfCore(recorded.core)
     assert read.registers()["rip"] == recorded.events[-1].rip
@@ -82,7 +82,7 @@ def due_events(events: list[Event]) -> list[int]:
 def test_a_replay_stops_before_an_event(recorded: Recorded, tmp_path: Path) -> None:
     for index in due_events(recorded.events):
         core = ReplayCore(tmp_path / f"vmcore-{index}")
-        due = session.replay_until(BOARD, recorded.directory, settings(), core, index)
+        due = replaying.replay_until(BOARD, recorded.directory, settings(), core, index)
         assert due.index == index
         registers = ElfCore(core.path).registers()
         assert registers["rip"] == due.rip
@@ -108,7 +108,7 @@ def test_an_event_that_is_not_there(recorded: Recorded, tmp_path: Path) -> None:
     core = ReplayCore(tmp_path / "vmcore")
     count = len(recorded.events)
     with pytest.raises(UsageError, match=f"there is no event {count}: .* 0 to {count - 1}"):
-        session.replay_until(BOARD, recorded.directory, settings(), core, count)
+        replaying.replay_until(BOARD, recorded.directory, settings(), core, count)
     assert not core.path.exists()
 
 

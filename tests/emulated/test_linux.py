@@ -36,7 +36,8 @@ from lvmm.logs.layout import Dma
 from lvmm.machine_run import RunOptions
 from lvmm.netpeer import Traffic
 from lvmm.recording_dir import read_manifest
-from lvmm.session import BOOT_MARK, ReplayVerdict, RunSettings
+from lvmm.replaying import ReplayVerdict
+from lvmm.session import BOOT_MARK, RunSettings
 from lvmm.vmcore.replay_core import ReplayCore
 
 DEADLINE_S = 600.0

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lvmm import provision, session
+from lvmm import provision, replaying, session
 from lvmm.apt import ensure_packages
 from lvmm.board import Board, load_board
 from lvmm.cli_arguments import DEFAULT_TIMEOUT_S, command_line
@@ -190,11 +190,11 @@ def _replay_directory(options: argparse.Namespace) -> int:
     if core is not None and options.until is not None:
         return _replay_until(options, board, settings, core)
     if not (settings.gdb or settings.attach):  # nothing is kept: it may just be killed
-        verdict = session.replay(board, options.directory, settings, core=core)
+        verdict = replaying.replay(board, options.directory, settings, core=core)
     else:
         stop = StopRequest()
         with stop.from_ctrl_c():
-            verdict = session.replay(board, options.directory, settings, stop=stop, core=core)
+            verdict = replaying.replay(board, options.directory, settings, stop=stop, core=core)
     if options.json:
         print(json.dumps({**dataclasses.asdict(verdict), "identical": verdict.identical}, indent=2))
     else:
@@ -211,7 +211,7 @@ def _replay_directory(options: argparse.Namespace) -> int:
 def _replay_until(
     options: argparse.Namespace, board: Board, settings: session.RunSettings, core: ReplayCore
 ) -> int:
-    due = session.replay_until(board, options.directory, settings, core, options.until)
+    due = replaying.replay_until(board, options.directory, settings, core, options.until)
     if options.json:
         facts = {"core": str(core.path), "before_event": due.index, "kind": due.name}
         print(json.dumps({**facts, "branches": due.branches, "rip": f"{due.rip:#x}"}, indent=2))
@@ -223,7 +223,7 @@ def _replay_until(
     return 0
 
 
-def verdict_table(verdict: session.ReplayVerdict) -> str:
+def verdict_table(verdict: replaying.ReplayVerdict) -> str:
     """What a replay showed, for people."""
 
     def yes(same: bool) -> str:

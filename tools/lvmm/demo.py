@@ -14,7 +14,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from lvmm import guest_build, provision, session
+from lvmm import guest_build, provision, replaying, session
 from lvmm.apt import say
 from lvmm.board import Board
 from lvmm.errors import MachineError
@@ -118,7 +118,7 @@ def _extractor(output: Path) -> Any:
 
 
 def summary(
-    board: Board, recording: NetRecording, verdicts: list[session.ReplayVerdict]
+    board: Board, recording: NetRecording, verdicts: list[replaying.ReplayVerdict]
 ) -> dict[str, Any]:
     """What summary.json holds."""
     manifest = recording.manifest
@@ -153,7 +153,7 @@ def summary(
     }
 
 
-def _tables(recording: NetRecording, verdicts: list[session.ReplayVerdict]) -> str:
+def _tables(recording: NetRecording, verdicts: list[replaying.ReplayVerdict]) -> str:
     manifest = recording.manifest
     guest_end = f"{manifest.end_reason} after {manifest.branches:,} conditional branches"
     facts = [
@@ -224,10 +224,10 @@ def run(board: Board, output: Path | None) -> int:
     return 0 if identical == REPLAYS else 3
 
 
-def _replay_all(board: Board, directory: Path, step: Any) -> list[session.ReplayVerdict]:
-    def replay(number: int) -> session.ReplayVerdict:
+def _replay_all(board: Board, directory: Path, step: Any) -> list[replaying.ReplayVerdict]:
+    def replay(number: int) -> replaying.ReplayVerdict:
         settings = session.RunSettings(seed=session.new_seed(), timeout_s=_RECORD_DEADLINE_S)
-        verdict = session.replay(board, directory, settings)
+        verdict = replaying.replay(board, directory, settings)
         result = "identical" if verdict.identical else "DIFFERENT"
         step(f"replay {number} (seed {verdict.seed}): {result} after {verdict.wall_s:.1f} s")
         return verdict

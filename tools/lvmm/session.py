@@ -1,4 +1,7 @@
-"""Record, replay and live runs on a board: build the image, run the machine, judge the result."""
+"""Record and live runs on a board: build the image, run the machine, keep what it leaves.
+
+lvmm.replaying replays what was recorded.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,6 @@ from lvmm.crash import CrashedGuest, explain_crash, save_crash
 from lvmm.crash_report import render_crash
 from lvmm.debug.of_a_run import AttachPort
 from lvmm.debug.service import GdbOptions
-from lvmm.divergence import explain_divergence
 from lvmm.errors import (
     EnvironmentProblem,
     LvmmError,
@@ -32,17 +33,14 @@ from lvmm.errors import (
 from lvmm.guest import Guest, check_guest
 from lvmm.image import BootFile, BootImage, build_image
 from lvmm.last_look import LastLook
-from lvmm.logs import Event, Recording
+from lvmm.logs import Recording
 from lvmm.logs.event_text import event_json
-from lvmm.logs.layout import End, FinalState, RegionState
-from lvmm.logs.region import find_regions
-from lvmm.logs.source import Source
+from lvmm.logs.layout import End, FinalState
 from lvmm.machine_run import ConsoleSink, RunOptions, RunResult, StopRequest, run_machine
-from lvmm.memory_digest import MemoryDigest, digest_memory, ram_ranges
+from lvmm.memory_digest import digest_memory, ram_ranges
 from lvmm.monitor_build import monitor_elf
 from lvmm.recorded_part import recorded_part
 from lvmm.recording_dir import Manifest
-from lvmm.vmcore.replay_core import ReplayCore, check_stop, cut_log
 
 # The text with which the demo's guest says that it has reached init.
 BOOT_MARK = "lvmm: init"
@@ -117,45 +115,6 @@ class RunSettings:
 def with_network(settings: RunSettings, port: int, marks: tuple[str, ...]) -> RunSettings:
     """The same settings with a network, noting the state at these texts on the console."""
     return dataclasses.replace(settings, net_port=port, marks=marks)
-
-
-@dataclass
-class ReplayVerdict:
-    """What a replay showed.
-
-    `differing_pages` are addresses of the first few; `divergence` is the explained report, and
-    `crash` that of a run that ended by a crash; `altered` says that a debugger has changed the
-    guest.
-    """
-
-    seed: int
-    wall_s: float
-    end_reason: str
-    recorded_end_reason: str
-    events_total: int
-    events_matched: int
-    console_identical: bool
-    registers_identical: bool
-    memory_identical: bool
-    memory_sha256: str
-    instructions: int
-    differing_pages: list[int] = field(default_factory=list)
-    console_differs_at: int | None = None
-    divergence: dict[str, Any] | None = None
-    crash: dict[str, Any] | None = None
-    events: dict[str, int] = field(default_factory=dict)
-    altered: bool = False
-
-    @property
-    def identical(self) -> bool:
-        return (
-            self.divergence is None
-            and not self.altered
-            and self.events_matched == self.events_total
-            and self.console_identical
-            and self.registers_identical
-            and self.memory_identical
-        )
 
 
 def new_seed() -> int:
@@ -257,7 +216,7 @@ def _temporary_run(
         )
         run_dir = Path(scratch) / "run"
         look = LastLook()
-        result = run_machine(board, image, run_dir, _options(settings, at_end=look), stop)
+        result = run_machine(board, image, run_dir, run_options(settings, at_end=look), stop)
         crashed = CrashedGuest(guest.kind, guest.kernel, result.report.errors)
         result.crash = look.explain(crashed, run_dir / "ram.img", result.report)
         try:
@@ -269,7 +228,8 @@ def _temporary_run(
         return result
 
 
-def _options(settings: RunSettings, **changes: Any) -> RunOptions:
+def run_options(settings: RunSettings, **changes: Any) -> RunOptions:
+    """How to run the machine as the settings say, with these changes."""
     options = RunOptions(
         net_port=settings.net_port,
         seed=settings.seed if settings.seed is not None else new_seed(),
@@ -283,7 +243,7 @@ def _options(settings: RunSettings, **changes: Any) -> RunOptions:
     return dataclasses.replace(options, **changes)
 
 
-def _with_log(options: RunOptions, log: Path) -> RunOptions:
+def with_log(options: RunOptions, log: Path) -> RunOptions:
     """Tells the debugger, if there is one, where the log is."""
     gdb = options.gdb and dataclasses.replace(options.gdb, log=log)
     return dataclasses.replace(options, gdb=gdb)
@@ -306,9 +266,9 @@ def record(
     check_guest(guest, board)
     check_space(output.parent, guest, board)
     partial = recording_dir.create_partial(output)
-    options = _options(settings, marks=(BOOT_MARK, *settings.marks))
+    options = run_options(settings, marks=(BOOT_MARK, *settings.marks))
     run_dir = partial / recording_dir.RUN
-    options = _with_log(options, run_dir / "ram.img")
+    options = with_log(options, run_dir / "ram.img")
     if settings.sink != Sink.MEMORY:
         options = dataclasses.replace(options, log_sink=partial / recording_dir.LOG)
     image = run_dir / "boot.iso"
@@ -468,173 +428,3 @@ def _manifest(
         kernel_name=source.kernel.name,
         altered=result.altered,
     )
-
-
-def replay(
-    board: Board,
-    directory: Path,
-    settings: RunSettings,
-    keep_run: Path | None = None,
-    stop: StopRequest | None = None,
-    core: ReplayCore | None = None,
-) -> ReplayVerdict:
-    """Replays a recording on a fresh machine without a network, and compares everything.
-
-    A divergence is part of the verdict, not an exception. `keep_run` names a directory for the
-    machine's own logs; `core` is written where the replay has ended. Raises KeyboardInterrupt when
-    a stop request came before the end.
-    """
-    log = directory / recording_dir.LOG
-    with _replayed(board, directory, settings, log, keep_run, stop, core) as run:
-        if run.result.report.divergence is None:
-            raise_run_error(run.result)
-        if core is not None:
-            core.save(directory, run.ram)
-        return _judge(board, directory, run.manifest, run.ram, run.result, run.seed)
-
-
-def replay_until(
-    board: Board, directory: Path, settings: RunSettings, core: ReplayCore, until: int
-) -> Event:
-    """Replays a recording up to before an event, and writes the core; returns that event.
-
-    Raises DivergenceError when the replay left the recording before.
-    """
-    with tempfile.TemporaryDirectory(prefix="lvmm-until-") as scratch:
-        log = Path(scratch) / recording_dir.LOG
-        due = cut_log(directory, until, log)
-        with _replayed(board, directory, settings, log, core=core) as run:
-            if run.result.report.divergence is None:
-                raise_run_error(run.result)
-            check_stop(due, run.result.report.divergence)
-            core.save(directory, run.ram)
-    return due
-
-
-@dataclass(frozen=True)
-class _Replayed:
-    """A replay that has ended, and the machine's memory."""
-
-    manifest: Manifest
-    result: RunResult
-    ram: Path
-    seed: int
-
-
-@contextmanager
-def _replayed(
-    board: Board,
-    directory: Path,
-    settings: RunSettings,
-    log: Path,
-    keep_run: Path | None = None,
-    stop: StopRequest | None = None,
-    core: ReplayCore | None = None,
-) -> Iterator[_Replayed]:
-    """Runs the replay of a recording by the log, which may be a part of its own."""
-    manifest = recording_dir.read_manifest(directory)
-    recording_dir.verify_files(directory, manifest)
-    guest = recording_dir.recorded_guest(directory, manifest)
-    with tempfile.TemporaryDirectory(prefix="lvmm-replay-") as scratch:
-        check_space(Path(scratch), guest, board)
-        image = Path(scratch) / "boot.iso"
-        run_dir = keep_run or Path(scratch) / "run"
-        monitor_image(board, guest, "replay", image, log=log, words=settings.words())
-        options = _options(
-            settings,
-            net_port=None,
-            start_time=int(time.time()) + random.SystemRandom().randrange(1, 1 << 26),
-            ring_console=True,
-            at_end=core.take_registers if core is not None else None,
-        )
-        options = _with_log(options, directory)
-        result = run_machine(board, image, run_dir, options, stop)
-        if result.interrupted:
-            raise KeyboardInterrupt
-        ram = run_dir / "ram.img"
-        try:
-            yield _Replayed(manifest, result, ram, options.seed)
-        finally:
-            if keep_run is not None:
-                ram.unlink(missing_ok=True)
-
-
-def _judge(
-    board: Board,
-    directory: Path,
-    manifest: Manifest,
-    ram: Path,
-    result: RunResult,
-    seed: int,
-) -> ReplayVerdict:
-    size = manifest.memory_mib << 20
-    report = result.report
-    halted = report.halted or {}
-    with Recording.open(directory) as recording:
-        if recording.header is None:
-            raise RecordingError(f"{directory}: the log has lost its header")
-        memory = digest_memory(ram, size, ram_ranges(recording.header, size))
-    state, console = _replayed_console(ram, board)
-    recorded_console = (directory / recording_dir.CONSOLE).read_bytes()
-    recorded_pages = (directory / recording_dir.PAGES).read_bytes()
-    recorded = MemoryDigest(manifest.memory_sha256, recorded_pages)
-    # What a guest that ran on had in its memory then, the monitor has compared.
-    memory_identical = (
-        state == RegionState.REPLAYED
-        if manifest.end_reason == GUEST_STOP
-        else memory.sha256 == recorded.sha256
-    )
-    return ReplayVerdict(
-        seed=seed,
-        wall_s=round(result.wall_s, 3),
-        end_reason=str(report.reason),
-        recorded_end_reason=manifest.end_reason,
-        events_total=manifest.events_total,
-        events_matched=int(halted.get("events", 0)),
-        console_identical=console == recorded_console,
-        # The monitor compares all registers with those in the END event before it says so.
-        registers_identical=state == RegionState.REPLAYED
-        and halted.get("branches") == manifest.branches
-        and halted.get("rip") == manifest.rip,
-        memory_identical=memory_identical,
-        memory_sha256=memory.sha256,
-        instructions=result.stats.instructions if result.stats else 0,
-        differing_pages=[] if memory_identical else memory.first_differences(recorded.pages),
-        console_differs_at=_first_difference(console, recorded_console),
-        divergence=report.divergence and explain_divergence(report.divergence, directory, ram),
-        crash=_replayed_crash(directory, manifest, ram, result),
-        events=report.events,
-        altered=result.altered,
-    )
-
-
-def _replayed_console(ram: Path, board: Board) -> tuple[int, bytes]:
-    """State of the log region after a replay, and the console output in it."""
-    source = Source(str(ram))
-    try:
-        for region in find_regions(source):
-            if region.base == board.memory.log_base:
-                return region.header.state, region.console()
-    finally:
-        source.close()
-    raise MachineError("the replaying monitor left no log region")
-
-
-def _replayed_crash(
-    directory: Path, manifest: Manifest, ram: Path, result: RunResult
-) -> dict[str, Any] | None:
-    """The report of the crash with which recording and replay ended."""
-    if result.report.divergence is not None:
-        return None
-    return explain_crash(
-        directory, CrashedGuest(manifest.kind, directory / manifest.kernel.path), ram
-    )
-
-
-def _first_difference(one: bytes, other: bytes) -> int | None:
-    if one == other:
-        return None
-    for index, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
-            return index
-    return min(len(one), len(other))
