@@ -4,6 +4,7 @@
 #include "board_config.h"
 #include "boot/page0.h"
 #include "core/memory_map.h"
+#include "core/page_journal.h"
 #include "debug/debugger.h"
 #include "debug/patches.h"
 #include "lib/printk.h"
@@ -188,6 +189,7 @@ static int add_firmware(u64 page, const void *data)
     memcpy(firmware_data[firmware_count], data, PAGE_SIZE);
     is_firmware(page, &writable);
     firmware[firmware_count++] = (struct firmware_page){page, writable};
+    page_journal_add(page);
     error = guest_memory_show(page, EPT_ALL);
     hv_flush_guest_tlb();
     return error;
@@ -267,6 +269,30 @@ const void *guest_memory_firmware(unsigned int i, u64 *gpa)
     return firmware_data[i];
 }
 
+unsigned int guest_memory_firmware_count(void)
+{
+    return firmware_count;
+}
+
+void guest_memory_forget_firmware(unsigned int count)
+{
+    while (firmware_count > count) {
+        u64 page = firmware[--firmware_count].gpa;
+
+        ept_map(page, page, PAGE_SIZE, 0);
+    }
+}
+
+void guest_memory_put_back(u64 gpa, const void *page)
+{
+    u8 *to = page_pointer(gpa, true);
+
+    if (to == NULL)
+        return;
+    memcpy(to, page, PAGE_SIZE);
+    patches_memory_written(gpa, PAGE_SIZE);
+}
+
 bool guest_memory_is_firmware(u64 gpa)
 {
     bool writable;
@@ -296,6 +322,8 @@ int guest_memory_write(u64 gpa, const void *buf, u64 len)
 {
     if (!accessible(gpa, len, true))
         return ERR_FAULT;
+    for (u64 page = gpa & ~PAGE_MASK; page < gpa + len; page += PAGE_SIZE)
+        page_journal_open(page);
     debugger_memory_write(gpa, buf, len);
     copy(gpa, (u8 *)(u64)buf, len, true);
     patches_memory_written(gpa, len);
@@ -326,10 +354,52 @@ bool guest_memory_backed(u64 gpa)
     return page_pointer(gpa & ~PAGE_MASK, false) != NULL;
 }
 
+u32 guest_memory_indexes(void)
+{
+    return (u32)(ram_size / PAGE_SIZE) + FIRMWARE_PAGES_MAX;
+}
+
+bool guest_memory_index(u64 gpa, u32 *index)
+{
+    u64 page = gpa & ~PAGE_MASK;
+
+    if (page_pointer(page, true) == NULL)
+        return false;
+    *index =
+        (u32)(page < ram_size ? page / PAGE_SIZE : ram_size / PAGE_SIZE + (u64)find_firmware(page));
+    return true;
+}
+
+bool guest_memory_of_index(u32 index, u64 *gpa)
+{
+    u64 ram_pages = ram_size / PAGE_SIZE;
+
+    if (index >= ram_pages && index - ram_pages >= firmware_count)
+        return false;
+    *gpa = index < ram_pages ? index * PAGE_SIZE : firmware[index - ram_pages].gpa;
+    return page_pointer(*gpa, true) != NULL;
+}
+
+u64 guest_memory_page_tables(void)
+{
+    return ram_size / EPT_LARGE_PAGE + 1;
+}
+
+int guest_memory_map_by_page(void)
+{
+    u64 gpa;
+
+    for (u32 i = 0; i < guest_memory_indexes(); i++)
+        if (guest_memory_of_index(i, &gpa) && guest_memory_show(gpa, EPT_ALL) < 0)
+            return ERR_NO_SPACE;
+    hv_flush_guest_tlb();
+    return 0;
+}
+
 int guest_memory_show(u64 gpa, unsigned int permissions)
 {
     u64 page = gpa & ~PAGE_MASK;
-    bool writable = page_pointer(page, true) != NULL;
+    bool writable = page_pointer(page, true) != NULL && !page_journal_protects(page);
 
     return ept_map(page, (u64)page_pointer(page, false), PAGE_SIZE,
                    permissions & (unsigned int)(writable ? EPT_ALL : EPT_READ | EPT_EXECUTE));

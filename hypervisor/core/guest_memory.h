@@ -37,13 +37,27 @@ int guest_memory_touch(struct vcpu *vcpu, u64 gpa);
 
 /* The page's content where it is RAM or a touched firmware page, else NULL. */
 const void *guest_memory_page(u64 gpa);
+/* The same page's content becomes this, without anything else that a write does. */
+void guest_memory_put_back(u64 gpa, const void *page);
 /* The i-th touched firmware page; NULL: there are no more. */
 const void *guest_memory_firmware(unsigned int i, u64 *gpa);
 /* Whether the page is the firmware's, touched or not. */
 bool guest_memory_is_firmware(u64 gpa);
+/* Only the first `count` firmware pages have been touched: the others come again. */
+void guest_memory_forget_firmware(unsigned int count);
+unsigned int guest_memory_firmware_count(void);
 /* Where a recording begins: makes `page` the content of RAM or of a touched firmware page at `gpa`,
  * a page's address. ERR_INVALID or ERR_NO_SPACE where the guest cannot have that. */
 int guest_memory_restore(u64 gpa, const void *page);
+
+/* Numbers for the pages that can be written, each below guest_memory_indexes(): false for others.
+ * And back: false where there is no such page now. */
+u32 guest_memory_indexes(void);
+bool guest_memory_index(u64 gpa, u32 *index);
+bool guest_memory_of_index(u32 index, u64 *gpa);
+/* Shows guest memory to the guest page by page, for which EPT needs so many tables. */
+u64 guest_memory_page_tables(void);
+int guest_memory_map_by_page(void);
 
 /* RAM and touched firmware pages only: 0, or ERR_FAULT with nothing done. */
 int guest_memory_read(u64 gpa, void *buf, u64 len);

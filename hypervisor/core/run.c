@@ -3,6 +3,7 @@
 #include "core/handlers.h"
 #include "core/hypercall.h"
 #include "core/interrupts.h"
+#include "core/page_journal.h"
 #include "core/passthrough.h"
 #include "core/watchdog.h"
 #include "debug/debugger.h"
@@ -146,6 +147,8 @@ void run_guest(struct vcpu *vcpu)
         }
         session_next_exit();
         exit_counts[(exit.reason & 0xffff) % HV_REASON_COUNT]++;
+        if (page_journal_handle(&exit))
+            exit.kind = EXIT_NONE;
         debugger_after_exit(vcpu, &exit);
         /* An interrupt that was recorded here comes before what the guest was about to do. */
         if (session_replaying()) {

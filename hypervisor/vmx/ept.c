@@ -2,6 +2,7 @@
 #include "arch/cpu.h"
 #include "arch/msr_index.h"
 #include "arch/mtrr.h"
+#include "lib/string.h"
 
 #define EPT_LARGE   BIT(7)
 #define EPT_ADDRESS 0x000ffffffffff000ULL
@@ -9,7 +10,6 @@
 #define EPTP_WALK_4 (3 << 3)
 #define EPTP_WB     6
 
-#define SIZE_2M    0x200000ULL
 #define POOL_PAGES 128
 #define POOL_KEPT  16 /* for guest memory and the firmware's pages */
 
@@ -19,6 +19,8 @@
 static u64 root[512] __attribute__((aligned(4096)));
 static u64 pool[POOL_PAGES][512] __attribute__((aligned(4096)));
 static unsigned int pool_used;
+static u64 (*added)[512]; /* the next of those that were added */
+static u64 added_left;
 static bool large_pages;
 
 void ept_init(void)
@@ -36,22 +38,43 @@ u64 ept_pointer(void)
     return (u64)root | EPTP_WALK_4 | EPTP_WB;
 }
 
-/* The table that `entry` points to, made when it is absent; NULL when the pool is used up. */
+void ept_add_tables(void *tables, u64 count)
+{
+    added = tables;
+    added_left = count;
+}
+
+static u64 *new_table(void)
+{
+    u64 *table = NULL;
+
+    if (added_left != 0) {
+        table = *added++;
+        added_left--;
+        memset(table, 0, PAGE_SIZE);
+    } else if (pool_used < POOL_PAGES) {
+        table = pool[pool_used++];
+    }
+    return table;
+}
+
+/* The table that `entry` points to, made when it is absent; NULL when there are no more. */
 static u64 *next_table(u64 *entry)
 {
-    if (*entry & EPT_LARGE) {
-        u64 *table;
+    u64 *table;
 
-        if (pool_used == POOL_PAGES)
+    if (*entry & EPT_LARGE) {
+        table = new_table();
+        if (table == NULL)
             return NULL;
-        table = pool[pool_used++];
         for (u64 i = 0; i < 512; i++)
             table[i] = (*entry & ~EPT_LARGE) + i * PAGE_SIZE;
         *entry = (u64)table | EPT_ALL;
     } else if (*entry == 0) {
-        if (pool_used == POOL_PAGES)
+        table = new_table();
+        if (table == NULL)
             return NULL;
-        *entry = (u64)pool[pool_used++] | EPT_ALL;
+        *entry = (u64)table | EPT_ALL;
     }
     return (u64 *)(*entry & EPT_ADDRESS);
 }
@@ -59,9 +82,9 @@ static u64 *next_table(u64 *entry)
 int ept_map(u64 gpa, u64 hpa, u64 size, unsigned int permissions)
 {
     while (size > 0) {
-        bool large = large_pages && size >= SIZE_2M && ((gpa | hpa) & (SIZE_2M - 1)) == 0 &&
-                     mtrr_uniform(hpa, SIZE_2M);
-        u64 step = large ? SIZE_2M : PAGE_SIZE;
+        bool large = large_pages && size >= EPT_LARGE_PAGE &&
+                     ((gpa | hpa) & (EPT_LARGE_PAGE - 1)) == 0 && mtrr_uniform(hpa, EPT_LARGE_PAGE);
+        u64 step = large ? EPT_LARGE_PAGE : PAGE_SIZE;
         u64 leaf = hpa | permissions | EPT_TYPE(mtrr_type(hpa));
         u64 *pdpt = next_table(&root[gpa >> 39 & 511]);
         u64 *pd = pdpt != NULL ? next_table(&pdpt[gpa >> 30 & 511]) : NULL;

@@ -4,6 +4,8 @@
 
 #include "lib/types.h"
 
+#define EPT_LARGE_PAGE 0x200000ULL /* bytes */
+
 enum ept_permission {
     EPT_READ = 1,
     EPT_WRITE = 2,
@@ -14,6 +16,8 @@ enum ept_permission {
 void ept_init(void);
 /* The EPT pointer for the VMCS. */
 u64 ept_pointer(void);
+/* So many more tables, at a page-aligned address. They are used first. */
+void ept_add_tables(void *tables, u64 count);
 /* Maps [gpa, gpa + size), page-aligned, to hpa; large pages where both are aligned. The memory
  * type is that of the MTRRs for hpa. ERR_NO_SPACE when the tables' pool is used up. */
 int ept_map(u64 gpa, u64 hpa, u64 size, unsigned int permissions);
