@@ -66,7 +66,8 @@ class Emulator:
     run in this directory left: to software that is a warm reset. `net_port` is the UDP port on
     which the NIC receives Ethernet frames from this host (it sends to net_port + 1); without it
     there is no network. `seed` selects the counter's skid. `start_time` is what the real-time clock
-    shows at power-on (Unix time, UTC; default: now).
+    shows at power-on (Unix time, UTC; default: now). `guest_disk` is a disk image for the guest, the
+    master of the second IDE channel; what the machine writes to it is lost.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Emulator:
         ips: int | None = None,
         keep_disk: bool = False,
         warm: bool = False,
+        guest_disk: Path | None = None,
     ) -> None:
         if (iso is None) == (disk is None):
             raise UsageError("an emulator boots from either a CD image or a disk image")
@@ -89,6 +91,8 @@ class Emulator:
         assert image is not None
         if not image.is_file():
             raise UsageError(f"no boot image at {image}")
+        if guest_disk is not None and not guest_disk.is_file():
+            raise UsageError(f"no disk image at {guest_disk}")
         self.board = board
         self.run_dir = run_dir.resolve()
         self.console_path = self.run_dir / "console.log"
@@ -97,6 +101,7 @@ class Emulator:
         self.log_path = self.run_dir / "bochs.log"
         self._iso = iso.resolve() if iso else None
         self._disk = disk.resolve() if disk else None
+        self._guest_disk = guest_disk.resolve() if guest_disk else None
         self._net_port = net_port
         self._seed = seed
         self._start_time = int(time.time()) if start_time is None else start_time
@@ -311,7 +316,6 @@ class Emulator:
             "speaker: enabled=0",
             "parport1: enabled=0",
             "floppy_bootsig_check: disabled=0",
-            "ata1: enabled=0",
             f'com1: enabled=1, mode=socket-client, dev="127.0.0.1:{guest_port}"',
             f'com2: enabled=1, mode=socket-client, dev="127.0.0.1:{monitor_port}"',
             f'log: "{self.log_path}"',
@@ -327,12 +331,24 @@ class Emulator:
                 "boot: cdrom",
             ]
         else:
-            mode = f'volatile, journal="{self.run_dir / "disk.redolog"}"'
-            if self._keep_disk:
-                mode = "flat"
+            mode = "flat" if self._keep_disk else self._volatile("disk")
             lines += [f'ata0-master: type=disk, path="{self._disk}", mode={mode}', "boot: disk"]
+        lines += self._guest_disk_lines()
         lines += self._pci_lines()
         return "\n".join(lines) + "\n"
+
+    def _volatile(self, name: str) -> str:
+        """The mode of a disk image that stays as it is."""
+        return f'volatile, journal="{self.run_dir / name}.redolog"'
+
+    def _guest_disk_lines(self) -> list[str]:
+        if self._guest_disk is None:
+            return ["ata1: enabled=0"]
+        path, mode = self._guest_disk, self._volatile("guest-disk")
+        return [
+            "ata1: enabled=1, ioaddr1=0x170, ioaddr2=0x370, irq=15",
+            f'ata1-master: type=disk, path="{path}", mode={mode}',
+        ]
 
     def _pci_lines(self) -> list[str]:
         slots = []

@@ -51,7 +51,7 @@ class RunOptions:
     the guest runs on the bare emulator. `ips`, instructions to a second of emulated time, is the
     board's unless given: devices are the faster, the smaller it is. `at_end` may ask the monitor
     when the guest has ended. `log_sink` is a file into which the log is taken over the monitor's
-    line while the machine runs.
+    line while the machine runs. `guest_disk` is the image of the guest's own disk.
     """
 
     net_port: int | None = None
@@ -71,6 +71,7 @@ class RunOptions:
     attach: AttachPort | None = None
     at_end: Callable[[LinkClient], None] | None = None
     log_sink: Path | None = None
+    guest_disk: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -237,6 +238,7 @@ def run_machine(
         ips=options.ips,
         keep_disk=options.keep_disk,
         warm=options.warm,
+        guest_disk=options.guest_disk,
     )
     line = MonitorLine()
     debugger = None
