@@ -66,8 +66,8 @@ class Emulator:
     run in this directory left: to software that is a warm reset. `net_port` is the UDP port on
     which the NIC receives Ethernet frames from this host (it sends to net_port + 1); without it
     there is no network. `seed` selects the counter's skid. `start_time` is what the real-time clock
-    shows at power-on (Unix time, UTC; default: now). `guest_disk` is a disk image for the guest, the
-    master of the second IDE channel; what the machine writes to it is lost.
+    shows at power-on (Unix time, UTC; default: now). `guest_disk` is a disk image for the guest,
+    the master of the second IDE channel; what the machine writes to it is lost.
     """
 
     def __init__(

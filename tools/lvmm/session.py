@@ -70,8 +70,8 @@ class RunSettings:
     `watchdog_s`: seconds without progress after which the guest's run is ended; 0: never.
     `on_demand`: record only from where the guest asks for it (guest_support/lvmm.h). `sent_bytes`:
     what to record of each frame that the guest sends; None: all. `log_kib`: how much of the board's
-    log region is used; None: all. `sink`: where the log goes. `guest_disk`: the image of the guest's
-    own disk, which stays as it is.
+    log region is used; None: all. `sink`: where the log goes. `guest_disk`: the image of the
+    guest's own disk, which stays as it is.
     """
 
     net_port: int | None = None
