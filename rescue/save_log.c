@@ -66,8 +66,8 @@ static u64 used_bytes(const struct memory *memory, const u8 *page)
     }
     printf("recording %016" PRIx64 ": %" PRIu64 " events, %" PRIu64 " bytes\n", found.recording_id,
            found.events, found.bytes);
-    used = ALIGN_UP(header->chunks_offset + header->chunk_bytes + LAST_CHUNK_MAX, PAGE_SIZE);
-    if (header->chunks_offset >= memory->size || header->chunk_bytes >= memory->size ||
+    used = ALIGN_UP(header->chunks_offset + log_region_used(page) + LAST_CHUNK_MAX, PAGE_SIZE);
+    if (header->chunks_offset >= memory->size || log_region_used(page) >= memory->size ||
         used > memory->size)
         used = memory->size;
     return used;

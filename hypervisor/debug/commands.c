@@ -8,6 +8,7 @@
 #include "debug/queries.h"
 #include "debug/registers.h"
 #include "lib/string.h"
+#include "replay/log_region.h"
 #include "replay/session.h"
 
 _Static_assert((int)LINK_MODE_LIVE == (int)LOG_MODE_LIVE &&
@@ -304,7 +305,7 @@ static u8 log_info(void *context, struct link_exchange *e)
 
     (void)context;
     reply.region_size = region->region_size;
-    reply.used = region->chunks_offset + region->chunk_bytes;
+    reply.used = region->chunks_offset + log_region_used(region);
     reply.state = region->state;
     memcpy(e->reply, &reply, sizeof(reply));
     return LINK_RESULT_OK;
@@ -319,6 +320,11 @@ static u8 take_log(void *context, struct link_exchange *e)
     (void)context;
     if (!session_recording()) {
         link_reply_text(e, "nothing is being recorded");
+        return LINK_RESULT_REFUSED;
+    }
+    if (log_region_overwrites(region)) {
+        link_reply_text(e,
+                        "the log is a ring, which keeps the newest part: it is taken at the end");
         return LINK_RESULT_REFUSED;
     }
     memcpy(&r, e->request, sizeof(r));

@@ -30,10 +30,23 @@ int log_region_format(void *region, u64 size, const struct log_region_params *pa
     header->chunks_offset = PAGE_SIZE + console_size;
     header->chunks_size = size - header->chunks_offset;
     header->mode = params->mode;
+    header->flags = params->overwrites ? LOG_REGION_FLAG_OVERWRITES : 0;
     header->state = LOG_REGION_STATE_EMPTY;
     header->magic = LOG_REGION_MAGIC;
     header->crc32c = crc32c(0, header, STATIC_SIZE);
     return 0;
+}
+
+bool log_region_overwrites(const void *region)
+{
+    return ((const struct log_region_header *)region)->flags & LOG_REGION_FLAG_OVERWRITES;
+}
+
+u64 log_region_used(const void *region)
+{
+    const struct log_region_header *header = region;
+
+    return header->lap_end > header->chunk_bytes ? header->lap_end : header->chunk_bytes;
 }
 
 static bool header_intact(const struct log_region_header *header)
@@ -59,7 +72,7 @@ bool log_region_holds_log(const void *region, u64 size, struct log_region_found 
         return true;
     found->recording_id = header->recording_id;
     found->events = header->event_count + (header->open_chunk >> 32);
-    found->bytes = header->chunk_bytes + (u32)header->open_chunk;
+    found->bytes = log_region_used(region) + (u32)header->open_chunk;
     return header->mode == LOG_MODE_RECORD && found->bytes != 0;
 }
 

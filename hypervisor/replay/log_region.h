@@ -8,11 +8,17 @@ struct log_region_params {
     u64 recording_id;
     u32 mode;         /* enum log_mode */
     u64 console_size; /* bytes, a power of two, at least a page; 0: the default */
+    bool overwrites;  /* the chunk area is a ring */
 };
 
 /* Formats `region` (page-aligned, `size` bytes): state EMPTY, no chunk, no console output. What it
  * held before is lost. ERR_INVALID: a bad parameter; ERR_NO_SPACE: too small. */
 int log_region_format(void *region, u64 size, const struct log_region_params *params);
+
+/* Whether the chunk area is a ring. */
+bool log_region_overwrites(const void *region);
+/* Bytes of the chunk area that chunks are in, the open one's apart. */
+u64 log_region_used(const void *region);
 
 /* The log that an earlier run left in a region. */
 struct log_region_found {

@@ -33,9 +33,12 @@ static u64 room_left(const struct log_writer *writer)
 }
 
 /* Clears the magic of a chunk that an earlier recording may have left at this offset, so that no
- * tool takes it for the next one. */
+ * tool takes it for the next one. From the second lap of a ring on it can only be the oldest chunk
+ * of this recording, which stays until it is overwritten. */
 static void forget_chunk_at(const struct log_writer *writer, u64 offset)
 {
+    if (writer->region->lap_end)
+        return;
     if (offset + sizeof(struct log_chunk_header) <= writer->region->chunks_size)
         ((struct log_chunk_header *)(chunk_area(writer) + offset))->magic = 0;
 }
@@ -159,7 +162,40 @@ int log_write_header(struct log_writer *writer, const struct log_recording_heade
         return ERR_INVALID;
     }
     chunk_close(writer);
+    writer->ring_start = writer->region->chunk_bytes;
     return 0;
+}
+
+/* A ring: goes on behind the recording header. No chunk is open. */
+static void next_lap(struct log_writer *writer)
+{
+    struct log_region_header *region = writer->region;
+    u64 end = region->chunk_bytes;
+
+    region->lap_end = end;
+    store_barrier();
+    region->chunk_bytes = writer->ring_start;
+    store_barrier();
+    region->taken += end - writer->ring_start;
+}
+
+/* Whether `needed` more bytes of an event fit, with a header where they begin a chunk. */
+static bool fits(const struct log_writer *writer, u64 needed)
+{
+    return room_left(writer) >= needed + (writer->chunk ? 0 : sizeof(*writer->chunk));
+}
+
+/* Makes room for an event by overwriting the oldest chunks, where this is a ring. */
+static bool make_room(struct log_writer *writer, u64 needed)
+{
+    if (fits(writer, needed))
+        return true;
+    if (!log_region_overwrites(writer->region) ||
+        needed + sizeof(*writer->chunk) > writer->region->chunks_size - writer->ring_start)
+        return false;
+    log_flush(writer);
+    next_lap(writer);
+    return true;
 }
 
 int log_write(struct log_writer *writer, const struct log_event *event)
@@ -167,7 +203,7 @@ int log_write(struct log_writer *writer, const struct log_event *event)
     u64 branches = event->same_position ? writer->branches : event->branches;
     u64 rip = event->same_position ? writer->rip : event->regs.rip;
     u64 needed = (u64)LOG_EVENT_OVERHEAD_MAX + event->data_len;
-    u64 reserved = event->kind == LOG_EVENT_END ? 0 : END_RESERVE;
+    bool reserve = event->kind != LOG_EVENT_END && !log_region_overwrites(writer->region);
     u32 size = 0;
     int error;
 
@@ -176,13 +212,10 @@ int log_write(struct log_writer *writer, const struct log_event *event)
         return ERR_INVALID;
     if (writer->chunk && writer->used + needed > LOG_CHUNK_PAYLOAD_TARGET)
         log_flush(writer);
-    if (!writer->chunk) {
-        if (room_left(writer) < sizeof(struct log_chunk_header) + needed + reserved)
-            return ERR_NO_SPACE;
-        chunk_open(writer, LOG_CHUNK_KIND_EVENTS, branches, rip);
-    } else if (room_left(writer) < needed + reserved) {
+    if (!make_room(writer, needed + (reserve ? END_RESERVE : 0)))
         return ERR_NO_SPACE;
-    }
+    if (!writer->chunk)
+        chunk_open(writer, LOG_CHUNK_KIND_EVENTS, branches, rip);
 
     error = log_encode_event(&writer->codec, event, writer->payload + writer->used, &size);
     if (error) {
@@ -231,7 +264,8 @@ bool log_writer_rewind(struct log_writer *writer)
     struct log_chunk_header *first = (void *)chunk_area(writer);
     u64 bytes = region->chunk_bytes;
 
-    if (bytes == 0 || writer->stored < log_writer_completed(writer))
+    if (bytes == 0 || log_region_overwrites(region) ||
+        writer->stored < log_writer_completed(writer))
         return false;
     if (writer->chunk != NULL) {
         memmove(first, writer->chunk, sizeof(*first) + writer->used);

@@ -15,7 +15,8 @@ struct log_writer {
     u64 branches; /* position of the last event */
     u64 rip;
     struct log_codec codec;
-    u64 stored; /* bytes of the log that a tool has taken */
+    u64 ring_start; /* where the ring begins in the chunk area, behind the recording header */
+    u64 stored;     /* bytes of the log that a tool has taken */
 };
 
 /* Starts a recording in a formatted region. ERR_INVALID: not a region in state EMPTY. */
@@ -25,7 +26,9 @@ int log_writer_open(struct log_writer *writer, void *region);
 int log_write_header(struct log_writer *writer, const struct log_recording_header *header);
 
 /* Appends an event. ERR_INVALID: see log_encode_event(), or the recording header is missing;
- * ERR_NO_SPACE: the region is full, nothing was written. Room for one END event is kept back. */
+ * ERR_NO_SPACE: the region is full, nothing was written. Room for one END event is kept back.
+ * In a ring the oldest chunks are overwritten; there ERR_NO_SPACE means that the event is larger
+ * than the ring. */
 int log_write(struct log_writer *writer, const struct log_event *event);
 
 /* Closes the open chunk, so that its CRC protects it. */

@@ -14,10 +14,11 @@ from tests.host.log_driver import HEADER
 
 from lvmm.logs import layout
 from lvmm.logs.codec import Event
-from lvmm.logs.layout import ChunkHeader, RegionHeader
+from lvmm.logs.layout import ChunkHeader
 from lvmm.logs.source import PAGE
 from lvmm.logs.writer import LogWriter, build_region
 
+_COUNTERS = 88  # offset of chunk_bytes in a region's header
 _REGION_CHUNKS = 2 * PAGE  # offset of the chunks in a region with a console of a page
 
 
@@ -113,7 +114,7 @@ def _payload(rng: random.Random) -> layout.Payload:
 
 def _make_stale(rng: random.Random, region: bytearray) -> None:
     """The counters in a region's header have no CRC: anything may stand there."""
-    at = RegionHeader.STRUCT.size - 40 + 8 * rng.randrange(5)
+    at = _COUNTERS + 8 * rng.randrange(6)
     region[at : at + 8] = rng.choice(
         [bytes(8), b"\xff" * 8, rng.randbytes(8), rng.randrange(2000).to_bytes(8, "little")]
     )

@@ -77,6 +77,12 @@ HEADER = RecordingHeader(
     [dma_stream("rx", 1, StreamContent.DESCRIPTORS, DmaDirection.RX, descriptor_size=16)],
 )
 
+# Likewise, in a ring.
+RING_HEADER = replace(
+    HEADER,
+    machine=replace(HEADER.machine, flags=MachineFlag.UNSOUND | MachineFlag.OVERWRITES),
+)
+
 _REQUEST = struct.Struct("<5B3xIIQ18Q3Q")
 _OP_EVENT, _OP_FLUSH, _OP_CONSOLE, _OP_SEAL, _OP_HEADER = range(5)
 _TIMEOUT = 120.0  # seconds
@@ -163,12 +169,12 @@ def payload_values(event: Event) -> tuple[list[int], bytes]:
 
 
 def write(
-    requests: Iterable[bytes], region: Path, size: int = REGION_SIZE
+    requests: Iterable[bytes], region: Path, size: int = REGION_SIZE, how: str = "write"
 ) -> tuple[list[int], bytes]:
-    """Apply the requests to a region; returns their results and the region's bytes."""
+    """Apply the requests to a region (or "ring"); returns their results and the region's bytes."""
     program = cbuild.build("log_driver", SOURCES)
     result = subprocess.run(
-        [str(program), "write", str(region), str(size)],
+        [str(program), how, str(region), str(size)],
         input=b"".join(requests),
         capture_output=True,
         check=False,

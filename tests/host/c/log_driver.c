@@ -2,6 +2,7 @@
  *
  * write OUT SIZE  reads operations from stdin, applies them to a region of SIZE bytes, prints the
  *                 result of each and saves the region in OUT.
+ * ring OUT SIZE   likewise; the region is a ring.
  * read            reads logs from stdin, each after its length (u32); prints their events.
  */
 #include <errno.h>
@@ -225,7 +226,9 @@ static int write_header(void)
                     .cpu_model = 0x55,
                     .cpu_stepping = 4,
                     .counter_event = 0x5101c4,
-                    .flags = LOG_MACHINE_FLAG_UNSOUND,
+                    .flags =
+                        LOG_MACHINE_FLAG_UNSOUND |
+                        (log_region_overwrites(writer.region) ? LOG_MACHINE_FLAG_OVERWRITES : 0),
                     .guest_kind = LOG_GUEST_KIND_LINUX,
                     .start_time = 1800000000,
                     .start_tsc = 987654321},
@@ -279,12 +282,16 @@ static int apply(const struct request *request, const u8 *data, void *region)
     }
 }
 
-static int write_log(const char *path, u64 size)
+static int write_log(const char *path, u64 size, bool overwrites)
 {
     /* One page each side that only the sanitizer can reach would need mmap; its redzones do. */
-    u8 *region = aligned_alloc(PAGE_SIZE, size);
+    u8 *region = aligned_alloc(PAGE_SIZE, ALIGN_UP(size, PAGE_SIZE));
     struct log_region_params params = {
-        .recording_id = 0x1122334455667788, .mode = LOG_MODE_RECORD, .console_size = PAGE_SIZE};
+        .recording_id = 0x1122334455667788,
+        .mode = LOG_MODE_RECORD,
+        .console_size = PAGE_SIZE,
+        .overwrites = overwrites,
+    };
     struct request request;
 
     if (!region)
@@ -394,9 +401,11 @@ static int read_logs(void)
 int main(int argc, char **argv)
 {
     if (argc == 4 && !strcmp(argv[1], "write"))
-        return write_log(argv[2], strtoull(argv[3], NULL, 0));
+        return write_log(argv[2], strtoull(argv[3], NULL, 0), false);
+    if (argc == 4 && !strcmp(argv[1], "ring"))
+        return write_log(argv[2], strtoull(argv[3], NULL, 0), true);
     if (argc == 2 && !strcmp(argv[1], "read"))
         return read_logs();
-    fprintf(stderr, "usage: log_driver write OUT SIZE | read\n");
+    fprintf(stderr, "usage: log_driver write|ring OUT SIZE | read\n");
     return 2;
 }

@@ -5,7 +5,7 @@ The line may be slow and the log large, so it is read from its end, and no furth
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from lvmm.gdb.target import TargetError
@@ -19,6 +19,7 @@ from lvmm.logs.layout import (
     REGION_MAGIC,
     ChunkHeader,
     ChunkKind,
+    RegionFlag,
     RegionHeader,
 )
 from lvmm.logs.wire import WireError
@@ -43,12 +44,9 @@ def last_events_of(read: Reader, count: int) -> list[Event]:
             data = read(end, _HEADER + length)
             header = replace(ChunkHeader.unpack(data), payload_len=length, event_count=written)
             events = list(decode_chunk(header, data[_HEADER:]))
-        while len(events) < count:
-            chunk = _chunk_before(read, end, region)
-            if chunk is None:
+        for header, payload in _chunks_backwards(read, region):
+            if len(events) >= count:
                 break
-            header, payload = chunk
-            end -= _padded(header)
             if header.kind == ChunkKind.EVENTS:
                 events = [*decode_chunk(header, payload), *events]
     except WireError as error:
@@ -61,9 +59,31 @@ def _padded(header: ChunkHeader) -> int:
     return size + -size % CHUNK_ALIGN
 
 
-def _chunk_before(read: Reader, end: int, region: RegionHeader) -> tuple[ChunkHeader, bytes] | None:
-    """The intact chunk that ends there; None at the log's beginning. Raises TargetError."""
-    first = region.chunks_offset
+def _chunks_backwards(read: Reader, region: RegionHeader) -> Iterator[tuple[ChunkHeader, bytes]]:
+    """The completed chunks from the last one on; of a ring's lap before, those that are left.
+
+    Raises TargetError.
+    """
+    start, end = region.chunks_offset, region.chunks_offset + region.chunk_bytes
+    while (chunk := _chunk_before(read, end, start, start)) is not None:
+        yield chunk
+        end -= _padded(chunk[0])
+    if not region.flags & RegionFlag.OVERWRITES or not region.lap_end:
+        return
+    written = start + region.chunk_bytes + (region.open_chunk & 0xFFFFFFFF)
+    end = start + region.lap_end
+    try:
+        while (chunk := _chunk_before(read, end, written, start)) is not None:
+            yield chunk
+            end -= _padded(chunk[0])
+    except TargetError:
+        return  # what is there before has been overwritten
+
+
+def _chunk_before(
+    read: Reader, end: int, first: int, aligned_to: int
+) -> tuple[ChunkHeader, bytes] | None:
+    """The intact chunk that ends there; None where `first` is reached. Raises TargetError."""
     if end <= first:
         return None
     start, data = end, b""
@@ -73,7 +93,7 @@ def _chunk_before(read: Reader, end: int, region: RegionHeader) -> tuple[ChunkHe
         data = read(start, more) + data
         at = data.rfind(MAGIC, 0, more + len(MAGIC) - 1)
         while at >= 0:
-            if (start + at - first) % CHUNK_ALIGN == 0 and len(data) - at >= _HEADER:
+            if (start + at - aligned_to) % CHUNK_ALIGN == 0 and len(data) - at >= _HEADER:
                 header = ChunkHeader.unpack(data, at)
                 payload = data[at + _HEADER : at + _HEADER + header.payload_len]
                 fits = _padded(header) == end - start - at

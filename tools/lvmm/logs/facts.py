@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from lvmm.logs.epochs import epochs_to_the_end
 from lvmm.logs.header import enum_name
-from lvmm.logs.layout import End, EndReason, Mode, RegionState
+from lvmm.logs.layout import End, EndReason, MachineFlag, Mode, RegionState
 from lvmm.logs.recording import Recording
 
 
@@ -24,6 +25,7 @@ def facts_of(recording: Recording) -> dict[str, Any]:
         "events": recording.event_count,
         "disordered": recording.disordered,
         "others": {f"{other:016x}": count for other, count in recording.others.items()},
+        **_ring_facts(recording),
         "losses": [dataclasses.asdict(loss) for loss in recording.losses],
     }
     if recording.region is not None:
@@ -38,3 +40,17 @@ def facts_of(recording: Recording) -> dict[str, Any]:
             "console_lost": recording.region.console_lost,
         }
     return facts
+
+
+def _ring_facts(recording: Recording) -> dict[str, Any]:
+    """What a ring has overwritten and from where on the rest can be replayed; nothing without."""
+    if recording.header is None or not recording.header.machine.flags & MachineFlag.OVERWRITES:
+        return {}
+    gone, epochs = recording.overwritten, epochs_to_the_end(recording)
+    first = recording.chunks[epochs[0]].header if epochs else None
+    return {
+        "overwritten": gone
+        and {"chunks": (gone.last_seq or 0) + 1 - (gone.first_seq or 0), "events": gone.events},
+        "epochs": len(epochs),
+        "oldest_epoch": first and {"event": first.first_event, "branches": first.first_branches},
+    }

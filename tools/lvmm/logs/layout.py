@@ -107,11 +107,21 @@ class HeaderItem(enum.IntEnum):
     DMA_STREAMS = 9
 
 
+class RegionFlag(enum.IntEnum):
+    """enum region_flag of events.toml."""
+
+    # a ring: where the chunk area is full, the newest chunks overwrite the oldest
+    OVERWRITES = 1
+
+
 class MachineFlag(enum.IntFlag):
     """enum machine_flag of events.toml."""
 
     # recorded although something may not be recorded faithfully
     UNSOUND = 1
+    # recorded into a ring: its oldest chunks behind this one may have been
+    # overwritten
+    OVERWRITES = 2
 
 
 class StreamContent(enum.IntEnum):
@@ -262,7 +272,7 @@ class RegionHeader:
     crc32c; what follows changes while recording.
     """
 
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<QIIQQQQQQIIIIIIQQQQQ")
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<QIIQQQQQQIIIIIIQQQQQQQQ")
 
     # REGION_MAGIC
     magic: int
@@ -282,8 +292,8 @@ class RegionHeader:
     chunks_size: int
     # enum mode
     mode: int
-    # 0
-    reserved: int
+    # enum region_flag
+    flags: int
     # of the static part
     crc32c: int
     # enum region_state
@@ -292,7 +302,7 @@ class RegionHeader:
     next_seq: int
     # 0
     reserved2: int
-    # bytes of the completed chunks, padding included
+    # where in the chunk area the next chunk is: behind the last completed one
     chunk_bytes: int
     # the open chunk: payload bytes in the low, events in the high 32 bits
     open_chunk: int
@@ -300,11 +310,18 @@ class RegionHeader:
     console_head: int
     # events in completed chunks
     event_count: int
-    # bytes of completed chunks that a tool has taken, and that are here no more
+    # bytes of completed chunks that are here no more: taken by a tool, or overwritten
     taken: int
+    # of a ring: where in the chunk area the last chunk before the newest lap ends; 0:
+    # none
+    lap_end: int
+    # physical address of the struct firmware_copy of each touched firmware page
+    firmware: int
+    # how many there are
+    firmware_count: int
 
     def pack(self) -> bytes:
-        """The 128 bytes of the layout."""
+        """The 152 bytes of the layout."""
         return self.STRUCT.pack(
             self.magic,
             self.format_version,
@@ -316,7 +333,7 @@ class RegionHeader:
             self.chunks_offset,
             self.chunks_size,
             self.mode,
-            self.reserved,
+            self.flags,
             self.crc32c,
             self.state,
             self.next_seq,
@@ -326,10 +343,43 @@ class RegionHeader:
             self.console_head,
             self.event_count,
             self.taken,
+            self.lap_end,
+            self.firmware,
+            self.firmware_count,
         )
 
     @classmethod
     def unpack(cls, data: bytes, at: int = 0) -> RegionHeader:
+        """Read the layout at offset `at`; raises struct.error when cut short."""
+        return cls(*cls.STRUCT.unpack_from(data, at))
+
+
+@dataclass(frozen=True, slots=True)
+class FirmwareCopy:
+    """A page of firmware memory that the guest has touched, in the monitor's memory."""
+
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<QQII")
+
+    # of the page, for the guest
+    gpa: int
+    # physical address of what the guest sees there
+    data: int
+    # 1: it is RAM with content
+    writable: int
+    # 0
+    reserved: int
+
+    def pack(self) -> bytes:
+        """The 24 bytes of the layout."""
+        return self.STRUCT.pack(
+            self.gpa,
+            self.data,
+            self.writable,
+            self.reserved,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, at: int = 0) -> FirmwareCopy:
         """Read the layout at offset `at`; raises struct.error when cut short."""
         return cls(*cls.STRUCT.unpack_from(data, at))
 

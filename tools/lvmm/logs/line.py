@@ -167,7 +167,7 @@ def _spans(header: RegionHeader) -> list[_Span]:
     open_bytes = header.open_chunk & 0xFFFFFFFF
     if open_bytes:
         open_bytes += ChunkHeader.STRUCT.size
-    used = min(header.chunk_bytes + open_bytes, header.chunks_size)
+    used = min(max(header.chunk_bytes + open_bytes, header.lap_end), header.chunks_size)
     console = min(header.console_head, header.console_size)
     return [_Span(header.console_offset, console), _Span(header.chunks_offset, used)]
 

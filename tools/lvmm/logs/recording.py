@@ -34,7 +34,8 @@ class Recording:
     `losses` lists what could not be read; events() adds to it what turns out to be malformed.
     `region` is None unless the source is a memory image; `header` is None when it was lost.
     `disordered` counts chunks that stood at a wrong place or twice, `others` the chunks of other
-    recordings in the same file or region, by recording ID.
+    recordings in the same file or region, by recording ID; `overwritten` is what of the recording
+    a ring has overwritten.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Recording:
         self.losses = scan.losses
         self.disordered = scan.disordered
         self.others = scan.others
+        self.overwritten = scan.overwritten
         self.console = console
         self.header = self._read_header()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lvmm.logs.crc import crc32c
 from lvmm.logs.errors import READABLE_VERSIONS, version_mismatch
-from lvmm.logs.layout import REGION_MAGIC, RegionHeader
+from lvmm.logs.layout import REGION_MAGIC, RegionFlag, RegionHeader
 from lvmm.logs.source import PAGE, Source
 
 _PROLOGUE = 16  # magic, version and static_size, the same in every version
@@ -26,6 +26,16 @@ class Region:
     def has_chunks(self) -> bool:
         """Whether anything was recorded in it."""
         return bool(self.header.chunk_bytes or self.header.open_chunk)
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether it is a ring, in which the newest chunks overwrite the oldest."""
+        return bool(self.header.flags & RegionFlag.OVERWRITES)
+
+    @property
+    def has_overwritten(self) -> bool:
+        """Whether a ring has gone round."""
+        return self.overwrites and self.header.lap_end != 0
 
     @property
     def chunks_start(self) -> int:

@@ -15,6 +15,7 @@ from lvmm.logs.chunks import (
 )
 from lvmm.logs.codec import decode_chunk
 from lvmm.logs.errors import READABLE_VERSIONS, Loss
+from lvmm.logs.header import RecordingHeader
 from lvmm.logs.layout import (
     CHUNK_MAGIC,
     CHUNK_MAGIC_OPEN,
@@ -22,6 +23,7 @@ from lvmm.logs.layout import (
     ChunkHeader,
     ChunkKind,
     End,
+    MachineFlag,
 )
 from lvmm.logs.region import Region
 from lvmm.logs.source import Source
@@ -52,13 +54,14 @@ class ChunkScan:
     """The chunks of one recording, in the order in which they were written, and what is missing.
 
     `disordered`: chunks that stood at another place, or twice. `others`: how many chunks there are
-    of other recordings.
+    of other recordings. `overwritten` is what a ring has overwritten, in order: no loss.
     """
 
     chunks: ChunkTable
     losses: list[Loss]
     disordered: int = 0
     others: dict[int, int] = field(default_factory=dict)
+    overwritten: Loss | None = None
 
 
 def find_chunks(source: Source, start: int, end: int) -> Found:
@@ -124,7 +127,11 @@ def in_order(found: Found, recording_id: int) -> ChunkScan:
             else:
                 place = (end, gaps_by_start.get(end, end))
                 gaps_by_end.pop(place[1], None)
-            scan.losses.append(_missing(previous, chunk, place))
+            missing = _missing(previous, chunk, place)
+            if previous is not None and _begins_ring(previous):
+                scan.overwritten = replace(missing, reason="overwritten")
+            else:
+                scan.losses.append(missing)
         scan.chunks.append(chunk)
         previous = chunk
     ended = previous is not None and bool(gaps_by_end) and _holds_end(previous)
@@ -148,6 +155,17 @@ def _missing(before: Chunk | None, after: Chunk, place: tuple[int, int]) -> Loss
         after=before.header.first_branches if before else 0,
         before=after.header.first_branches,
     )
+
+
+def _begins_ring(chunk: Chunk) -> bool:
+    """Whether it is the header of a recording whose next chunks may have been overwritten."""
+    if chunk.header.kind != ChunkKind.HEADER:
+        return False
+    try:
+        machine = RecordingHeader.decode(chunk.payload()).machine
+    except WireError:
+        return False
+    return bool(machine.flags & MachineFlag.OVERWRITES)
 
 
 def _holds_end(chunk: Chunk) -> bool:
@@ -201,12 +219,47 @@ def scan_region(region: Region) -> ChunkScan:
     end = min(start + header.chunks_size, region.source.size)
     completed = start + min(header.chunk_bytes, header.chunks_size)
     found = find_chunks(region.source, start, end)
-    # What follows the completed chunks may be anything.
-    found.gaps = [(low, min(high, completed)) for low, high in found.gaps if low < completed]
+    if region.has_overwritten:
+        newest = _leave_out_stale(found, region)
+        if newest is not None and newest.offset == completed:
+            completed += newest.size
+    found.gaps = [part for gap in found.gaps for part in _meant(gap, completed, region)]
     scan = in_order(found, header.recording_id)
+    if scan.overwritten is not None and not region.has_overwritten:
+        scan.losses.insert(0, replace(scan.overwritten, reason="damaged"))
+        scan.overwritten = None
     scan.losses = [_counted_by_region(loss, region) for loss in scan.losses]
     _recover_open_chunk(region, scan)
     return scan
+
+
+def _leave_out_stale(found: Found, region: Region) -> Chunk | None:
+    """Behind what a ring uses there may be chunks of an earlier lap. The newest chunk, which is
+    returned, is none, also where the region's header was not yet brought up to date.
+    """
+    table = found.tables.get(region.header.recording_id, ())
+    newest = max(table, key=lambda chunk: chunk.header.seq, default=None)
+    kept = found.tables[region.header.recording_id] = ChunkTable(found.source)
+    for chunk in table:
+        if chunk.offset < _used_end(region) or chunk == newest:
+            kept.append(chunk)
+    return newest
+
+
+def _used_end(region: Region) -> int:
+    """Where the completed chunks in a ring end that has gone round."""
+    return region.chunks_start + max(region.header.lap_end, region.header.chunk_bytes)
+
+
+def _meant(gap: tuple[int, int], completed: int, region: Region) -> Iterator[tuple[int, int]]:
+    """The parts of a gap where there should be chunks. What follows the completed ones may be
+    anything; in a ring that has gone round, up to where the oldest chunk begins that is left.
+    """
+    low, high = gap
+    if low < completed:
+        yield low, min(high, completed)
+    elif region.has_overwritten and completed < low < _used_end(region):
+        yield low, min(high, _used_end(region))
 
 
 def _counted_by_region(loss: Loss, region: Region) -> Loss:
@@ -225,7 +278,10 @@ def _recover_open_chunk(region: Region, scan: ChunkScan) -> None:
     payload_len, event_count = region.open_chunk
     offset = region.chunks_start + region.header.chunk_bytes
     last = scan.chunks[-1] if scan.chunks else None
-    if not event_count or (last is not None and last.offset >= offset):
+    closed = last is not None and (
+        last.offset == offset if region.overwrites else last.offset >= offset
+    )
+    if not event_count or closed:
         return  # none, or closed already, and the region's header was not brought up to date
     left = region.chunks_start + region.header.chunks_size - offset - HEADER_SIZE
     if not event_count <= payload_len <= min(left, CHUNK_PAYLOAD_MAX):

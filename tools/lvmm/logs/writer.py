@@ -113,7 +113,7 @@ def build_region(
         chunks_offset=chunks_offset,
         chunks_size=size - chunks_offset,
         mode=Mode.RECORD,
-        reserved=0,
+        flags=0,
         crc32c=0,
         state=state,
         next_seq=log.next_seq,
@@ -123,6 +123,9 @@ def build_region(
         console_head=len(console),
         event_count=log.next_event,
         taken=0,
+        lap_end=0,
+        firmware=0,
+        firmware_count=0,
     )
     header = replace(header, crc32c=crc32c(header.pack()[:_STATIC_SIZE]))
     ring = bytearray(console_size)
