@@ -18,6 +18,7 @@
 #include "core/guest_cpuid.h"
 #include "core/guest_memory.h"
 #include "core/machine_power.h"
+#include "core/memory_map.h"
 #include "core/passthrough.h"
 #include "core/run.h"
 #include "core/watchdog.h"
@@ -26,6 +27,7 @@
 #include "lib/printk.h"
 #include "lib/string.h"
 #include "lib/text.h"
+#include "replay/checkpoint.h"
 #include "replay/position.h"
 #include "replay/segment.h"
 #include "replay/session.h"
@@ -52,6 +54,7 @@ struct settings {
     bool on_demand;     /* record: only what the guest asks for */
     bool wait_for_room; /* record: a full log does not end it, the guest waits */
     u64 log_size;       /* bytes of the region to be used, 0: all */
+    u64 checkpoints;    /* replay: branches from one to the next, 0: none are made */
 };
 
 static struct boot_info boot;
@@ -115,6 +118,11 @@ static void read_settings(void)
     }
     settings.log_size *= KIB;
     settings.wait_for_room = text_option(boot.cmdline, "wait-for-room", text, sizeof(text)) >= 0;
+    if (text_option(boot.cmdline, "checkpoints", text, sizeof(text)) >= 0 &&
+        text_number(text, &settings.checkpoints) < 0) {
+        printk("lvmm: checkpoints=%s: a number of branches is needed\n", text);
+        stop();
+    }
     settings.on_demand = text_option(boot.cmdline, "on-demand", text, sizeof(text)) >= 0;
 }
 
@@ -304,6 +312,23 @@ static void prepare_segment(void)
     }
 }
 
+/* A replay that can go back: what that takes is kept in the machine's RAM above the log region. */
+static void prepare_checkpoints(void)
+{
+    u64 base = LOG_BASE + LOG_SIZE;
+    u64 end = memory_map_ram_end(boot.mmap, boot.mmap_count, base, paging_mapped_end());
+
+    if (!session_replaying() || settings.checkpoints == 0)
+        return;
+    if (checkpoints_start(&vcpu, (void *)base, (end - base) & ~PAGE_MASK, settings.checkpoints) <
+        0) {
+        printk("lvmm: no room for checkpoints: the machine has %lu MiB of RAM above the log "
+               "region\n",
+               (u64)((end - base) / MIB));
+        stop();
+    }
+}
+
 void monitor_main(u32 magic, u64 info);
 
 void monitor_main(u32 magic, u64 info)
@@ -353,9 +378,12 @@ void monitor_main(u32 magic, u64 info)
     if (settings.mode != LOG_MODE_LIVE)
         prepare_counter();
     prepare_segment();
+    prepare_checkpoints();
     debugger_init(&vcpu, settings.wait);
     printk("{\"lvmm\":\"running\"}\n");
-    run_guest(&vcpu);
-    session_report(&vcpu);
-    debugger_halted();
+    for (;;) {
+        run_guest(&vcpu);
+        session_report(&vcpu);
+        debugger_halted();
+    }
 }

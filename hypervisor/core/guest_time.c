@@ -38,6 +38,11 @@ u64 guest_time_predict(const struct vcpu *vcpu)
     return guest_time.tsc + (vcpu->branches - guest_time.branches) * TICKS_PER_BRANCH;
 }
 
+bool guest_time_known(void)
+{
+    return guest_time.tsc != 0;
+}
+
 bool guest_time_elide(const struct vcpu *vcpu, u64 tsc)
 {
     /* A reading that is logged must not be at the position of one that was not: replay tells them

@@ -13,6 +13,8 @@ void guest_time_save(struct log_cpu_state *out);
 void guest_time_restore(const struct log_cpu_state *from);
 /* What the counter shows at the vCPU's position as far as that alone can tell. */
 u64 guest_time_predict(const struct vcpu *vcpu);
+/* Whether the guest has learned the counter's value at all. */
+bool guest_time_known(void);
 /* Record: whether the prediction will do for a reading here, the machine's counter being `tsc`. If
  * so the reading is not logged, and replay will predict as well. */
 bool guest_time_elide(const struct vcpu *vcpu, u64 tsc);

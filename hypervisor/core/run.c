@@ -8,6 +8,7 @@
 #include "core/watchdog.h"
 #include "debug/debugger.h"
 #include "lib/printk.h"
+#include "replay/checkpoint.h"
 #include "replay/position.h"
 #include "replay/session.h"
 
@@ -139,7 +140,10 @@ void run_guest(struct vcpu *vcpu)
 
     hv_set_timer(TIME_SLICE);
     interrupts_init();
-    while (debugger_boundary(vcpu) && prepare(vcpu)) {
+    while (debugger_boundary(vcpu)) {
+        checkpoints_look(vcpu);
+        if (!prepare(vcpu))
+            break;
         debugger_before_entry(vcpu);
         if (hv_run(vcpu, &exit) < 0) {
             session_end(vcpu, LOG_END_REASON_MONITOR_ERROR, true);
@@ -153,7 +157,7 @@ void run_guest(struct vcpu *vcpu)
         /* An interrupt that was recorded here comes before what the guest was about to do. */
         if (session_replaying()) {
             position_on_exit(vcpu, &exit);
-            if (session_apply_due(vcpu))
+            if (!debugger_arrival(vcpu) || session_apply_due(vcpu) || debugger_moved())
                 continue;
         }
         watchdog_exit(&exit);

@@ -176,12 +176,24 @@ struct breakpoint breakpoints_point(unsigned int point)
     return points[point] != NULL ? points[point]->breakpoint : (struct breakpoint){0};
 }
 
-bool breakpoints_hardware_at(u64 address)
+static struct breakpoint hardware_at(u64 address)
 {
     for (unsigned int i = 0; i < BREAKPOINTS_MAX; i++)
         if (entries[i].breakpoint.id != 0 &&
             entries[i].breakpoint.kind == LINK_BREAKPOINT_KIND_HARDWARE &&
             entries[i].breakpoint.address == address)
-            return true;
-    return false;
+            return entries[i].breakpoint;
+    return (struct breakpoint){0};
+}
+
+bool breakpoints_hardware_at(u64 address)
+{
+    return hardware_at(address).id != 0;
+}
+
+struct breakpoint breakpoints_at(u64 address)
+{
+    struct breakpoint found = breakpoints_software(address);
+
+    return found.id != 0 ? found : hardware_at(address);
 }

@@ -7,6 +7,7 @@
 #include "debug/memory.h"
 #include "debug/queries.h"
 #include "debug/registers.h"
+#include "debug/travel_commands.h"
 #include "lib/string.h"
 #include "replay/log_region.h"
 #include "replay/session.h"
@@ -372,4 +373,11 @@ const link_handler command_handlers[LINK_OPCODES] = {
     [LINK_OPCODE_LOG_INFO] = log_info,
     [LINK_OPCODE_READ_LOG] = read_log,
     [LINK_OPCODE_TAKE_LOG] = take_log,
+    [LINK_OPCODE_POSITION] = command_position,
+    [LINK_OPCODE_CHECKPOINTS] = command_checkpoints,
+    [LINK_OPCODE_CHECKPOINT] = command_checkpoint,
+    [LINK_OPCODE_RESTORE] = command_restore,
+    [LINK_OPCODE_RUN_TO] = command_run_to,
+    [LINK_OPCODE_LAST_HIT] = command_last_hit,
+    [LINK_OPCODE_PAGE_CHANGES] = command_page_changes,
 };

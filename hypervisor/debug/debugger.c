@@ -13,6 +13,7 @@
 #include "debug/pages.h"
 #include "debug/patches.h"
 #include "debug/stop_reason.h"
+#include "debug/travel.h"
 #include "debug/watches.h"
 #include "lib/printk.h"
 #include "replay/session.h"
@@ -29,6 +30,7 @@ static struct {
     struct link link;
     enum link_run_state state;
     bool altered, reset;
+    bool moved; /* the guest was brought to a checkpoint */
 
     /* The last stop. */
     u8 reason; /* enum link_stop_reason */
@@ -46,6 +48,7 @@ static struct {
 
     /* The entry that is for one instruction. */
     bool one, trapped, opened;
+    bool done; /* it executed it */
     u64 rip, rcx;
     bool was_halted;
 } d;
@@ -122,26 +125,57 @@ static void set_stopped(enum link_run_state state, u8 reason, u64 address, u32 b
     d.breakpoint = breakpoint;
     d.stop_count++;
     d.break_in = d.step = d.pass = d.access = false;
+    d.done = false;
     watches_forget();
     d.hit.id = d.written.id = 0;
+    travel_end();
     debugger_status(&status);
     link_notify(&d.link, &status);
 }
 
-/* Serves requests until the guest is to go on, or the run has been ended. */
-static void stop(u8 reason, u64 address, u32 breakpoint)
+/* The guest goes on without a stop by what is at this very place. */
+static void pass(void)
 {
-    u64 rip;
+    u64 rip = guest_linear_rip(d.vcpu);
 
-    set_stopped(LINK_RUN_STATE_STOPPED, reason, address, breakpoint);
-    while (d.state == LINK_RUN_STATE_STOPPED && !session_ended())
-        debugger_poll();
-    d.state = LINK_RUN_STATE_RUNNING;
-    d.written.id = 0; /* what the debugger itself wrote */
-    rip = guest_linear_rip(d.vcpu);
+    d.hit.id = d.written.id = 0;
     d.pass = patch_at(d.vcpu, rip);
     if (breakpoints_hardware_at(rip))
         d.vcpu->regs.rflags |= RFLAGS_RF;
+}
+
+/* Serves requests until the guest is to go on, or the run has been ended. */
+static void serve_stopped(void)
+{
+    struct breakpoint here;
+
+    while (d.state == LINK_RUN_STATE_STOPPED && !session_ended())
+        debugger_poll();
+    d.state = LINK_RUN_STATE_RUNNING;
+    here = breakpoints_at(guest_linear_rip(d.vcpu));
+    if (here.id != 0 && travel_looks_back())
+        travel_met(d.vcpu, stop_reason_of_hit(here.kind), here.address, here.id, false);
+    travel_step(d.vcpu);
+    pass(); /* and what the debugger itself wrote stops nothing */
+}
+
+static void stop(u8 reason, u64 address, u32 breakpoint)
+{
+    set_stopped(LINK_RUN_STATE_STOPPED, reason, address, breakpoint);
+    serve_stopped();
+}
+
+/* A breakpoint or watchpoint: the guest stops, or goes on if it is only to be remembered. */
+static void stop_by(struct breakpoint hit)
+{
+    u8 reason = stop_reason_of_hit(hit.kind);
+
+    if (!travel_looks_back()) {
+        stop(reason, hit.address, hit.id);
+        return;
+    }
+    travel_met(d.vcpu, reason, hit.address, hit.id, reason == LINK_STOP_REASON_WATCHPOINT);
+    pass();
 }
 
 /* Whether the entry for one instruction executed it, or one iteration of a REP. */
@@ -151,31 +185,84 @@ static bool executed(const struct vcpu *vcpu)
            vcpu->halted != d.was_halted;
 }
 
-bool debugger_boundary(struct vcpu *vcpu)
+/* After the entry for one instruction, if that has been executed. */
+static void finish_one(const struct vcpu *vcpu)
 {
-    bool done = d.one && executed(vcpu);
-
+    if (!d.one || !executed(vcpu))
+        return;
     d.one = false;
-    if (done && d.access) {
+    d.done = true;
+    if (d.access) {
         struct breakpoint hit = breakpoints_after_access();
 
         if (hit.id != 0)
             d.hit = hit;
     }
-    if (done) {
-        d.pass = d.access = d.debug_register = false;
-        watches_forget();
-    }
+    d.pass = d.access = d.debug_register = false;
+    watches_forget();
+}
+
+/* What watches memory has seen an access before this boundary: that comes before the boundary
+ * itself. */
+static void remember_watches(void)
+{
+    if (!travel_looks_back())
+        return;
+    if (d.written.id != 0)
+        stop_by(d.written);
+    if (d.hit.id != 0 && stop_reason_of_hit(d.hit.kind) == LINK_STOP_REASON_WATCHPOINT)
+        stop_by(d.hit);
+}
+
+/* Stops where the debugger sent the guest. */
+static bool arrive(struct vcpu *vcpu)
+{
+    u8 reason;
+
+    remember_watches();
+    reason = travel_look(vcpu);
+    if (reason != LINK_STOP_REASON_NONE)
+        stop(reason, vcpu->regs.rip, 0);
+    return reason != LINK_STOP_REASON_NONE;
+}
+
+bool debugger_arrival(struct vcpu *vcpu)
+{
+    finish_one(vcpu);
+    if (!session_ended())
+        arrive(vcpu);
+    return !d.moved && !session_ended();
+}
+
+bool debugger_moved(void)
+{
+    return d.moved;
+}
+
+bool debugger_boundary(struct vcpu *vcpu)
+{
+    bool done;
+
+    finish_one(vcpu);
+    d.one = false;
+    done = d.done;
+    d.done = false;
     if (session_ended())
         return false;
-    if (d.written.id != 0 && !vcpu->event.valid)
-        stop(stop_reason_of_hit(d.written.kind), d.written.address, d.written.id);
+    if (d.state == LINK_RUN_STATE_STOPPED)
+        serve_stopped(); /* brought back from the end of the run */
+    else if (arrive(vcpu))
+        return !session_ended();
+    else if (d.written.id != 0 && !vcpu->event.valid)
+        stop_by(d.written);
     else if (d.hit.id != 0)
-        stop(stop_reason_of_hit(d.hit.kind), d.hit.address, d.hit.id);
+        stop_by(d.hit);
     else if (d.step && done)
         stop(LINK_STOP_REASON_STEP, vcpu->regs.rip, 0);
     else if (d.break_in && !vcpu->event.valid)
         stop(LINK_STOP_REASON_INTERRUPT, vcpu->regs.rip, 0);
+    else
+        travel_step(vcpu);
     return !session_ended();
 }
 
@@ -205,7 +292,7 @@ void debugger_stop_if_written(void)
 {
     if (d.written.id == 0)
         return;
-    stop(LINK_STOP_REASON_WATCHPOINT, d.written.address, d.written.id);
+    stop_by(d.written);
     if (d.step)
         begin_one(d.vcpu);
 }
@@ -227,6 +314,7 @@ static void need_code(const struct vcpu *vcpu)
 
 void debugger_before_entry(struct vcpu *vcpu)
 {
+    d.moved = false;
     if (!d.debug_register)
         hv_load_debug_points(vcpu);
     if (!debugger_stepping())
@@ -295,23 +383,20 @@ void debugger_after_exit(struct vcpu *vcpu, struct exit *exit)
         exit->kind = EXIT_NONE;
 }
 
-__attribute__((noreturn)) static void serve(u8 reason)
-{
-    set_stopped(LINK_RUN_STATE_HALTED, reason, d.vcpu->regs.rip, 0);
-    for (;;)
-        debugger_poll();
-}
-
 void debugger_halted(void)
 {
-    serve(stop_reason_of_end());
+    set_stopped(LINK_RUN_STATE_HALTED, stop_reason_of_end(), d.vcpu->regs.rip, 0);
+    while (d.state == LINK_RUN_STATE_HALTED)
+        debugger_poll();
 }
 
 void debugger_panicked(void)
 {
     if (d.vcpu == NULL)
         cpu_halt_forever();
-    serve(LINK_STOP_REASON_MONITOR_ERROR);
+    set_stopped(LINK_RUN_STATE_HALTED, LINK_STOP_REASON_MONITOR_ERROR, d.vcpu->regs.rip, 0);
+    for (;;)
+        debugger_poll();
 }
 
 void debugger_interrupt(void)
@@ -324,6 +409,17 @@ void debugger_go(bool step)
 {
     d.state = LINK_RUN_STATE_RUNNING;
     d.step = step;
+}
+
+int debugger_restore(u32 id)
+{
+    int error = checkpoint_restore(d.vcpu, id);
+
+    if (error == 0) {
+        d.moved = true;
+        set_stopped(LINK_RUN_STATE_STOPPED, LINK_STOP_REASON_INTERRUPT, d.vcpu->regs.rip, 0);
+    }
+    return error;
 }
 
 void debugger_reset_after_reply(void)

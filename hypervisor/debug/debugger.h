@@ -17,6 +17,11 @@ bool debugger_boundary(struct vcpu *vcpu);
 void debugger_before_entry(struct vcpu *vcpu);
 /* What was the debugger's own becomes EXIT_NONE. Before position_on_exit(). */
 void debugger_after_exit(struct vcpu *vcpu, struct exit *exit);
+/* After an exit in replay, before what is due here: stops the guest where RUN_TO sent it. False
+ * where the exit is not to be handled any more: the guest is elsewhere, or the run is over. */
+bool debugger_arrival(struct vcpu *vcpu);
+/* Whether the guest was brought elsewhere since the last entry. */
+bool debugger_moved(void);
 /* Looks at the line. */
 void debugger_poll(void);
 
@@ -28,8 +33,8 @@ void debugger_stop_if_written(void);
 /* While the guest executes a single instruction it gets no interrupts. */
 bool debugger_stepping(void);
 
-/* The run is over: answers requests for ever. */
-__attribute__((noreturn)) void debugger_halted(void);
+/* The run is over: answers requests until a replay is to go back. */
+void debugger_halted(void);
 
 /* The same after a failure of the monitor's own; nothing where the debugger is not there yet. */
 __attribute__((noreturn)) void debugger_panicked(void);
@@ -39,6 +44,8 @@ __attribute__((noreturn)) void debugger_panicked(void);
 enum link_run_state debugger_state(void);
 void debugger_interrupt(void);
 void debugger_go(bool step);
+/* As checkpoint_restore(). */
+int debugger_restore(u32 id);
 void debugger_status(struct link_status *status);
 void debugger_reset_after_reply(void);
 /* A forced write in replay. */

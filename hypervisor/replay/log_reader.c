@@ -145,6 +145,7 @@ int log_reader_open(struct log_reader *reader, const void *base, u64 size)
 
 static int enter_events(struct log_reader *reader)
 {
+    struct log_mark mark = {reader->next_chunk, reader->next_event, reader->next_seq};
     struct log_chunk_header chunk;
     int error = enter_chunk(reader, LOG_CHUNK_KIND_EVENTS, &chunk);
 
@@ -154,6 +155,7 @@ static int enter_events(struct log_reader *reader)
     if (chunk.recording_id != reader->recording_id || !chunk.event_count ||
         chunk.first_event != reader->next_event || chunk.first_branches < reader->branches)
         return ERR_INVALID;
+    reader->chunk = mark;
     reader->events_left = chunk.event_count;
     log_codec_start(&reader->codec, chunk.first_branches, chunk.first_rip);
     return 0;
@@ -191,4 +193,20 @@ int log_read(struct log_reader *reader, struct log_event *event)
     if (result < 0)
         reader->error = result;
     return result;
+}
+
+int log_reader_return(struct log_reader *reader, const struct log_mark *mark, u64 event)
+{
+    struct log_event skipped;
+    int result = 1;
+
+    reader->next_chunk = mark->chunk;
+    reader->next_seq = mark->seq;
+    reader->next_event = mark->first_event;
+    reader->branches = 0; /* what comes is not behind what was read last */
+    reader->events_left = 0;
+    reader->error = 0;
+    while (reader->next_event < event && result > 0)
+        result = log_read(reader, &skipped);
+    return result < 0 ? result : 0;
 }

@@ -5,10 +5,18 @@
 
 #include "replay/log_codec.h"
 
+/* A place in a log to come back to: a chunk. */
+struct log_mark {
+    u64 chunk; /* its offset */
+    u64 first_event;
+    u32 seq;
+};
+
 struct log_reader {
     const u8 *base;
     u64 size;
-    u64 next_chunk; /* offset of the chunk after the current one */
+    struct log_mark chunk; /* that of the event read last */
+    u64 next_chunk;        /* offset of the chunk after the current one */
     u64 recording_id;
     u32 next_seq;
     u64 next_event;
@@ -30,5 +38,9 @@ int log_reader_open(struct log_reader *reader, const void *base, u64 size);
  * or ERR_VERSION when the log is damaged; the same error again from then on. A chunk's CRC is
  * checked before its first event is given. */
 int log_read(struct log_reader *reader, struct log_event *event);
+
+/* Goes back to a mark, which is an earlier value of reader->chunk after an event was read, and on
+ * to the event with this number in its chunk: log_read() reads that next. Errors as there. */
+int log_reader_return(struct log_reader *reader, const struct log_mark *mark, u64 event);
 
 #endif

@@ -92,6 +92,13 @@ void log_console_put(void *region, u8 byte)
     header->console_head++;
 }
 
+void log_console_return(void *region, u64 bytes)
+{
+    struct log_region_header *header = region;
+
+    header->console_head = bytes;
+}
+
 u64 log_console_bytes(const void *region)
 {
     return ((const struct log_region_header *)region)->console_head;

@@ -35,6 +35,9 @@ bool log_region_holds_log(const void *region, u64 size, struct log_region_found 
 /* Sets the state that tools show; `state` is an enum log_region_state. */
 void log_region_set_state(void *region, u32 state);
 
+/* As if only so many console bytes had ever been written. */
+void log_console_return(void *region, u64 bytes);
+
 /* Console bytes ever written. */
 u64 log_console_bytes(const void *region);
 

@@ -26,6 +26,7 @@ static struct {
     u64 nmis;
     u64 steps;
     bool step_once; /* the breakpoint cannot be used for the next instruction */
+    const struct position_goal *goal;
 
     /* A REP that is run in one go: see start_rep(). */
     bool in_rep;
@@ -36,6 +37,17 @@ void position_init(u32 skid_margin)
 {
     position.margin = skid_margin + SLACK;
     position.nmis = traps_nmi_count();
+}
+
+void position_forget(void)
+{
+    position.armed = position.step_once = position.in_rep = false;
+    position.steps = 0;
+}
+
+void position_set_goal(const struct position_goal *goal)
+{
+    position.goal = goal;
 }
 
 static void acknowledge_overflow(void)
@@ -167,15 +179,35 @@ static void go_to(struct vcpu *vcpu, const struct log_event *target)
         vcpu->regs.rflags |= RFLAGS_RF;
 }
 
+/* Where to go: the next asynchronous event or the debugger's goal, whichever has fewer branches.
+ * NULL: nowhere. With as many, or without a RIP, a breakpoint does not do: *step. */
+static const struct log_event *next_target(u64 now, bool *step)
+{
+    static struct log_event goal_target;
+    const struct log_event *event = session_next_async();
+    const struct position_goal *goal = position.goal;
+
+    *step = goal != NULL && (goal->step || (event != NULL && event->branches == goal->branches));
+    if (goal == NULL || goal->branches < now ||
+        (event != NULL && event->branches <= goal->branches))
+        return event;
+    *step |= !goal->has_rip;
+    goal_target = (struct log_event){.branches = goal->branches, .regs.rip = goal->rip};
+    return &goal_target;
+}
+
 void position_prepare(struct vcpu *vcpu)
 {
-    const struct log_event *target = session_next_async();
     u64 now = vcpu->branches;
+    bool step;
+    const struct log_event *target = next_target(now, &step);
 
     if (traps_nmi_count() != position.nmis) {
         position.nmis = traps_nmi_count();
         acknowledge_overflow();
     }
+    if (position.goal != NULL && position.goal->step)
+        hv_set_single_step(true);
     if (target == NULL) {
         position.steps = 0;
         return;
@@ -189,7 +221,10 @@ void position_prepare(struct vcpu *vcpu)
         arm(now, target->branches - position.margin);
         return;
     }
-    go_to(vcpu, target);
+    if (step)
+        hv_set_single_step(true);
+    else
+        go_to(vcpu, target);
     if (position.steps++ > STEPS_MAX)
         session_diverged(vcpu, "never came to the position of an asynchronous event", NULL);
 }

@@ -6,6 +6,20 @@
 #include "core/vcpu.h"
 
 void position_init(u32 skid_margin);
+/* The guest is elsewhere all of a sudden: what was armed for the way there counts no more. */
+void position_forget(void);
+
+/* Where the debugger wants the guest to stop, beside the next asynchronous event. */
+struct position_goal {
+    u64 branches;
+    u64 rip;
+    bool has_rip; /* else any RIP with that many branches */
+    bool step;    /* single steps from here on */
+};
+
+/* NULL: nowhere. The goal is the caller's, and may change; who looks whether the guest is there is
+ * the caller too. */
+void position_set_goal(const struct position_goal *goal);
 /* Record: whether replay will need all registers to find the vCPU's present position: inside a REP,
  * or where RFLAGS.RF is set. */
 bool position_needs_registers(const struct vcpu *vcpu);

@@ -144,6 +144,38 @@ void session_begin_after(const struct output_state *output)
     session.out_crc = output->crc;
 }
 
+void session_get_mark(struct session_mark *mark)
+{
+    *mark = (struct session_mark){
+        .log = session.reader.chunk,
+        .next = session.have_next ? session.next.index : 0,
+        .have_next = session.have_next,
+        .events = session.events,
+    };
+    memcpy(mark->events_by_kind, session.events_by_kind, sizeof(mark->events_by_kind));
+}
+
+int session_go_back(const struct session_mark *mark, const struct output_state *output)
+{
+    int error = 0;
+
+    if (mark->have_next)
+        error = log_reader_return(&session.reader, &mark->log, mark->next);
+    if (mark->have_next && error == 0)
+        error = log_read(&session.reader, &session.next);
+    if (error < 0)
+        return error;
+    session.have_next = mark->have_next;
+    session.events = mark->events;
+    memcpy(session.events_by_kind, mark->events_by_kind, sizeof(mark->events_by_kind));
+    session.out_crc = output->crc;
+    log_console_return(session.region, output->console_bytes - session.console_before);
+    session.ended = session.diverged = false;
+    session.end_reason = 0;
+    log_region_set_state(session.region, LOG_REGION_STATE_REPLAYING);
+    return 0;
+}
+
 const struct log_event *session_next_async(void)
 {
     return session.have_next && session.next.async ? &session.next : NULL;

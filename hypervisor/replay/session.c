@@ -189,6 +189,11 @@ void session_read_status(struct session_status *status)
     };
 }
 
+u64 session_events(void)
+{
+    return session.events;
+}
+
 u64 session_event_count(u8 kind)
 {
     return session.events_by_kind[kind];

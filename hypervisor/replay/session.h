@@ -6,7 +6,9 @@
 #include "core/cpu_state.h"
 #include "core/vcpu.h"
 #include "log_format.h"
-#include "replay/log_codec.h"
+#include "replay/log_reader.h"
+
+#define SESSION_EVENT_KINDS 32
 
 /* Prepares the region. In replay, `log` holds the recording. 0 or a negative error, told. */
 int session_open(u32 mode, void *region, u64 region_size, const void *log, u64 log_size);
@@ -42,6 +44,20 @@ void session_begin_after(const struct output_state *output);
 /* Replay: the next event, NULL where there is none; and the one behind it, without a check. */
 const struct log_event *session_peek(void);
 void session_skip(void);
+
+/* Replay: where it is in its log, to go back there. */
+struct session_mark {
+    struct log_mark log;
+    u64 next; /* number of the next event that is no note */
+    bool have_next;
+    u64 events;
+    u64 events_by_kind[SESSION_EVENT_KINDS];
+};
+
+void session_get_mark(struct session_mark *mark);
+/* Goes back, also from a run that has ended; the guest's state is the caller's to restore, its
+ * output so far being `output`. An error of log_read(): the log cannot be read any more. */
+int session_go_back(const struct session_mark *mark, const struct output_state *output);
 
 /* An input that an instruction asked for. `event` has its kind, what identifies it (port, size,
  * address, index) and, unless replaying, the value that the machine gave; in replay the value is
@@ -91,6 +107,9 @@ bool session_at(const struct vcpu *vcpu, const struct log_event *event);
 /* Replay: reports that the run left the recording, and ends it. */
 void session_diverged(struct vcpu *vcpu, const char *why, const struct log_event *actual);
 
+/* Events logged or replayed so far. */
+u64 session_events(void);
+
 struct session_status {
     u64 events;    /* logged or replayed so far */
     u64 log_bytes; /* record: of the log so far */
@@ -100,7 +119,6 @@ struct session_status {
 
 void session_read_status(struct session_status *status);
 /* How many events of a kind below SESSION_EVENT_KINDS there were so far. */
-#define SESSION_EVENT_KINDS 32
 u64 session_event_count(u8 kind);
 /* The log region (replay/log_region.h). */
 const void *session_region(void);

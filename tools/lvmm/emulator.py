@@ -25,6 +25,8 @@ from lvmm.emulator_stats import Stats, parse_stats
 from lvmm.errors import EnvironmentProblem, LvmmError, MachineError, UsageError
 from lvmm.guest_serial import GuestSerial
 
+MAX_MEMORY_MIB = 2048  # that Bochs takes
+
 MAC_ADDRESS = "52:54:00:12:34:56"
 _POWER_OFF = "ACPI control: soft power off"
 

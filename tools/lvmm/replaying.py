@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import tempfile
 import time
@@ -15,6 +16,7 @@ from lvmm import recording_dir
 from lvmm.board import Board
 from lvmm.crash import CrashedGuest, explain_crash
 from lvmm.divergence import explain_divergence
+from lvmm.emulator import MAX_MEMORY_MIB
 from lvmm.errors import MachineError, RecordingError
 from lvmm.logs import Event, Recording
 from lvmm.logs.layout import RegionState
@@ -33,6 +35,9 @@ from lvmm.session import (
     with_log,
 )
 from lvmm.vmcore.replay_core import ReplayCore, check_stop, cut_log
+
+# From one checkpoint to the next, for a debugger: a fraction of a second of emulation.
+CHECKPOINT_BRANCHES = 2_000_000
 
 
 @dataclass
@@ -136,6 +141,10 @@ def _replayed(
     core: ReplayCore | None = None,
 ) -> Iterator[_Replayed]:
     """Runs the replay of a recording by the log, which may be a part of its own."""
+    if settings.gdb is not None and not settings.checkpoints:
+        settings = dataclasses.replace(settings, checkpoints=CHECKPOINT_BRANCHES)
+    if settings.checkpoints:
+        board = _with_room_for_checkpoints(board)
     manifest = recording_dir.read_manifest(directory)
     recording_dir.verify_files(directory, manifest)
     guest = recording_dir.recorded_guest(directory, manifest)
@@ -161,6 +170,12 @@ def _replayed(
         finally:
             if keep_run is not None:
                 ram.unlink(missing_ok=True)
+
+
+def _with_room_for_checkpoints(board: Board) -> Board:
+    """The same board with more RAM, which the monitor keeps from the replayed guest."""
+    total = max(board.memory.total_mib, MAX_MEMORY_MIB)
+    return dataclasses.replace(board, memory=dataclasses.replace(board.memory, total_mib=total))
 
 
 def _judge(

@@ -71,7 +71,8 @@ class RunSettings:
     `on_demand`: record only from where the guest asks for it (guest_support/lvmm.h). `sent_bytes`:
     what to record of each frame that the guest sends; None: all. `log_kib`: how much of the board's
     log region is used; None: all. `sink`: where the log goes. `guest_disk`: the image of the
-    guest's own disk, which stays as it is.
+    guest's own disk, which stays as it is. `checkpoints`: conditional branches from one checkpoint
+    of a replay to the next; 0: it makes none, and cannot go back.
     """
 
     net_port: int | None = None
@@ -90,6 +91,7 @@ class RunSettings:
     log_kib: int | None = None
     sink: Sink = Sink.MEMORY
     guest_disk: Path | None = None
+    checkpoints: int = 0
 
     @property
     def wait(self) -> bool:
@@ -109,6 +111,8 @@ class RunSettings:
             words["sent"] = str(self.sent_bytes)
         if self.log_kib is not None:
             words["log"] = str(self.log_kib)
+        if self.checkpoints:
+            words["checkpoints"] = str(self.checkpoints)
         if self.sink == Sink.SERIAL:
             words["wait-for-room"] = "1"
         return words

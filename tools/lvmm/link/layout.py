@@ -10,7 +10,7 @@ from typing import ClassVar
 # of the link
 PROTOCOL_VERSION = 0x1
 # of the description, without its texts
-LAYOUT_DIGEST = 0x115B19E7
+LAYOUT_DIGEST = 0x379803ED
 # the bytes `LVMM-LNK`: first of a HELLO, in both directions
 MAGIC = 0x4B4E4C2D4D4D564C
 # most data bytes of a request or reply: one page
@@ -324,8 +324,7 @@ class Opcode(enum.IntEnum):
     # Let the guest of a replay run until it is at a position, and stop with POSITION
     # or PASSED, or before that as ever. The reply is as that to RESUME.
     RUN_TO = 28
-    # What the last RUN_TO that looked back has met. Of a watchpoint it is where the
-    # access is about to be made.
+    # What the last RUN_TO that looked back has met.
     LAST_HIT = 29
     # The ids, as u32, of the checkpoints after which, and before the next one, a page
     # was written.
@@ -1255,7 +1254,7 @@ class RunToRequest:
 class LastHitReply:
     """The fields of the reply to a LAST_HIT."""
 
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<Q28sBIQ")
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<Q28sBIBQ")
 
     # how many there were; 0: none, and the rest means nothing
     hits: int
@@ -1265,16 +1264,19 @@ class LastHitReply:
     reason: int
     # which
     breakpoint: int
+    # 1: a watchpoint, and the access was made right before this position
+    after: int
     # as in the status
     address: int
 
     def pack(self) -> bytes:
-        """The 49 bytes of the layout."""
+        """The 50 bytes of the layout."""
         return self.STRUCT.pack(
             self.hits,
             self.at.pack(),
             self.reason,
             self.breakpoint,
+            self.after,
             self.address,
         )
 
@@ -1288,6 +1290,7 @@ class LastHitReply:
             values[2],
             values[3],
             values[4],
+            values[5],
         )
 
 
@@ -1524,7 +1527,7 @@ SHAPES: dict[Opcode, Shape] = {
         Channel.CONTROL,
         0,
         False,
-        49,
+        50,
         False,
     ),
     Opcode.PAGE_CHANGES: Shape(
