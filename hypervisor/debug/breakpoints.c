@@ -50,6 +50,7 @@ static int set_point(unsigned int point, const struct breakpoint *b, u32 length)
         [LINK_BREAKPOINT_KIND_WATCH_WRITE] = HV_DEBUG_WRITE,
         [LINK_BREAKPOINT_KIND_WATCH_READ] = HV_DEBUG_ACCESS,
         [LINK_BREAKPOINT_KIND_WATCH_ACCESS] = HV_DEBUG_ACCESS,
+        [LINK_BREAKPOINT_KIND_WATCH_STORE] = HV_DEBUG_WRITE,
     };
 
     if (point == NO_POINT)
@@ -84,7 +85,7 @@ static int set_entry(const struct vcpu *vcpu, struct entry *e, u32 id)
 
 u8 breakpoints_set(const struct vcpu *vcpu, u8 kind, u64 address, u32 length, u32 *id)
 {
-    if (kind > LINK_BREAKPOINT_KIND_WATCH_ACCESS)
+    if (kind > LINK_BREAKPOINT_KIND_WATCH_STORE)
         return LINK_RESULT_BAD_REQUEST;
     for (unsigned int i = 0; i < BREAKPOINTS_MAX; i++) {
         struct entry *e = &entries[i];

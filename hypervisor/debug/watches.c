@@ -17,6 +17,17 @@ static unsigned int part_count;
 static struct watch_hit accessed; /* by the instruction that is to be executed */
 static u8 now[PAGE_SIZE];
 
+static bool sees_reads(u8 kind)
+{
+    return kind == LINK_BREAKPOINT_KIND_WATCH_READ || kind == LINK_BREAKPOINT_KIND_WATCH_ACCESS;
+}
+
+/* Also of what is there already. */
+static bool sees_all_writes(u8 kind)
+{
+    return kind == LINK_BREAKPOINT_KIND_WATCH_STORE || kind == LINK_BREAKPOINT_KIND_WATCH_ACCESS;
+}
+
 static int add_part(const struct vcpu *vcpu, struct watch part)
 {
     if (part_count == PARTS_MAX)
@@ -34,7 +45,7 @@ int watch_set(const struct vcpu *vcpu, u32 id, u8 kind, u64 linear, u32 length)
 
     if (length == 0 || linear + length - 1 < linear)
         return ERR_INVALID;
-    if (kind != LINK_BREAKPOINT_KIND_WATCH_WRITE && !ept_execute_only())
+    if (sees_reads(kind) && !ept_execute_only())
         return ERR_UNSUPPORTED;
     while (done < length && error == 0) {
         struct watch part = {id, kind, guest_page_part(linear + done, length - done), linear + done,
@@ -87,7 +98,7 @@ unsigned int watches_permissions(u64 gpa)
         if (!same_page(parts[i].gpa, gpa))
             continue;
         permissions &= ~(unsigned int)EPT_WRITE;
-        if (parts[i].kind != LINK_BREAKPOINT_KIND_WATCH_WRITE)
+        if (sees_reads(parts[i].kind))
             permissions &= ~(unsigned int)EPT_READ;
     }
     return permissions;
@@ -108,8 +119,8 @@ static u8 access_size(const struct vcpu *vcpu)
 /* Whether such an access is a hit in itself, whatever it does to the content. */
 static bool sees(u8 kind, const struct exit *exit)
 {
-    return (exit->u.memory.read && kind != LINK_BREAKPOINT_KIND_WATCH_WRITE) ||
-           (exit->u.memory.write && kind == LINK_BREAKPOINT_KIND_WATCH_ACCESS);
+    return (exit->u.memory.read && sees_reads(kind)) ||
+           (exit->u.memory.write && sees_all_writes(kind));
 }
 
 void watches_access(const struct vcpu *vcpu, const struct exit *exit)

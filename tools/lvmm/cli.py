@@ -31,6 +31,7 @@ from lvmm.guest_build import ROOT
 from lvmm.link import open_stream
 from lvmm.machine_run import StopRequest
 from lvmm.packed_recording import unpacked_recording
+from lvmm.queries.command import check_options, run_queries
 from lvmm.recording_dir import Manifest, read_manifest
 from lvmm.rescue import rescue_image
 from lvmm.vmcore.replay_core import ReplayCore, wanted_core
@@ -177,16 +178,19 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _replay_directory(options: argparse.Namespace) -> int:
+    queries = check_options(options)
     manifest = read_manifest(options.directory)
     board = load_board(manifest.board)
     settings = _settings(
         options,
-        quiet=options.json,
+        quiet=options.json or bool(queries),
         kind=manifest.kind,
         kernel=options.directory / manifest.kernel.path,
         wait=True,
     )
     core = wanted_core(options)
+    if queries:
+        return run_queries(options, queries, board, settings)
     if core is not None and options.until is not None:
         return _replay_until(options, board, settings, core)
     if not (settings.gdb or settings.attach):  # nothing is kept: it may just be killed

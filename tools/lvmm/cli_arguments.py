@@ -211,6 +211,19 @@ def command_line() -> argparse.ArgumentParser:
         "--until", type=_event, metavar="EVENT", help="end before this event (with --core)"
     )
 
+    replay.add_argument(
+        "--find",
+        action="append",
+        default=[],
+        metavar="QUERY",
+        help="search the replay: 'write PLACE [LEN]', 'change PLACE [LEN]', 'call FUNCTION',"
+        " 'running EVENT' (docs/queries.md); may be repeated",
+    )
+    replay.add_argument("--last", action="store_true", help="with --find: only what is found last")
+    replay.add_argument(
+        "--limit", type=_positive, metavar="N", help="with --find: so much of each query is enough"
+    )
+
     commands.add_parser(
         "live", parents=[on_board, guest, run, machine], help="run a guest without a log"
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from lvmm.guest_view import AddressSpace, Physical
-from lvmm.linux_modules import Module, find_module, in_module_space
+from lvmm.linux_modules import Module, all_modules, find_module, in_module_space
 from lvmm.symbols import (
     SymbolsUnavailable,
     SymbolTable,
@@ -95,6 +96,25 @@ class GuestNames:
         if in_module_space(address):
             return "in a module or unmapped"
         return "outside the kernel's image"
+
+    def address(self, name: str) -> int | None:
+        """Where a symbol of the program, the kernel or a loaded module is."""
+        if self._table is None:
+            return None
+        offset = self.kernel_offset or 0
+        if name in self._table.named:
+            return self._table.named[name] + offset
+        head = self._table.named.get("modules")
+        if self._space is None or head is None:
+            return None
+        for module in all_modules(self._space, head + offset):
+            if module.symbols is not None and name in module.symbols.named:
+                return module.symbols.named[name]
+        return None
+
+    def own_names(self) -> Iterable[str]:
+        """The symbols' names, without those of modules."""
+        return self._table.named if self._table is not None else ()
 
     def covers(self, address: int) -> bool:
         """Whether there may be code at the address: it has a symbol, or there are none at all."""

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from lvmm.board import Board
 from lvmm.console_ring import ConsoleRing, log_bytes
@@ -39,6 +39,25 @@ SETTLE_S = 0.2
 ConsoleSink = Callable[[bytes], None]
 
 
+class Visitor(Protocol):
+    """Who looks at a guest that waits for that, in a thread of its own, and lets it run.
+
+    When `done`, the run is over, whether the guest has ended or not; `failure` tells what went
+    wrong.
+    """
+
+    failure: LvmmError | None
+
+    @property
+    def done(self) -> bool: ...
+
+    def start(self, link: LinkClient) -> None:
+        """The guest is there. A second call does nothing."""
+
+    def stop(self) -> None:
+        """Come to an end soon."""
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """How to run; times are in seconds.
@@ -51,7 +70,8 @@ class RunOptions:
     the guest runs on the bare emulator. `ips`, instructions to a second of emulated time, is the
     board's unless given: devices are the faster, the smaller it is. `at_end` may ask the monitor
     when the guest has ended. `log_sink` is a file into which the log is taken over the monitor's
-    line while the machine runs. `guest_disk` is the image of the guest's own disk.
+    line while the machine runs. `guest_disk` is the image of the guest's own disk. `visitor`
+    decides when the run is over.
     """
 
     net_port: int | None = None
@@ -72,6 +92,7 @@ class RunOptions:
     at_end: Callable[[LinkClient], None] | None = None
     log_sink: Path | None = None
     guest_disk: Path | None = None
+    visitor: Visitor | None = None
 
 
 @dataclass(frozen=True)
@@ -297,6 +318,7 @@ def _watch(
     """Returns when the run has ended and nobody wants to look at it any more."""
     stop_deadline: float | None = None
     result = watcher.result
+    visitor = watcher.options.visitor
     while not watcher.ended():
         watcher.line.poll(POLL_S)
         watcher.pass_console()
@@ -306,7 +328,15 @@ def _watch(
             receiver.start()
         if debugger is not None:
             debugger.attend(watcher.halted() and not stopping)
-        if watcher.halted():
+        if visitor is not None and result.report.running:
+            visitor.start(watcher.line.link)
+            result.interrupted |= stopping
+            result.timed_out |= expired
+            if stopping or expired:
+                visitor.stop()
+            if visitor.done:
+                return
+        elif watcher.halted():
             if debugger is None or debugger.left() or stopping or expired:
                 return
         elif stop_deadline is None:

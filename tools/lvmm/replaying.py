@@ -22,7 +22,7 @@ from lvmm.logs import Event, Recording
 from lvmm.logs.layout import RegionState
 from lvmm.logs.region import find_regions
 from lvmm.logs.source import Source
-from lvmm.machine_run import RunResult, StopRequest, run_machine
+from lvmm.machine_run import RunResult, StopRequest, Visitor, run_machine
 from lvmm.memory_digest import MemoryDigest, digest_memory, ram_ranges
 from lvmm.recording_dir import Manifest
 from lvmm.session import (
@@ -94,7 +94,7 @@ def replay(
     a stop request came before the end.
     """
     log = directory / recording_dir.LOG
-    with _replayed(board, directory, settings, log, keep_run, stop, core) as run:
+    with replayed(board, directory, settings, log, keep_run, stop, core) as run:
         if run.result.report.divergence is None:
             raise_run_error(run.result)
         if core is not None:
@@ -112,7 +112,7 @@ def replay_until(
     with tempfile.TemporaryDirectory(prefix="lvmm-until-") as scratch:
         log = Path(scratch) / recording_dir.LOG
         due = cut_log(directory, until, log)
-        with _replayed(board, directory, settings, log, core=core) as run:
+        with replayed(board, directory, settings, log, core=core) as run:
             if run.result.report.divergence is None:
                 raise_run_error(run.result)
             check_stop(due, run.result.report.divergence)
@@ -121,7 +121,7 @@ def replay_until(
 
 
 @dataclass(frozen=True)
-class _Replayed:
+class Replayed:
     """A replay that has ended, and the machine's memory."""
 
     manifest: Manifest
@@ -131,7 +131,7 @@ class _Replayed:
 
 
 @contextmanager
-def _replayed(
+def replayed(
     board: Board,
     directory: Path,
     settings: RunSettings,
@@ -139,8 +139,12 @@ def _replayed(
     keep_run: Path | None = None,
     stop: StopRequest | None = None,
     core: ReplayCore | None = None,
-) -> Iterator[_Replayed]:
-    """Runs the replay of a recording by the log, which may be a part of its own."""
+    visitor: Visitor | None = None,
+) -> Iterator[Replayed]:
+    """Runs the replay of a recording by the log, which may be a part of its own.
+
+    With a visitor the guest waits for it before its first instruction, and a stop request is its.
+    """
     if settings.gdb is not None and not settings.checkpoints:
         settings = dataclasses.replace(settings, checkpoints=CHECKPOINT_BRANCHES)
     if settings.checkpoints:
@@ -152,21 +156,23 @@ def _replayed(
         check_space(Path(scratch), guest, board)
         image = Path(scratch) / "boot.iso"
         run_dir = keep_run or Path(scratch) / "run"
-        monitor_image(board, guest, "replay", image, log=log, words=settings.words())
+        words = {**settings.words(), **({"wait": "1"} if visitor is not None else {})}
+        monitor_image(board, guest, "replay", image, log=log, words=words)
         options = run_options(
             settings,
             net_port=None,
             start_time=int(time.time()) + random.SystemRandom().randrange(1, 1 << 26),
             ring_console=True,
             at_end=core.take_registers if core is not None else None,
+            visitor=visitor,
         )
         options = with_log(options, directory)
         result = run_machine(board, image, run_dir, options, stop)
-        if result.interrupted:
+        if result.interrupted and visitor is None:
             raise KeyboardInterrupt
         ram = run_dir / "ram.img"
         try:
-            yield _Replayed(manifest, result, ram, options.seed)
+            yield Replayed(manifest, result, ram, options.seed)
         finally:
             if keep_run is not None:
                 ram.unlink(missing_ok=True)

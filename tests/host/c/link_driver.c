@@ -186,7 +186,7 @@ static u8 set_breakpoint(void *context, struct link_exchange *exchange)
     struct link_set_breakpoint_reply *reply = exchange->reply;
 
     (void)context;
-    if (request->kind > LINK_BREAKPOINT_KIND_WATCH_ACCESS) {
+    if (request->kind > LINK_BREAKPOINT_KIND_WATCH_STORE) {
         char text[2 * LINK_PAYLOAD_MAX];
 
         memset(text, 'x', sizeof(text) - 1);

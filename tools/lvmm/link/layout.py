@@ -10,7 +10,7 @@ from typing import ClassVar
 # of the link
 PROTOCOL_VERSION = 0x1
 # of the description, without its texts
-LAYOUT_DIGEST = 0x379803ED
+LAYOUT_DIGEST = 0xFD1C8A8B
 # the bytes `LVMM-LNK`: first of a HELLO, in both directions
 MAGIC = 0x4B4E4C2D4D4D564C
 # most data bytes of a request or reply: one page
@@ -179,10 +179,13 @@ class BreakpointKind(enum.IntEnum):
     # hidden from the guest's reads
     SOFTWARE = 0
     HARDWARE = 1
+    # what changes memory; by debug register also what writes the same again
     WATCH_WRITE = 2
     WATCH_READ = 3
     # read or write
     WATCH_ACCESS = 4
+    # every write, also of what is there already
+    WATCH_STORE = 5
 
 
 class QueryKind(enum.IntEnum):
