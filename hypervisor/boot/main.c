@@ -13,6 +13,7 @@
 #include "boot/guest_loader.h"
 #include "boot/multiboot2.h"
 #include "boot/page0.h"
+#include "boot/ring.h"
 #include "boot/unsaved_log.h"
 #include "core/dma_log.h"
 #include "core/guest_cpuid.h"
@@ -55,6 +56,7 @@ struct settings {
     bool wait_for_room; /* record: a full log does not end it, the guest waits */
     u64 log_size;       /* bytes of the region to be used, 0: all */
     u64 checkpoints;    /* replay: branches from one to the next, 0: none are made */
+    struct ring_settings ring;
 };
 
 static struct boot_info boot;
@@ -202,6 +204,7 @@ static void start_session(const struct boot_module *kernel, u32 guest_kind)
                     .cpu_model = (signature >> 4 & 15) | (signature >> 12 & 0xf0),
                     .cpu_stepping = signature & 15,
                     .counter_event = (u32)pmu.event,
+                    .flags = settings.ring.size != 0 ? LOG_MACHINE_FLAG_OVERWRITES : 0,
                     .guest_kind = guest_kind},
         .monitor_version = log_text(LVMM_VERSION),
         .board = log_text(BOARD_NAME),
@@ -260,6 +263,12 @@ static void open_session(void)
         printk("lvmm: mode=replay needs a module named log\n");
         stop();
     }
+    if (settings.mode == LOG_MODE_RECORD && !ring_read_words(boot.cmdline, &settings.ring))
+        stop();
+    if (settings.ring.size != 0) {
+        settings.log_size = settings.ring.size;
+        session_use_ring();
+    }
     if (settings.log_size != 0 && settings.log_size < size)
         size = settings.log_size;
     if (session_open(settings.mode, (void *)LOG_BASE, size & ~PAGE_MASK,
@@ -303,6 +312,8 @@ static void prepare_segment(void)
 {
     if (session_recording() && settings.on_demand)
         segment_wait();
+    if (settings.ring.size != 0 && ring_start(&vcpu, &settings.ring) < 0)
+        stop();
     if (session_recording() && settings.wait_for_room)
         session_wait_for_room(debugger_poll);
     if (session_replaying() && snapshot_recorded()) {

@@ -20,16 +20,11 @@
 #define FLASH_START    0xffc00000ULL
 #define FLASH_END      0x100000000ULL
 
-struct firmware_page {
-    u64 gpa;
-    bool writable;
-};
-
 static u64 ram_size;
 static struct memory_range guest_map[GUEST_E820_MAX];
 static unsigned int guest_count;
 
-static struct firmware_page firmware[FIRMWARE_PAGES_MAX];
+static struct log_firmware_copy firmware[FIRMWARE_PAGES_MAX];
 static unsigned int firmware_count;
 static u8 firmware_data[FIRMWARE_PAGES_MAX][PAGE_SIZE] __attribute__((aligned(4096)));
 
@@ -188,7 +183,9 @@ static int add_firmware(u64 page, const void *data)
     }
     memcpy(firmware_data[firmware_count], data, PAGE_SIZE);
     is_firmware(page, &writable);
-    firmware[firmware_count++] = (struct firmware_page){page, writable};
+    firmware[firmware_count] = (struct log_firmware_copy){
+        .gpa = page, .data = (u64)firmware_data[firmware_count], .writable = writable};
+    session_show_firmware(firmware, ++firmware_count);
     page_journal_add(page);
     error = guest_memory_show(page, EPT_ALL);
     hv_flush_guest_tlb();

@@ -9,6 +9,7 @@
 #include "debug/debugger.h"
 #include "lib/printk.h"
 #include "replay/checkpoint.h"
+#include "replay/epoch.h"
 #include "replay/position.h"
 #include "replay/session.h"
 
@@ -128,6 +129,8 @@ static bool prepare(struct vcpu *vcpu)
         session_apply_due(vcpu);
         if (!session_ended())
             position_prepare(vcpu);
+    } else if (epoch_boundary(vcpu) < 0) {
+        return false;
     } else if ((!debugger_stepping() || vcpu->halted) && interrupts_deliver(vcpu) < 0) {
         return false;
     }

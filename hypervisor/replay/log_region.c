@@ -32,6 +32,7 @@ int log_region_format(void *region, u64 size, const struct log_region_params *pa
     header->mode = params->mode;
     header->flags = params->overwrites ? LOG_REGION_FLAG_OVERWRITES : 0;
     header->state = LOG_REGION_STATE_EMPTY;
+    header->address = (u64)region;
     header->magic = LOG_REGION_MAGIC;
     header->crc32c = crc32c(0, header, STATIC_SIZE);
     return 0;

@@ -113,6 +113,13 @@ int session_note(struct vcpu *vcpu, struct log_event *event)
     return record_event(vcpu, event);
 }
 
+int session_note_in_new_chunk(struct vcpu *vcpu, struct log_event *event)
+{
+    log_flush(&session.writer);
+    event->full = true;
+    return record_event(vcpu, event);
+}
+
 void session_pause(bool pause)
 {
     session.paused = pause;

@@ -1,5 +1,6 @@
 #include "replay/segment.h"
 #include "log_format.h"
+#include "replay/epoch.h"
 #include "replay/session.h"
 #include "replay/snapshot.h"
 
@@ -16,9 +17,11 @@ int segment_begin(struct vcpu *vcpu)
 
     if (!session_recording() || !session_paused() || over)
         return ERR_INVALID;
-    if (snapshot_size() > session_room())
+    if (!epoch_on() && snapshot_size() > session_room())
         return ERR_NO_SPACE;
     session_pause(false);
+    if (epoch_on())
+        return epoch_begin(vcpu);
     error = snapshot_record(vcpu);
     if (error == ERR_UNSUPPORTED)
         session_pause(true);
@@ -38,6 +41,11 @@ int segment_end(struct vcpu *vcpu)
     error = session_input(vcpu, &e);
     if (error < 0)
         return error;
+    /* What a ring holds is read with the memory of its end: there the guest must not run on. */
+    if (epoch_on()) {
+        session_end(vcpu, LOG_END_REASON_GUEST_STOP, false);
+        return 0;
+    }
     if (session_recording()) {
         session_seal(vcpu, LOG_END_REASON_GUEST_STOP);
         over = true;

@@ -4,6 +4,7 @@
 #include "lib/printk.h"
 #include "lib/string.h"
 #include "replay/session_state.h"
+#include "replay/snapshot.h"
 
 /* In a region that is smaller than this, so is the ring of console output. */
 #define SMALL_REGION  0x400000
@@ -26,7 +27,7 @@ void session_finish(u8 reason)
 int session_open(u32 mode, void *region, u64 region_size, const void *log, u64 log_size)
 {
     u64 tsc;
-    struct log_region_params params = {.mode = mode};
+    struct log_region_params params = {.mode = mode, .overwrites = session.ring};
     int error;
 
     __asm__ volatile("rdtsc\n\tshl $32, %%rdx\n\tor %%rdx, %0" : "=a"(tsc) : : "rdx");
@@ -53,6 +54,11 @@ int session_open(u32 mode, void *region, u64 region_size, const void *log, u64 l
                                            : "it is no lvmm recording, or cut off");
     }
     return error;
+}
+
+void session_use_ring(void)
+{
+    session.ring = true;
 }
 
 int session_start(const struct log_recording_header *header)
@@ -119,6 +125,15 @@ struct output_state session_output_state(void)
     return (struct output_state){session_console_bytes(), session.out_crc};
 }
 
+/* The tools take a ring apart with the memory of its end: they can tell whether they have that. */
+static void note_memory(void)
+{
+    struct log_region_header *region = session.region;
+
+    region->memory_crc32c = snapshot_memory_crc();
+    region->memory_known = 1;
+}
+
 void session_end(struct vcpu *vcpu, u8 reason, bool async)
 {
     struct log_final_state state;
@@ -137,6 +152,8 @@ void session_end(struct vcpu *vcpu, u8 reason, bool async)
     if (session_recording()) {
         session_finish(reason);
         record_event(vcpu, &e);
+        if (session.ring)
+            note_memory();
         log_writer_seal(&session.writer, LOG_REGION_STATE_SEALED);
     } else if (!session_replaying()) {
         session_finish(reason);
@@ -197,6 +214,14 @@ u64 session_events(void)
 u64 session_event_count(u8 kind)
 {
     return session.events_by_kind[kind];
+}
+
+void session_show_firmware(const struct log_firmware_copy *pages, u64 count)
+{
+    struct log_region_header *region = session.region;
+
+    region->firmware = (u64)pages;
+    region->firmware_count = count;
 }
 
 const void *session_region(void)

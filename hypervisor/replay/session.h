@@ -12,6 +12,9 @@
 
 /* Prepares the region. In replay, `log` holds the recording. 0 or a negative error, told. */
 int session_open(u32 mode, void *region, u64 region_size, const void *log, u64 log_size);
+/* Record, before that: the region will be a ring, in which the newest events overwrite the oldest.
+ */
+void session_use_ring(void);
 /* Record: writes the recording header. Replay: checks this machine and guest against it. */
 int session_start(const struct log_recording_header *header);
 
@@ -73,6 +76,8 @@ int session_record_nmi(struct vcpu *vcpu);
 int session_record_dma(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len);
 /* Record: logs a note, which tells the tools something and is no input: replay passes over it. */
 int session_note(struct vcpu *vcpu, struct log_event *event);
+/* The same, as the first event of a chunk, with all registers. */
+int session_note_in_new_chunk(struct vcpu *vcpu, struct log_event *event);
 /* The stream of the debugger's writes; devices' streams are below. */
 #define SESSION_DEBUGGER_STREAM 255
 
@@ -120,6 +125,8 @@ struct session_status {
 void session_read_status(struct session_status *status);
 /* How many events of a kind below SESSION_EVENT_KINDS there were so far. */
 u64 session_event_count(u8 kind);
+/* Tells the tools, in the log region, where the firmware's pages are. */
+void session_show_firmware(const struct log_firmware_copy *pages, u64 count);
 /* The log region (replay/log_region.h). */
 const void *session_region(void);
 

@@ -13,6 +13,7 @@ struct session_state {
     struct log_reader reader;
     struct log_event next; /* replay: the next event, valid if have_next */
     bool have_next;
+    bool ring;           /* record: the newest events overwrite the oldest */
     bool paused;         /* record: nothing is logged now */
     void (*serve)(void); /* record: called while the log is full; NULL: the recording ends then */
     u64 console_before;  /* replay: console bytes that the guest put out before the recording */

@@ -2,6 +2,7 @@
 #include "core/cpu_state.h"
 #include "core/guest_memory.h"
 #include "lib/crc32c.h"
+#include "lib/page.h"
 #include "lib/printk.h"
 #include "log_format.h"
 #include "replay/session.h"
@@ -12,14 +13,6 @@
 #define PAGE_EVENT_SIZE (PAGE_SIZE + 32)
 
 static u8 state[CPU_STATE_MAX] __attribute__((aligned(8)));
-
-static bool is_zero(const void *page)
-{
-    for (const u64 *w = page, *end = w + PAGE_SIZE / sizeof(*w); w < end; w += 8)
-        if (w[0] | w[1] | w[2] | w[3] | w[4] | w[5] | w[6] | w[7])
-            return false;
-    return true;
-}
 
 /* Firmware pages that are not below the end of RAM, where the walk over RAM finds them. */
 static const void *high_firmware(unsigned int *i, u64 *gpa)
@@ -35,7 +28,7 @@ static const void *high_firmware(unsigned int *i, u64 *gpa)
 /* A touched firmware page is logged even if it is zeros: it is not read from the machine again. */
 static bool to_be_logged(u64 gpa, const void *page)
 {
-    return page != NULL && (guest_memory_is_firmware(gpa) || !is_zero(page));
+    return page != NULL && (guest_memory_is_firmware(gpa) || !page_is_zero(page));
 }
 
 u64 snapshot_size(void)

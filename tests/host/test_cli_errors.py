@@ -205,3 +205,30 @@ def test_recordings_that_cannot_be_replayed(capsys: Capture, tmp_path: Path) -> 
     (tmp_path / "r").rename(tmp_path / "r.partial")
     fails(capsys, ["replay", tmp_path / "r.partial"], 4, "incomplete")
     fails(capsys, ["replay", tmp_path / "r"], 4, "incomplete")
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--ring", "4M"], ["--overwrite"]),
+        (["--overwrite"], ["--ring SIZE"]),
+        (["--epoch-ms", "5"], ["--ring SIZE"]),
+        (["--ring", "4M", "--overwrite", "--log-size", "4096"], ["--log-size"]),
+        (["--ring", "4M", "--overwrite", "--sink", "serial"], ["--sink serial"]),
+        (["--ring", "1G", "--overwrite"], ["256 MiB", "at most 254M"]),
+    ],
+)
+def test_options_of_a_ring(
+    capsys: Capture, tmp_path: Path, hello: Path, arguments: list[str], words: list[str]
+) -> None:
+    output = tmp_path / "out"
+    fails(capsys, ["record", "--multiboot", hello, "-o", output, *arguments], 2, *words)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", ["4", "512K", "4X", "-1M", "M"])
+def test_the_size_of_a_ring(capsys: Capture, hello: Path, size: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["record", "--multiboot", str(hello), "--ring", size, "--overwrite"])
+    assert ended.value.code == 2
+    assert "--ring" in capsys.readouterr().err

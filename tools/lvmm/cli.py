@@ -17,6 +17,7 @@ from lvmm import provision, replaying, session
 from lvmm.apt import ensure_packages
 from lvmm.board import Board, load_board
 from lvmm.cli_arguments import DEFAULT_TIMEOUT_S, command_line
+from lvmm.cli_ring import check_ring, ring_settings
 from lvmm.crash import read_crash
 from lvmm.crash_report import render_crash
 from lvmm.debug.attach import AttachOptions, attach
@@ -110,6 +111,7 @@ def _settings(
         on_demand=getattr(options, "on_demand", False),
         sent_bytes=getattr(options, "sent_bytes", None),
         log_kib=getattr(options, "log_size", None),
+        ring=ring_settings(options),
         sink=session.Sink(getattr(options, "sink", "memory")),
     )
 
@@ -138,7 +140,15 @@ def _guest(options: argparse.Namespace, board: Board) -> Guest:
 
 
 def _record(options: argparse.Namespace) -> int:
+    if options.ring is not None and not options.overwrite:
+        raise UsageError(
+            "--ring loses the log's older part: say --overwrite, too"
+            " (or --log-size KIB, where a full log ends the recording)"
+        )
+    if options.overwrite and options.ring is None:
+        raise UsageError("--overwrite goes with --ring SIZE")
     board = load_board(options.board)
+    check_ring(options, board)
     guest = _guest(options, board)
     output = options.output or session.default_directory()
     stop = StopRequest()
@@ -304,11 +314,13 @@ def _attach(options: argparse.Namespace) -> int:
 
 def _build(options: argparse.Namespace) -> int:
     board = load_board(options.board)
+    check_ring(options, board)
     guest = _guest(options, board)
     settings = session.RunSettings(
         on_demand=options.on_demand,
         sent_bytes=options.sent_bytes,
         log_kib=options.log_size,
+        ring=ring_settings(options),
         sink=session.Sink(options.sink),
     )
     words = settings.words()

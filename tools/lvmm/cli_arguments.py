@@ -11,6 +11,8 @@ from lvmm import __version__
 DEFAULT_BOARD = "bochs-vtx"
 DEFAULT_TIMEOUT_S = 3600.0
 LOG_MIN_KIB = 256  # as in hypervisor/boot/main.c
+RING_MIN_KIB = 1024  # as in hypervisor/boot/ring.c
+EPOCH_MS_MAX = 3_600_000
 ANY_RECORDING = "any"  # of build --overwrite, and of the monitor's word
 
 EXIT_CODES = """\
@@ -66,6 +68,30 @@ def _log_kib(text: str) -> int:
     value = int(text)
     if value < LOG_MIN_KIB:
         raise argparse.ArgumentTypeError(f"at least {LOG_MIN_KIB} KiB are needed")
+    return value
+
+
+def _ring_kib(text: str) -> int:
+    match = re.fullmatch(r"([0-9]+)([KMG])i?B?", text, re.IGNORECASE)
+    if match is None:
+        raise argparse.ArgumentTypeError("a size is needed, as 256M")
+    kib = int(match[1]) << {"K": 0, "M": 10, "G": 20}[match[2].upper()]
+    if kib < RING_MIN_KIB:
+        raise argparse.ArgumentTypeError(f"at least {RING_MIN_KIB >> 10}M is needed")
+    return kib
+
+
+def _epoch_ms(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= EPOCH_MS_MAX:
+        raise argparse.ArgumentTypeError(f"milliseconds from 1 to {EPOCH_MS_MAX} are needed")
+    return value
+
+
+def _epoch_events(text: str) -> int:
+    value = int(text)
+    if not 1 <= value < 1 << 32:
+        raise argparse.ArgumentTypeError("a number of events from 1 to 4294967295 is needed")
     return value
 
 
@@ -184,12 +210,34 @@ def command_line() -> argparse.ArgumentParser:
     recorded.add_argument(
         "--log-size", type=_log_kib, metavar="KIB", help="of the log region (the board's)"
     )
+    recorded.add_argument(
+        "--ring",
+        type=_ring_kib,
+        metavar="SIZE",
+        help="keep the newest part of the log only, in a ring of this size, as 256M"
+        " (docs/flight-recorder.md)",
+    )
+    recorded.add_argument(
+        "--epoch-ms",
+        type=_epoch_ms,
+        metavar="N",
+        help="with --ring: begin an epoch each N ms of the guest's time (each eighth of the ring)",
+    )
+    recorded.add_argument(
+        "--epoch-events",
+        type=_epoch_events,
+        metavar="N",
+        help="with --ring: begin an epoch each N events",
+    )
     record = commands.add_parser(
         "record",
         parents=[on_board, guest, run, machine, recorded],
         help="run a guest and record it",
     )
     record.add_argument("-o", "--output", type=Path, metavar="DIR")
+    record.add_argument(
+        "--overwrite", action="store_true", help="with --ring: what is old may be lost"
+    )
 
     replay = commands.add_parser("replay", parents=[run], help="replay a recording and compare")
     replay.add_argument("directory", type=Path, metavar="DIR_or_PACK")

@@ -35,6 +35,7 @@ from lvmm.image import BootFile, BootImage, build_image
 from lvmm.last_look import LastLook
 from lvmm.logs import Recording
 from lvmm.logs.event_text import event_json
+from lvmm.logs.from_epoch import save_replayable
 from lvmm.logs.layout import End, FinalState
 from lvmm.machine_run import ConsoleSink, RunOptions, RunResult, StopRequest, run_machine
 from lvmm.memory_digest import digest_memory, ram_ranges
@@ -64,13 +65,34 @@ class Sink(enum.Enum):
 
 
 @dataclass(frozen=True)
+class RingSettings:
+    """A ring of `kib` KiB. An epoch ends after `epoch_ms` of the guest's time or `epoch_events`
+    events, 0: never, and when an eighth of the ring is written.
+    """
+
+    kib: int
+    epoch_ms: int = 0
+    epoch_events: int = 0
+
+    def words(self) -> dict[str, str]:
+        """What of this the monitor's command line says."""
+        words = {"ring": str(self.kib)}
+        if self.epoch_ms:
+            words["epoch-ms"] = str(self.epoch_ms)
+        if self.epoch_events:
+            words["epoch-events"] = str(self.epoch_events)
+        return words
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """What the user chooses for a run.
 
     `watchdog_s`: seconds without progress after which the guest's run is ended; 0: never.
     `on_demand`: record only from where the guest asks for it (guest_support/lvmm.h). `sent_bytes`:
     what to record of each frame that the guest sends; None: all. `log_kib`: how much of the board's
-    log region is used; None: all. `sink`: where the log goes. `guest_disk`: the image of the
+    log region is used; None: all. `ring`: only the
+    newest part of the log is kept. `sink`: where the log goes. `guest_disk`: the image of the
     guest's own disk, which stays as it is. `checkpoints`: conditional branches from one checkpoint
     of a replay to the next; 0: it makes none, and cannot go back.
     """
@@ -89,6 +111,7 @@ class RunSettings:
     on_demand: bool = False
     sent_bytes: int | None = None
     log_kib: int | None = None
+    ring: RingSettings | None = None
     sink: Sink = Sink.MEMORY
     guest_disk: Path | None = None
     checkpoints: int = 0
@@ -113,6 +136,8 @@ class RunSettings:
             words["log"] = str(self.log_kib)
         if self.checkpoints:
             words["checkpoints"] = str(self.checkpoints)
+        if self.ring is not None:
+            words |= self.ring.words()
         if self.sink == Sink.SERIAL:
             words["wait-for-room"] = "1"
         return words
@@ -353,10 +378,13 @@ def _extract(ram: Path, partial: Path, result: RunResult) -> None:
     console = result.console
     try:
         with Recording.open(ram) as recording:
-            recording.save(partial / recording_dir.LOG)
+            problem = save_replayable(recording, partial / recording_dir.LOG)
             region = recording.region
             if region is not None and recording.console is not None and not region.console_lost:
                 console = recording.console
+        if problem is not None:
+            raise problem
+        with Recording.open(partial / recording_dir.LOG) as recording:
             console = recorded_part(recording).of_console(console)
     except LvmmError as error:
         if result.error is None and result.report.reason != "error":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import overload
 
 from lvmm.logs.crc import crc32c
@@ -48,6 +48,10 @@ class Chunk:
     def pack(self) -> bytes:
         """The chunk as it stands in a file."""
         return self.header.pack() + self.payload() + bytes(self.padding)
+
+    def repacked(self, *, seq: int, first_event: int) -> bytes:
+        """Likewise, with other numbers."""
+        return pack_chunk(replace(self.header, seq=seq, first_event=first_event), self.payload())
 
 
 class ChunkTable(Sequence[Chunk]):
@@ -95,6 +99,14 @@ class ChunkTable(Sequence[Chunk]):
 def chunk_crc(header: ChunkHeader, payload: bytes) -> int:
     """The CRC-32C that belongs into the header."""
     return crc32c(payload, crc32c(header.pack()[:_CRC_OFFSET]))
+
+
+def pack_chunk(header: ChunkHeader, payload: bytes) -> bytes:
+    """A chunk as it stands in a file, with its length, checksum and padding."""
+    header = replace(header, payload_len=len(payload))
+    header = replace(header, crc32c=chunk_crc(header, payload))
+    data = header.pack() + payload
+    return data + bytes(-len(data) % CHUNK_ALIGN)
 
 
 def read_chunk(source: Source, offset: int) -> Chunk | None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from lvmm.errors import EnvironmentProblem
 from lvmm.logs.errors import NoLog
 from lvmm.logs.facts import facts_of
+from lvmm.logs.from_epoch import save_replayable
 from lvmm.logs.output import write_atomically
 from lvmm.logs.pack import SECRETS, write_pack
-from lvmm.logs.printing import EXIT_COMPLETE, finish, flat, note, print_json, print_table
+from lvmm.logs.printing import EXIT_COMPLETE, EXIT_LOSS, finish, flat, note, print_json, print_table
 from lvmm.logs.recording import CONSOLE_NAME, LOG_NAME, Recording
 
 
@@ -41,19 +42,23 @@ def extract(recording: Recording, output: Path) -> int:
     if not recording.chunks:
         raise NoLog(f"{recording.source.name}: nothing was recorded in it")
     if output.suffix == ".lvmm" or output.is_file():
-        recording.save(output)
+        problem = save_replayable(recording, output)
     else:
         try:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise EnvironmentProblem(f"cannot create {output}: {error.strerror}") from error
-        recording.save(output / LOG_NAME)
+        problem = save_replayable(recording, output / LOG_NAME)
         if recording.console is not None:
             write_atomically(output / CONSOLE_NAME, iter([recording.console]))
     note(
         f"{output}: recording {recording.recording_id:016x}, {recording.event_count} events,"
         f" {recording.log_bytes} bytes"
     )
+    if problem is not None:
+        note(f"{problem}: the log is saved as it is, and cannot be replayed")
+        finish(recording)
+        return EXIT_LOSS
     return finish(recording)
 
 

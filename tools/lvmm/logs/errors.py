@@ -10,6 +10,7 @@ from lvmm.logs.layout import FORMAT_VERSION
 __all__ = [
     "READABLE_VERSIONS",
     "Loss",
+    "MemoryGone",
     "NoLog",
     "VersionMismatch",
     "version_mismatch",
@@ -21,6 +22,10 @@ READABLE_VERSIONS = range(2, FORMAT_VERSION + 1)
 
 class NoLog(RecordingError):
     """There is no log in the source (exit code 4)."""
+
+
+class MemoryGone(RecordingError):
+    """What is left of a ring cannot be replayed: the memory that belongs to it is not there."""
 
 
 @dataclass(frozen=True)

@@ -272,7 +272,7 @@ class RegionHeader:
     crc32c; what follows changes while recording.
     """
 
-    STRUCT: ClassVar[struct.Struct] = struct.Struct("<QIIQQQQQQIIIIIIQQQQQQQQ")
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<QIIQQQQQQIIIIIIQQQQQQQQQII")
 
     # REGION_MAGIC
     magic: int
@@ -319,9 +319,15 @@ class RegionHeader:
     firmware: int
     # how many there are
     firmware_count: int
+    # physical address of this page
+    address: int
+    # of a ring: of all pages of guest memory at the end, as in CONTENT
+    memory_crc32c: int
+    # 1: that has been stored
+    memory_known: int
 
     def pack(self) -> bytes:
-        """The 152 bytes of the layout."""
+        """The 168 bytes of the layout."""
         return self.STRUCT.pack(
             self.magic,
             self.format_version,
@@ -346,6 +352,9 @@ class RegionHeader:
             self.lap_end,
             self.firmware,
             self.firmware_count,
+            self.address,
+            self.memory_crc32c,
+            self.memory_known,
         )
 
     @classmethod

@@ -126,6 +126,9 @@ def build_region(
         lap_end=0,
         firmware=0,
         firmware_count=0,
+        address=0,
+        memory_crc32c=0,
+        memory_known=0,
     )
     header = replace(header, crc32c=crc32c(header.pack()[:_STATIC_SIZE]))
     ring = bytearray(console_size)

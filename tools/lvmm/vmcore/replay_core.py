@@ -15,12 +15,10 @@ from typing import Any
 from lvmm.debug.registers import by_name
 from lvmm.errors import DivergenceError, MachineError, RecordingError, UsageError
 from lvmm.link import LinkClient
-from lvmm.logs.chunks import Chunk, chunk_crc
+from lvmm.logs.chunks import Chunk, pack_chunk
 from lvmm.logs.codec import Event, decode_chunk, encode_event
 from lvmm.logs.layout import (
-    CHUNK_ALIGN,
     NOTES,
-    ChunkHeader,
     ChunkKind,
     End,
     EndReason,
@@ -130,7 +128,7 @@ def _cut(before: list[Chunk], last: Chunk, due: Event) -> Iterator[bytes]:
     kept = due.index - header.first_event
     if kept:
         header = replace(header, event_count=kept)
-        yield _packed(header, last.payload()[: due.offset])
+        yield pack_chunk(header, last.payload()[: due.offset])
     end = End(EndReason.STOPPED, bytes(FinalState.STRUCT.size))
     data = bytearray()
     encode_event(Codec(due.branches, due.rip), replace(due, payload=end, asynchronous=True), data)
@@ -142,12 +140,4 @@ def _cut(before: list[Chunk], last: Chunk, due: Event) -> Iterator[bytes]:
         seq=header.seq + bool(kept),
         event_count=1,
     )
-    yield _packed(header, bytes(data))
-
-
-def _packed(header: ChunkHeader, payload: bytes) -> bytes:
-    """A chunk with its checksum and padding."""
-    header = replace(header, payload_len=len(payload))
-    header = replace(header, crc32c=chunk_crc(header, payload))
-    data = header.pack() + payload
-    return data + bytes(-len(data) % CHUNK_ALIGN)
+    yield pack_chunk(header, bytes(data))

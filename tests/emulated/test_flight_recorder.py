@@ -1,0 +1,145 @@
+"""Recordings into a ring: the newest epochs are left, and replay."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.emulated.machine import (
+    BOARD,
+    RECORD_TIMEOUT_S,
+    REPLAY_TIMEOUT_S,
+    TINY_MEMORY_MIB,
+    assert_identical,
+    replay,
+    start_cli,
+    wait_for,
+)
+
+from lvmm import guest_build, netpeer, recording_dir, replaying, session
+from lvmm.cli_arguments import RING_MIN_KIB
+from lvmm.console_ring import log_bytes
+from lvmm.echo_peer import EchoPeer
+from lvmm.emulator import Emulator
+from lvmm.guest import Guest
+from lvmm.logs import Event, Recording
+from lvmm.logs.from_epoch import save_replayable
+from lvmm.logs.layout import NOTES, EventKind
+from lvmm.recording_dir import Manifest
+from lvmm.session import RingSettings, RunSettings
+from lvmm.vmcore.replay_core import ReplayCore
+
+# With epochs of 100 ms their log is more than ten times the smallest ring.
+REQUESTS = 1300
+RING = RingSettings(RING_MIN_KIB, epoch_ms=100)
+GUEST = Guest("multiboot", guest_build.appliance(), "", TINY_MEMORY_MIB)
+
+
+def settings(port: int) -> RunSettings:
+    return RunSettings(seed=1, timeout_s=RECORD_TIMEOUT_S, net_port=port, ring=RING)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    directory: Path
+    manifest: Manifest
+    log_bytes: int  # in all
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The appliance's network workload."""
+    directory = tmp_path_factory.mktemp("ring") / "recording"
+    written: list[int] = []
+    port = netpeer.free_port()
+    peer = EchoPeer(port, REQUESTS, 1)
+    peer.start()
+    try:
+        manifest = session.record(
+            BOARD,
+            GUEST,
+            settings(port),
+            directory,
+            before_extraction=lambda ram: written.append(log_bytes(ram, BOARD.memory.log_base)),
+        )
+    finally:
+        result = peer.stop()
+    assert result.complete, result
+    return Run(directory, manifest, written[0])
+
+
+def events_of(directory: Path) -> list[Event]:
+    with Recording.open(directory) as recording:
+        assert not recording.losses
+        return list(recording.events())
+
+
+def test_a_ring_that_was_overwritten_ten_times_replays(run: Run, tmp_path: Path) -> None:
+    """What is left is an ordinary recording: it is replayed from its beginning to its end."""
+    assert run.log_bytes >= 10 * RING.kib << 10
+    assert run.manifest.events["EPOCH"] > 50
+    events = events_of(run.directory)
+    assert events[0].kind == EventKind.BEGIN
+    assert events[0].branches > run.manifest.branches // 2
+    assert any(event.kind == EventKind.EPOCH for event in events)
+    assert sum(event.kind == EventKind.DMA for event in events) > 50
+    assert (run.directory / "console.log").read_text().splitlines()[-1].startswith("appliance: ")
+    assert_identical(replay(run.directory, 3, tmp_path / "replay"))
+
+
+def test_a_run_that_was_killed(run: Run, tmp_path: Path) -> None:
+    """The emulator goes down in the middle: the machine's memory is all that is left."""
+    image = tmp_path / "boot.iso"
+    port = netpeer.free_port()
+    session.monitor_image(BOARD, GUEST, "record", image, words=settings(port).words())
+    ram = tmp_path / "run" / "ram.img"
+    peer = EchoPeer(port, REQUESTS, 1)
+    peer.start()
+    try:
+        with Emulator(BOARD, iso=image, run_dir=tmp_path / "run", net_port=port):
+            wait_for(
+                lambda: log_bytes(ram, BOARD.memory.log_base) > run.log_bytes // 2,
+                RECORD_TIMEOUT_S,
+                "half of the log",
+            )
+    finally:
+        peer.stop()
+    killed = tmp_path / "killed"
+    shutil.copytree(run.directory, killed)
+    with Recording.open(ram) as recording:
+        assert recording.end() is None
+        assert recording.overwritten is not None
+        assert save_replayable(recording, killed / recording_dir.LOG) is None
+    entry = recording_dir.describe_file(killed, recording_dir.LOG)
+    recording_dir.write_manifest(killed, dataclasses.replace(run.manifest, log=entry))
+    # Up to its last event; it stops there by an END that nothing else could have led to.
+    last = [event for event in events_of(killed) if event.kind not in NOTES][-1]
+    replaying.replay_until(
+        BOARD,
+        killed,
+        RunSettings(seed=3, timeout_s=REPLAY_TIMEOUT_S),
+        ReplayCore(tmp_path / "vmcore"),
+        last.index,
+    )
+
+
+def test_the_command_and_a_guest_that_starts_it(tmp_path: Path) -> None:
+    """The recording begins with the epoch where the guest asks for it, and is not overwritten."""
+    output = tmp_path / "recording"
+    process = start_cli(
+        [
+            *("record", "--multiboot", guest_build.tiny_guest("on_demand"), "--memory", 16),
+            *("--seed", 1, "--ring", "1M", "--overwrite", "--epoch-events", 20, "--on-demand"),
+            *("-o", output, "--json"),
+        ],
+        tmp_path / "record",
+    )
+    assert process.wait(RECORD_TIMEOUT_S) == 0, (tmp_path / "record.err").read_text()
+    assert json.loads((tmp_path / "record.out").read_text())["end_reason"] == "guest-stop"
+    kinds = [event.kind for event in events_of(output)]
+    assert kinds[0] == EventKind.BEGIN
+    assert kinds.count(EventKind.EPOCH) > 1
+    assert_identical(replay(output, 3, tmp_path / "replay"))
