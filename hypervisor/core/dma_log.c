@@ -63,21 +63,28 @@ static void put_name(u8 *field, u64 size, const char *name)
     memcpy(field, name, length < size ? length : size);
 }
 
-/* What the streams of a ring have in common. */
-static struct log_dma_stream describe_ring(const struct dma_device *device, u16 bdf,
-                                           const struct dma_ring *ring)
+static struct log_dma_stream describe_device(const struct dma_device *device, u16 bdf)
 {
     u32 id = pci_read(bdf, PCI_VENDOR_ID);
-    bool is_rx = ring->profile->direction == DMA_RX;
     struct log_dma_stream stream = {
-        .direction = is_rx ? LOG_DMA_DIRECTION_RX : LOG_DMA_DIRECTION_TX,
-        .ring_index = (u8)ring->index,
         .pci_address = bdf,
         .vendor = (u16)id,
         .device = (u16)(id >> 16),
     };
 
     put_name(stream.profile, sizeof(stream.profile), device->profile->name);
+    return stream;
+}
+
+/* What the streams of a ring have in common. */
+static struct log_dma_stream describe_ring(const struct dma_device *device, u16 bdf,
+                                           const struct dma_ring *ring)
+{
+    struct log_dma_stream stream = describe_device(device, bdf);
+    bool is_rx = ring->profile->direction == DMA_RX;
+
+    stream.direction = is_rx ? LOG_DMA_DIRECTION_RX : LOG_DMA_DIRECTION_TX;
+    stream.ring_index = (u8)ring->index;
     put_name(stream.ring, sizeof(stream.ring), ring->profile->name);
     return stream;
 }
@@ -119,19 +126,37 @@ static u32 describe_streams(const struct dma_ring *ring, u32 first, u32 sent_max
     return count;
 }
 
+static struct log_dma_stream describe_channel(const struct dma_device *device, u16 bdf, u32 first,
+                                              const struct dma_channel *channel)
+{
+    struct log_dma_stream stream = describe_device(device, bdf);
+
+    stream.stream = (u8)(first + DMA_STREAM_PAYLOAD(channel->index, 0));
+    stream.content = LOG_STREAM_CONTENT_BLOCKS;
+    stream.direction = LOG_DMA_DIRECTION_RX;
+    stream.ring_index = (u8)channel->index;
+    put_name(stream.ring, sizeof(stream.ring), channel->profile->name);
+    return stream;
+}
+
 u32 dma_log_streams(const struct log_dma_stream **streams)
 {
     const struct dma_device *device;
     u32 count = 0;
     u16 bdf;
 
-    for (unsigned int i = 0; (device = passthrough_device(i, &bdf)) != NULL; i++)
+    for (unsigned int i = 0; (device = passthrough_device(i, &bdf)) != NULL; i++) {
+        u32 first = i * PASSTHROUGH_DEVICE_STREAMS;
+
         for (u32 r = 0; r < device->profile->ring_count; r++) {
             struct log_dma_stream common = describe_ring(device, bdf, &device->rings[r]);
 
-            count += describe_streams(&device->rings[r], i * PASSTHROUGH_DEVICE_STREAMS,
-                                      device->env.sent_max, &common, &table[count]);
+            count += describe_streams(&device->rings[r], first, device->env.sent_max, &common,
+                                      &table[count]);
         }
+        for (u32 c = 0; c < device->profile->channel_count; c++)
+            table[count++] = describe_channel(device, bdf, first, &device->channels[c]);
+    }
     *streams = table;
     return count;
 }

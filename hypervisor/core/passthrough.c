@@ -57,6 +57,8 @@ static u64 env_device_read(void *ctx, u32 reg, u8 size)
 {
     const struct device *d = ctx;
 
+    if (d->dma.profile->ports)
+        return d->port_base != 0 ? raw_port_read((u16)(d->port_base + reg), size) : ~0ULL;
     return d->memory_base != 0 ? raw_memory_read(d->memory_base + reg, size) : ~0ULL;
 }
 
@@ -64,7 +66,9 @@ static void env_device_write(void *ctx, u32 reg, u8 size, u64 value)
 {
     const struct device *d = ctx;
 
-    if (d->memory_base != 0)
+    if (d->dma.profile->ports && d->port_base != 0)
+        raw_port_write((u16)(d->port_base + reg), size, value);
+    else if (d->memory_base != 0)
         raw_memory_write(d->memory_base + reg, size, value);
 }
 
@@ -73,22 +77,38 @@ static bool is_device(const struct device *d, u64 gpa)
     return d->memory_base != 0 && gpa - d->memory_base < d->dma.profile->register_size;
 }
 
+static u64 memory_bar(pci_bdf bdf, u32 bar)
+{
+    u32 low = pci_read(bdf, (u8)(PCI_BAR0 + 4 * bar));
+    u64 address = low & ~15u;
+
+    if (address != 0 && (low & 6) == 4)
+        address |= (u64)pci_read(bdf, (u8)(PCI_BAR0 + 4 * bar + 4)) << 32;
+    return address;
+}
+
+/* The I/O BAR that the profile names, or the one with its window, whichever that is. */
+static u16 port_bar(pci_bdf bdf, const struct dma_profile *profile)
+{
+    u16 base = 0;
+
+    for (u8 bar = 0; bar < 6; bar++) {
+        u32 value = pci_read(bdf, (u8)(PCI_BAR0 + 4 * bar));
+
+        if ((value & 1) && (profile->ports ? bar == profile->bar : profile->has_io_window))
+            base = value & 0xfffc;
+    }
+    return base;
+}
+
 /* Where the guest or the firmware put the device's BARs. */
 static void read_bars(struct device *d)
 {
+    const struct dma_profile *profile = d->dma.profile;
     u32 command = pci_read(d->bdf, PCI_COMMAND);
-    u32 memory = pci_read(d->bdf, (u8)(PCI_BAR0 + 4 * d->dma.profile->bar));
 
-    d->memory_base = (command & 2) ? memory & ~15u : 0;
-    if (d->memory_base != 0 && (memory & 6) == 4)
-        d->memory_base |= (u64)pci_read(d->bdf, (u8)(PCI_BAR0 + 4 * d->dma.profile->bar + 4)) << 32;
-    d->port_base = 0;
-    for (u8 bar = 0; bar < 6; bar++) {
-        u32 value = pci_read(d->bdf, (u8)(PCI_BAR0 + 4 * bar));
-
-        if ((value & 1) && (command & 1) && d->dma.profile->has_io_window)
-            d->port_base = value & 0xfffc;
-    }
+    d->memory_base = !profile->ports && (command & 2) ? memory_bar(d->bdf, profile->bar) : 0;
+    d->port_base = (command & 1) ? port_bar(d->bdf, profile) : 0;
 }
 
 static struct device *find_bdf(pci_bdf bdf)
@@ -216,11 +236,42 @@ void passthrough_memory_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value)
 static struct device *find_port(u16 port, u16 *offset)
 {
     for (unsigned int i = 0; i < device_count; i++) {
+        const struct dma_profile *profile = devices[i].dma.profile;
+
         *offset = (u16)(port - devices[i].port_base);
-        if (devices[i].port_base != 0 && *offset < IO_BAR_SIZE)
+        if (devices[i].port_base != 0 &&
+            *offset < (profile->ports ? profile->register_size : IO_BAR_SIZE))
             return &devices[i];
     }
     return NULL;
+}
+
+static bool tells_progress(const struct dma_profile *profile, u16 port)
+{
+    for (u32 i = 0; i < profile->progress_port_count; i++)
+        if (port - profile->progress_ports[i].first < profile->progress_ports[i].count)
+            return true;
+    return false;
+}
+
+/* The guest learns from the port that DMA is complete: so it is, when it gets the value. */
+static void harvest_before(u16 port)
+{
+    for (unsigned int i = 0; i < device_count; i++)
+        if (dma_outstanding(&devices[i].dma) && tells_progress(devices[i].dma.profile, port)) {
+            dma_harvest(&devices[i].dma);
+            tell_errors(&devices[i]);
+        }
+}
+
+static u64 read_device_port(struct device *d, u16 offset, u8 size, u64 value)
+{
+    if (d->dma.profile->ports)
+        value = dma_on_register_read(&d->dma, offset, size, value);
+    else
+        value = dma_on_port_read(&d->dma, offset, size, value);
+    tell_errors(d);
+    return value;
 }
 
 u64 passthrough_port_read(struct vcpu *vcpu, u16 port, u8 size)
@@ -231,8 +282,19 @@ u64 passthrough_port_read(struct vcpu *vcpu, u16 port, u8 size)
 
     current = vcpu;
     if (d != NULL)
-        value = dma_on_port_read(&d->dma, offset, size, value);
+        value = read_device_port(d, offset, size, value);
+    harvest_before(port);
     dma_log_time(vcpu);
+    return value;
+}
+
+static u64 write_device_port(struct device *d, u16 offset, u8 size, u64 value, bool *forward)
+{
+    if (d->dma.profile->ports)
+        value = dma_on_register_write(&d->dma, offset, size, value, forward);
+    else
+        value = dma_on_port_write(&d->dma, offset, size, value, forward);
+    tell_errors(d);
     return value;
 }
 
@@ -261,7 +323,7 @@ void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
 
     current = vcpu;
     if (d != NULL)
-        value = dma_on_port_write(&d->dma, offset, size, value, &forward);
+        value = write_device_port(d, offset, size, value, &forward);
     dma_log_time(vcpu);
     if (port == PCI_CONFIG_ADDRESS && size == 4)
         config_address = (u32)value;
@@ -304,9 +366,10 @@ void passthrough_report(void)
         const struct dma_device *d = &devices[i].dma;
 
         printk("{\"lvmm\":\"dma\",\"device\":\"%s\",\"doorbells\":%lu,\"completed\":%lu,"
-               "\"rx_packets\":%lu,\"rx_bytes\":%lu,\"guest_faults\":%lu,"
+               "\"rx_packets\":%lu,\"rx_bytes\":%lu,\"tx_bytes\":%lu,\"guest_faults\":%lu,"
                "\"refused_writes\":%lu}\n",
                d->profile->name, d->stats.doorbells, d->stats.completed, d->stats.rx_packets,
-               d->stats.rx_bytes, d->stats.guest_faults, d->stats.refused_writes);
+               d->stats.rx_bytes, d->stats.tx_bytes, d->stats.guest_faults,
+               d->stats.refused_writes);
     }
 }

@@ -1,3 +1,6 @@
+#include "dma/buffers.h"
+#include "dma/channel.h"
+#include "dma/guest.h"
 #include "dma/ring.h"
 #include "lib/string.h"
 
@@ -23,12 +26,18 @@ u64 dma_shadow_minimum(const struct dma_profile *profile)
             size += ALIGN_UP(ring->buffer_size_max, PAGE_SIZE);
         }
     }
+    for (u32 i = 0; i < profile->channel_count; i++) {
+        u64 room = dma_buffers_minimum(&profile->channels[i].entries);
+
+        size += ALIGN_UP(room, PAGE_SIZE);
+    }
     return size;
 }
 
-static u32 rx_ring_count(const struct dma_profile *profile)
+/* RX rings and channels share what is left. */
+static u32 shares(const struct dma_profile *profile)
 {
-    u32 count = 0;
+    u32 count = profile->channel_count;
 
     for (u32 i = 0; i < profile->ring_count; i++) {
         count += profile->rings[i].direction == DMA_RX;
@@ -38,7 +47,8 @@ static u32 rx_ring_count(const struct dma_profile *profile)
 
 static bool profile_is_sane(const struct dma_profile *profile)
 {
-    if (profile->ring_count == 0 || profile->ring_count > DMA_MAX_RINGS) {
+    if (profile->ring_count + profile->channel_count == 0 ||
+        profile->ring_count + profile->channel_count > DMA_MAX_RINGS) {
         return false;
     }
     for (u32 i = 0; i < profile->ring_count; i++) {
@@ -55,6 +65,12 @@ static bool device_reaches(const struct dma_profile *profile, u64 address)
 {
     for (u32 i = 0; i < profile->ring_count; i++) {
         if (profile->rings[i].address.width < 8 && address > 0xffffffff) {
+            return false;
+        }
+    }
+    for (u32 i = 0; i < profile->channel_count; i++) {
+        /* The register with the list's address has 32 bits. */
+        if (address > 0xffffffff) {
             return false;
         }
     }
@@ -90,8 +106,12 @@ int dma_device_init(struct dma_device *device, const struct dma_profile *profile
         ring->guest_buffers = (u64 *)((u8 *)shadow_virt + offset);
         offset += addresses_room(ring->profile);
     }
-    buffers_size = (shadow_size - offset) / (rx_ring_count(profile) ? rx_ring_count(profile) : 1);
+    buffers_size = (shadow_size - offset) / (shares(profile) ? shares(profile) : 1);
     buffers_size &= ~PAGE_MASK;
+    for (u32 i = 0; i < profile->channel_count; i++) {
+        dma_channel_init(device, i, (u8 *)shadow_virt + offset, shadow_phys + offset, buffers_size);
+        offset += buffers_size;
+    }
     for (u32 i = 0; i < profile->ring_count; i++) {
         struct dma_ring *ring = &device->rings[i];
 
@@ -123,6 +143,9 @@ int dma_harvest(struct dma_device *device)
     for (u32 i = 0; i < device->profile->ring_count; i++) {
         completed += dma_ring_harvest(device, &device->rings[i]);
     }
+    for (u32 i = 0; i < device->profile->channel_count; i++) {
+        completed += dma_channel_harvest(device, &device->channels[i]);
+    }
     return completed;
 }
 
@@ -130,6 +153,11 @@ bool dma_outstanding(const struct dma_device *device)
 {
     for (u32 i = 0; i < device->profile->ring_count; i++) {
         if (dma_ring_owned(&device->rings[i]) != 0) {
+            return true;
+        }
+    }
+    for (u32 i = 0; i < device->profile->channel_count; i++) {
+        if (device->channels[i].running) {
             return true;
         }
     }
@@ -151,6 +179,16 @@ void dma_reset(struct dma_device *device)
         ring->programmed = false;
         ring->buffer_size_bits = 0;
         ring->buffer_size = dma_buffer_size(ring->profile, 0);
+    }
+    for (u32 i = 0; i < device->profile->channel_count; i++) {
+        dma_channel_reset(&device->channels[i]);
+    }
+}
+
+void dma_note_error(struct dma_device *device, const char *text)
+{
+    if (device->error == NULL) {
+        device->error = text;
     }
 }
 

@@ -1,6 +1,6 @@
 /*
- * The DMA ring engine: the device works on shadow rings and buffers, the guest's own rings and
- * buffers are plain memory that changes only at harvest points, where the change is logged.
+ * The DMA engine: the device works on shadow rings, lists and buffers, the guest's own are plain
+ * memory that changes only at harvest points, where the change is logged.
  *
  * Used in record only. How the core calls it, with the vCPU stopped:
  *
@@ -9,11 +9,13 @@
  * - the guest reads a register: read v from the device, THEN v = dma_on_register_read(d, reg, size,
  *   v). It harvests, so that all DMA that the value could tell of is visible.
  * - the same by port, where the profile has an I/O window: dma_on_port_write, dma_on_port_read.
+ * - the guest read one of the profile's progress ports: dma_harvest(d), before it gets the value.
  * - an interrupt arrives: dma_harvest(d), before the interrupt is injected.
  * - from time to time while dma_outstanding(d): dma_harvest(d).
  *
- * Every one of these may call env.emit. RX buffers are shadowed; TX buffers are read by the device
- * in place, so guest physical addresses of RAM must equal the device's addresses.
+ * Every one of these may call env.emit. Of rings, RX buffers are shadowed; TX buffers are read by
+ * the device in place, so guest physical addresses of RAM must equal the device's addresses. Of a
+ * channel's commands, all buffers are shadowed.
  */
 #ifndef LVMM_DMA_DMA_H
 #define LVMM_DMA_DMA_H
@@ -46,8 +48,8 @@ struct dma_env {
 
 #define DMA_SENT_PART 4096 /* bytes of data in a part at most */
 
-/* Stream numbers; ring: index in the profile. Payload has several, so that each transfer says by
- * itself what it is of a frame. */
+/* Stream numbers; ring: index in the profile, where channels count on from the rings. Payload of a
+ * ring has several, so that each transfer says by itself what it is of a frame. */
 #define DMA_STREAMS_PER_RING            5
 #define DMA_STREAM_DESCRIPTORS(ring)    ((u8)(DMA_STREAMS_PER_RING * (ring)))
 #define DMA_STREAM_PAYLOAD(ring, flags) ((u8)(DMA_STREAMS_PER_RING * (ring) + 1 + (flags)))
@@ -56,10 +58,11 @@ struct dma_env {
 #define DMA_PAYLOAD_FLAGS               3
 
 struct dma_stats {
-    u64 doorbells;
-    u64 completed;       /* descriptors */
+    u64 doorbells;       /* commands started, of a channel */
+    u64 completed;       /* descriptors, commands */
     u64 rx_packets;      /* by the end-of-packet bit */
     u64 rx_bytes;        /* payload copied to the guest */
+    u64 tx_bytes;        /* of commands: payload copied for the device */
     u64 guest_faults;    /* reads and writes of guest addresses that are not RAM: dropped */
     u64 clamped_lengths; /* the device reported more than the shadow buffer holds */
     u64 refused_writes;  /* register writes that are nonsense or unsafe now: not forwarded */
@@ -93,10 +96,42 @@ struct dma_ring {
     u64 buffers_size;
 };
 
+/* One buffer of a command; `offset`: bytes in the image. */
+struct dma_segment {
+    u64 gpa;
+    u32 offset, length;
+};
+
+/* The buffers of a command (dma/buffers.h). */
+struct dma_buffers {
+    const struct dma_list_profile *profile;
+    u8 *list; /* for the device */
+    u64 list_phys;
+    u8 *image; /* what the device writes and reads */
+    u64 image_phys;
+    u8 *before; /* the image as the guest's memory is */
+    u64 size;   /* bytes of both */
+    struct dma_segment *segments;
+    u32 count;
+    bool to_memory;
+    bool is_cut; /* the guest's list goes on */
+};
+
+/* A channel: running from the guest's start of a command until the device needs nothing more. */
+struct dma_channel {
+    const struct dma_channel_profile *profile;
+    u32 index;      /* among all rings and channels of the device */
+    u32 guest_list; /* the register, as written by the guest */
+    u8 command;     /* likewise */
+    bool running;
+    struct dma_buffers buffers;
+};
+
 struct dma_device {
     const struct dma_profile *profile;
     struct dma_env env;
     struct dma_ring rings[DMA_MAX_RINGS];
+    struct dma_channel channels[DMA_MAX_CHANNELS];
     u32 io_register; /* last value written to the I/O window's address port */
     const char *error;
     struct dma_stats stats;
@@ -106,7 +141,7 @@ struct dma_device {
 /*
  * The shadow area is memory that the guest cannot reach, physically contiguous, page-aligned; it
  * is zeroed here. It is divided once: for each ring room for max_count descriptors, then the rest
- * equally among the RX rings for their buffers. Touches no device.
+ * equally among the RX rings and the channels for their buffers. Touches no device.
  * Returns 0, ERR_INVALID (profile), ERR_NO_SPACE: the area is below dma_shadow_minimum(), or
  * ERR_UNSUPPORTED: the device cannot address it.
  */
@@ -131,7 +166,7 @@ u64 dma_on_port_read(struct dma_device *device, u16 port, u8 size, u64 value_fro
  * write-back. Returns the number of descriptors completed. */
 int dma_harvest(struct dma_device *device);
 
-/* Does the device own descriptors? */
+/* Does the device own descriptors, or carry out a command? */
 bool dma_outstanding(const struct dma_device *device);
 
 /* The device was reset: forget all rings. (The guest's own reset through a register is noticed.) */

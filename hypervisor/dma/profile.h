@@ -9,6 +9,7 @@
 #include "lib/types.h"
 
 #define DMA_MAX_RINGS           8
+#define DMA_MAX_CHANNELS        8 /* with the rings: each has its streams */
 #define DMA_MAX_DESCRIPTOR_SIZE 64
 
 /* Bits of one byte of a descriptor. */
@@ -82,6 +83,44 @@ struct dma_ring_profile {
     u32 form_count;
 };
 
+/*
+ * A list of buffers ("scatter-gather list", "PRD table"): entries of an address and a length, up to
+ * one with a bit that says that it is the last, or as many as the command says.
+ */
+struct dma_list_profile {
+    u32 entry_size;
+    struct dma_field address;
+    u32 address_align;       /* bytes: lower bits of the address are not part of it */
+    struct dma_field length; /* bytes: (field & length_mask) + length_add; 0: length_of_zero */
+    u32 length_mask;
+    u32 length_add;
+    u32 length_of_zero;
+    struct dma_bit last;
+    u32 max_entries;
+    u32 boundary; /* bytes: neither a buffer nor the list itself may cross a multiple of it */
+};
+
+/*
+ * A channel that carries out one command at a time (bus-master IDE): its list's address is in a
+ * register, and bits of a byte-wide register start it. Registers are 8 bits wide but for `list`,
+ * which has 32.
+ */
+struct dma_channel_profile {
+    const char *name;
+    u32 command, status, list;
+    u8 start_mask;     /* of command: works while these are set */
+    u8 to_memory_mask; /* of command: the device writes memory while these are set */
+    u8 active_mask;    /* of status: the list is not used up */
+    u8 finished_mask;  /* of status: the device is done; may be left from before */
+    u32 list_align;    /* bytes: lower bits of `list` are not part of the address */
+    struct dma_list_profile entries;
+};
+
+/* Ports whose reading tells of a channel's progress, beside its registers. */
+struct dma_ports {
+    u16 first, count;
+};
+
 /* A second address of a register. */
 struct dma_alias {
     u32 alias;
@@ -93,7 +132,8 @@ struct dma_profile {
     u16 vendor;
     const u16 *devices;
     u32 device_count;
-    u32 bar;           /* the memory BAR that holds the registers */
+    u32 bar;           /* the BAR that holds the registers */
+    bool ports;        /* it is an I/O BAR */
     u32 register_size; /* bytes of it, a power of two */
     struct dma_register_bits reset;
     const struct dma_alias *aliases;
@@ -105,6 +145,11 @@ struct dma_profile {
 
     const struct dma_ring_profile *rings;
     u32 ring_count;
+
+    const struct dma_channel_profile *channels;
+    u32 channel_count;
+    const struct dma_ports *progress_ports;
+    u32 progress_port_count;
 };
 
 /* Generated; sorted by name. */

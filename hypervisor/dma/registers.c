@@ -1,4 +1,6 @@
 /* The guest's accesses to the device's registers, as far as they concern rings. */
+#include "dma/channel.h"
+#include "dma/guest.h"
 #include "dma/ring.h"
 
 static void device_write(struct dma_device *device, u32 reg, u64 value)
@@ -20,18 +22,12 @@ static bool is_busy(struct dma_device *device, struct dma_ring *ring)
     return ring->enabled && dma_ring_owned(ring) != 0;
 }
 
-static void note_error(struct dma_device *device, const char *text)
-{
-    if (device->error == NULL) {
-        device->error = text;
-    }
-}
-
 static void note_no_space(struct dma_device *device, int error)
 {
     if (error == ERR_NO_SPACE) {
-        note_error(device, "ring too large: its buffers do not fit the DMA shadow area; use fewer "
-                           "descriptors or smaller buffers in the guest's driver");
+        dma_note_error(device,
+                       "ring too large: its buffers do not fit the DMA shadow area; use fewer "
+                       "descriptors or smaller buffers in the guest's driver");
     }
 }
 
@@ -67,7 +63,7 @@ static u64 set_length(struct dma_device *device, struct dma_ring *ring, u64 valu
     bool busy = is_busy(device, ring);
 
     if (count > ring->profile->max_count) {
-        note_error(device, "ring too large: more descriptors than the DMA profile's max_count");
+        dma_note_error(device, "ring too large: more descriptors than the DMA profile's max_count");
         count = 0;
         value = 0;
     }
@@ -302,6 +298,10 @@ static bool is_known_register(const struct dma_profile *profile, u32 reg)
 u64 dma_on_register_write(struct dma_device *device, u32 reg, u8 size, u64 value, bool *forward)
 {
     *forward = true;
+    if (device->profile->channel_count != 0) {
+        *forward = !dma_channels_write(device, reg, size, value);
+        return value;
+    }
     if (reg % 4 == 0 && size == 8) {
         return write_qword(device, reg, value, forward);
     }
@@ -341,6 +341,9 @@ u64 dma_on_register_read(struct dma_device *device, u32 reg, u8 size, u64 value_
     u64 result = 0;
 
     dma_harvest(device);
+    if (device->profile->channel_count != 0) {
+        return dma_channels_view(device, reg, size, value_from_device);
+    }
     /* Byte by byte: an access may be a part of a register, or parts of several. */
     for (u32 i = 0; i < size; i++) {
         u32 shift = 8 * ((reg + i) % 4);

@@ -1,31 +1,15 @@
 #include "dma/ring.h"
+#include "dma/guest.h"
 #include "lib/string.h"
 
 /* Guest descriptors are read in batches of at most this many bytes. */
 #define BATCH_SIZE 256
-
-u64 dma_get_field(const u8 *descriptor, struct dma_field field)
-{
-    u64 value = 0;
-
-    for (u32 i = 0; i < field.width; i++) {
-        value |= (u64)descriptor[field.offset + i] << (8 * i);
-    }
-    return value;
-}
 
 bool dma_is_last(const struct dma_ring_profile *profile, const u8 *descriptor)
 {
     struct dma_bit end = profile->end_of_packet;
 
     return end.mask == 0 || (descriptor[end.offset] & end.mask) != 0;
-}
-
-static void put_field(u8 *descriptor, struct dma_field field, u64 value)
-{
-    for (u32 i = 0; i < field.width; i++) {
-        descriptor[field.offset + i] = (u8)(value >> (8 * i));
-    }
 }
 
 static u32 wrap(const struct dma_ring *ring, u32 index)
@@ -58,32 +42,6 @@ static bool reports(const struct dma_ring *ring, u32 index)
     return report.mask == 0 || (shadow_descriptor(ring, index)[report.offset] & report.mask) != 0;
 }
 
-static bool guest_range_is_sane(u64 gpa, u32 len)
-{
-    return gpa + len - 1 >= gpa;
-}
-
-static int read_guest(struct dma_device *device, u64 gpa, void *buf, u32 len)
-{
-    if (!guest_range_is_sane(gpa, len) ||
-        device->env.guest_read(device->env.ctx, gpa, buf, len) < 0) {
-        device->stats.guest_faults++;
-        return ERR_FAULT;
-    }
-    return 0;
-}
-
-static int write_guest(struct dma_device *device, u8 stream, u64 gpa, const void *data, u32 len)
-{
-    if (!guest_range_is_sane(gpa, len) ||
-        device->env.guest_write(device->env.ctx, gpa, data, len) < 0) {
-        device->stats.guest_faults++;
-        return ERR_FAULT;
-    }
-    device->env.emit(device->env.ctx, stream, gpa, data, len);
-    return 0;
-}
-
 u32 dma_ring_owned(const struct dma_ring *ring)
 {
     return ring->count ? distance(ring, ring->next, ring->posted) : 0;
@@ -96,8 +54,8 @@ static void point_to_shadow_buffer(struct dma_ring *ring, u32 index, u8 *descrip
 
     ring->guest_buffers[index] = guest_buffer;
     if (guest_buffer != 0 || !profile->null_address_is_skipped) {
-        put_field(descriptor, profile->address,
-                  ring->buffers_phys + (u64)index * ring->buffer_size);
+        dma_put_field(descriptor, profile->address,
+                      ring->buffers_phys + (u64)index * ring->buffer_size);
     }
 }
 
@@ -114,10 +72,10 @@ static void check_transmit_buffer(struct dma_device *device, struct dma_ring *ri
     u32 length = form != NULL ? word & form->length_mask : 0;
     u8 probe;
 
-    if (length != 0 &&
-        (read_guest(device, address, &probe, 1) < 0 || !guest_range_is_sane(address, length) ||
-         read_guest(device, address + length - 1, &probe, 1) < 0)) {
-        put_field(descriptor, word_field, word & ~form->length_mask);
+    if (length != 0 && (dma_read_guest(device, address, &probe, 1) < 0 ||
+                        !dma_guest_range_is_sane(address, length) ||
+                        dma_read_guest(device, address + length - 1, &probe, 1) < 0)) {
+        dma_put_field(descriptor, word_field, word & ~form->length_mask);
     }
 }
 
@@ -152,7 +110,7 @@ static void post_range(struct dma_device *device, struct dma_ring *ring, u32 fro
         if (n > BATCH_SIZE / size) {
             n = BATCH_SIZE / size;
         }
-        if (read_guest(device, ring->guest_base + (u64)from * size, batch, n * size) < 0) {
+        if (dma_read_guest(device, ring->guest_base + (u64)from * size, batch, n * size) < 0) {
             memset(batch, 0, sizeof(batch));
         }
         for (u32 i = 0; i < n; i++) {
@@ -247,8 +205,9 @@ static void deliver_payload(struct dma_device *device, struct dma_ring *ring, u3
         device->stats.clamped_lengths++;
         len = ring->buffer_size;
     }
-    if (len != 0 && write_guest(device, DMA_STREAM_PAYLOAD(ring->index, flags), guest_buffer,
-                                ring->buffers + (u64)index * ring->buffer_size, (u32)len) == 0) {
+    if (len != 0 &&
+        dma_write_guest(device, DMA_STREAM_PAYLOAD(ring->index, flags), guest_buffer,
+                        ring->buffers + (u64)index * ring->buffer_size, (u32)len) == 0) {
         device->stats.rx_bytes += len;
     }
     ring->in_frame = !is_last;
@@ -270,10 +229,10 @@ static void complete(struct dma_device *device, struct dma_ring *ring, u32 index
     if (profile->direction == DMA_RX) {
         deliver_payload(device, ring, index, descriptor);
     }
-    write_guest(device, DMA_STREAM_DESCRIPTORS(ring->index),
-                ring->guest_base + (u64)index * profile->descriptor_size +
-                    profile->write_back.offset,
-                descriptor + profile->write_back.offset, profile->write_back.width);
+    dma_write_guest(device, DMA_STREAM_DESCRIPTORS(ring->index),
+                    ring->guest_base + (u64)index * profile->descriptor_size +
+                        profile->write_back.offset,
+                    descriptor + profile->write_back.offset, profile->write_back.width);
 }
 
 int dma_ring_harvest(struct dma_device *device, struct dma_ring *ring)

@@ -31,9 +31,6 @@ void dma_ring_tell_sent(struct dma_device *device, struct dma_ring *ring, const 
 /* Whether a frame ends with this descriptor. */
 bool dma_is_last(const struct dma_ring_profile *profile, const u8 *descriptor);
 
-/* A little-endian number in a descriptor. */
-u64 dma_get_field(const u8 *descriptor, struct dma_field field);
-
 /* Returns the number of descriptors completed. */
 int dma_ring_harvest(struct dma_device *device, struct dma_ring *ring);
 

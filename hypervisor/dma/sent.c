@@ -1,4 +1,5 @@
 /* What the device is given to send, for people who look at it. The device reads it by itself. */
+#include "dma/guest.h"
 #include "dma/ring.h"
 
 const struct dma_form *dma_form_of(const struct dma_ring_profile *profile, const u8 *descriptor)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.host.dma_machine import TOLD_WRITE, Machine, Told
+from tests.host.dma_machine import Machine
+from tests.host.dma_world import TOLD_WRITE, Told
 from tests.host.log_driver import HEADER, RECORDING_ID, dma_stream
 
 from lvmm.logs import layout
@@ -16,15 +17,15 @@ from lvmm.logs.writer import LogWriter
 TICKS = 5000  # between two transfers
 
 
-def e1000_streams(sent_max: int) -> list[DmaStream]:
-    """What the monitor says of the rings of boards/profiles/e1000.toml."""
+def e1000_streams(sent_max: int, first: int = 0) -> list[DmaStream]:
+    """What the monitor says of the rings of boards/profiles/e1000.toml; `first`: its numbers'."""
     rx, tx = DmaDirection.RX, DmaDirection.TX
     payload, descriptors = StreamContent.PAYLOAD, StreamContent.DESCRIPTORS
     both = {"descriptor_size": 16, "done_offset": 12, "done_mask": 1}
     of_rx = {**both, "write_back_offset": 8, "write_back_width": 8}
     of_rx |= {"length_offset": 8, "length_width": 2, "end_offset": 12, "end_mask": 2}
     of_tx = {**both, "write_back_offset": 12, "write_back_width": 4, "ring_index": 1}
-    return [
+    streams = [
         dma_stream("rx", 0, descriptors, rx, **of_rx),
         dma_stream("rx", 1, payload, rx),
         dma_stream("rx", 2, payload, rx, continues=1),
@@ -33,6 +34,7 @@ def e1000_streams(sent_max: int) -> list[DmaStream]:
         dma_stream("tx", 5, descriptors, tx, **of_tx),
         dma_stream("tx", 6, payload, tx, ring_index=1, frame_max=sent_max),
     ]
+    return [replace(stream, stream=first + stream.stream) for stream in streams]
 
 
 class DmaLog:

@@ -1,4 +1,4 @@
-"""The two machines of tests/host/c/dma_driver.c, and a network driver that works as Linux's e1000.
+"""The machines of tests/host/c/dma_driver.c, and a network driver that works as Linux's e1000.
 
 The driver's structure (batched refill, one unused descriptor, polling the done bit of the last
 descriptor of a packet) follows drivers/net/ethernet/intel/e1000 of Linux 6.1.
@@ -7,20 +7,12 @@ descriptor of a packet) follows drivers/net/ethernet/intel/e1000 of Linux 6.1.
 from __future__ import annotations
 
 import struct
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.host.cbuild import OUTPUT, ROOT, build
-
-from lvmm.profile_compiler import compile_files
-
-RAM_SIZE = 0x200000
-HOLE = range(0xA0000, 0xC0000)
-
-ERR_INVALID, ERR_UNSUPPORTED, ERR_NO_SPACE = -1, -3, -4
+from tests.host.dma_world import Reply, World, build_driver
 
 # Registers of the 8254x.
 CTRL, CTRL_RST = 0x0, 1 << 26
@@ -44,86 +36,10 @@ DD, EOP = 0x01, 0x02
 TX_EOP, TX_TSE, TX_RS, TX_DEXT = 1 << 24, 1 << 26, 1 << 27, 1 << 29
 TX_DATA = 1 << 20
 
-TOY_PROFILE = """
-name = "toy"
-vendor = 0x1234
-devices = [0x0001]
-bar = 0
-register_size = 0x20000
-reset = { register = 0x8, mask = 0x1 }
-
-[[ring]]
-name = "rx"
-direction = "rx"
-base_lo = 0x40
-base_hi = 0x44
-length = 0x48
-head = 0x50
-tail = 0x58
-base_align = 16
-length_mask = 0xfff80
-max_count = 128
-enable = { register = 0x10, mask = 0x100 }
-descriptor_size = 32
-address = { offset = 4, width = 4 }
-payload_length = { offset = 16, width = 4 }
-done = { offset = 31, mask = 0x80 }
-end_of_packet = { offset = 31, mask = 0x40 }
-write_back = { offset = 0, width = 32 }
-
-[ring.buffer_size]
-register = 0x10
-mask = 0x1
-sizes = [{ value = 0, bytes = 128 }, { value = 1, bytes = 512 }]
-"""
-
 
 def build_machine() -> Path:
-    """Build the C driver with the project's profiles and the toy's; return the program."""
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    toy = OUTPUT / "toy.toml"
-    toy.write_text(TOY_PROFILE)
-    profiles = sorted((ROOT / "boards" / "profiles").glob("*.toml"))
-    text = compile_files([toy, *profiles])
-    table = OUTPUT / "dma_profiles.c"
-    if not table.exists() or table.read_text() != text:
-        table.write_text(text)
-    engine = (
-        f"hypervisor/dma/{name}.c" for name in ("device", "profile", "registers", "ring", "sent")
-    )
-    model = ("tests/host/c/dma_driver.c", "tests/host/c/dma_nic.c")
-    return build("dma_driver", (*model, *engine, str(table.relative_to(ROOT))))
-
-
-class Reply(NamedTuple):
-    """struct reply with its payload."""
-
-    status: int
-    a: int
-    b: int
-    payload: bytes
-
-
-class Record(NamedTuple):
-    """One emitted DMA write."""
-
-    stream: int
-    length: int
-    gpa: int
-
-
-TOLD_WRITE, TOLD_SENT = range(2)
-
-
-class Told(NamedTuple):
-    """Something that the engine told."""
-
-    kind: int
-    stream: int
-    flags: int
-    length: int
-    gpa: int
-    data: bytes
+    """Build the C driver with the NICs; return the program."""
+    return build_driver("dma_driver", ("dma_driver.c", "dma_nic.c"))
 
 
 class Counters(NamedTuple):
@@ -132,6 +48,7 @@ class Counters(NamedTuple):
     ram_writes: int
     stray_writes: int
     stray_reads: int
+    ram_reads: int
     emitted_bytes: int
     direct_frames: int
     direct_digest: int
@@ -142,53 +59,17 @@ class Counters(NamedTuple):
     completed: int
     rx_packets: int
     rx_bytes: int
+    tx_bytes: int
     guest_faults: int
     clamped_lengths: int
     refused_writes: int
 
 
-_REQUEST = struct.Struct("<BBHIQI")
-_REPLY = struct.Struct("<qQQI")
-_COUNTERS = struct.Struct("<16Q")
-_ENTRY = struct.Struct("<BBBxIIQ")
-_RECORD = struct.Struct("<IIQ")
+_COUNTERS = struct.Struct("<18Q")
 
 
-class Machine:
-    """The direct, the recorded and the replayed machine, side by side."""
-
-    def __init__(self, program: Path) -> None:
-        self._process = subprocess.Popen(
-            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-
-    def close(self) -> None:
-        """End the program; fail when a sanitizer complained."""
-        _, errors = self._process.communicate(timeout=30)
-        assert self._process.returncode == 0, errors.decode()
-
-    def _call(
-        self,
-        op: str,
-        *,
-        size: int = 0,
-        port: int = 0,
-        reg: int = 0,
-        value: int = 0,
-        payload: bytes = b"",
-    ) -> Reply:
-        assert self._process.stdin and self._process.stdout and self._process.stderr
-        request = _REQUEST.pack(ord(op), size, port, reg, value, len(payload))
-        try:
-            self._process.stdin.write(request + payload)
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            raise AssertionError(self._process.stderr.read().decode()) from None
-        header = self._process.stdout.read(_REPLY.size)
-        if len(header) < _REPLY.size:
-            raise AssertionError(self._process.stderr.read().decode())
-        status, a, b, length = _REPLY.unpack(header)
-        return Reply(status, a, b, self._process.stdout.read(length))
+class Machine(World):
+    """The three machines with a NIC."""
 
     def start(
         self,
@@ -207,87 +88,50 @@ class Machine:
         if shadow_phys is None:
             shadow_phys = 0x4000_0000 if toy else 0x1_C000_0000
         more = shadow_phys.to_bytes(8, "little") + sent_max.to_bytes(4, "little")
-        return self._call("I", size=reset_keeps, reg=toy, value=shadow, payload=more)
+        return self.call("I", size=reset_keeps, reg=toy, value=shadow, payload=more)
 
     def write(self, reg: int, value: int, size: int = 4) -> Reply:
         """Write a register in both machines; `a`: was it forwarded, `b`: the value for that."""
-        return self._call("w", reg=reg, value=value, size=size)
+        return self.call("w", reg=reg, value=value, size=size)
 
     def read(self, reg: int, size: int = 4) -> tuple[int, int]:
         """Read a register: what the guest gets in the direct and in the recorded machine."""
-        reply = self._call("r", reg=reg, size=size)
+        reply = self.call("r", reg=reg, size=size)
         return reply.a, reply.b
 
     def port_write(self, port: int, value: int, size: int = 4) -> Reply:
         """As write(), at an offset in the I/O BAR."""
-        return self._call("p", port=port, value=value, size=size)
+        return self.call("p", port=port, value=value, size=size)
 
     def port_read(self, port: int, size: int = 4) -> tuple[int, int]:
         """As read(), at an offset in the I/O BAR."""
-        reply = self._call("q", port=port, size=size)
+        reply = self.call("q", port=port, size=size)
         return reply.a, reply.b
-
-    def store(self, gpa: int, data: bytes) -> None:
-        """Let the guest's CPU write memory."""
-        self._call("m", value=gpa, payload=data)
-
-    def load(self, gpa: int, length: int) -> bytes:
-        """Read memory of the recorded machine."""
-        return self._call("g", value=gpa, reg=length).payload
 
     def frame(self, data: bytes) -> None:
         """Let a frame arrive at both NICs."""
-        self._call("f", payload=data)
+        self.call("f", payload=data)
 
     def transmit(self, descriptors: int = 1 << 16, *, defer: bool = False) -> None:
         """Let the NICs work on transmit descriptors; defer: hold back their write-backs."""
-        self._call("t", reg=descriptors, size=defer)
+        self.call("t", reg=descriptors, size=defer)
 
     def flush(self) -> None:
         """Let the NICs do the write-backs that they hold back."""
-        self._call("u")
-
-    def harvest(self) -> int:
-        """dma_harvest."""
-        return self._call("h").status
-
-    def outstanding(self) -> bool:
-        """dma_outstanding."""
-        return bool(self._call("o").status)
-
-    def error(self) -> str:
-        """dma_take_error; empty when there is none."""
-        return self._call("e").payload.decode()
+        self.call("u")
 
     def corrupt(self, data: bytes, *, rx: bool) -> None:
         """Let the recorded NIC write data over the descriptor at its head, after the address."""
-        self._call("d", size=rx, payload=data)
+        self.call("d", size=rx, payload=data)
 
     def counters(self) -> Counters:
         """Numbers since start()."""
-        return Counters._make(_COUNTERS.unpack(self._call("s").payload))
-
-    def records(self) -> list[Record]:
-        """What was emitted since the last call."""
-        payload = self._call("l").payload
-        return [Record._make(fields) for fields in _RECORD.iter_unpack(payload)]
-
-    def told(self) -> list[Told]:
-        """What the engine told since the last call."""
-        payload = self._call("j").payload
-        told = []
-        at = 0
-        while at < len(payload):
-            kind, stream, flags, length, kept, gpa = _ENTRY.unpack_from(payload, at)
-            at += _ENTRY.size
-            told.append(Told(kind, stream, flags, length, gpa, payload[at : at + kept]))
-            at += kept
-        return told
+        return Counters._make(_COUNTERS.unpack(self.call("s").payload))
 
     def assert_replay_matches(self) -> None:
         """The log alone gives the recorded machine's memory, and the NIC never touched it."""
-        difference = self._call("c").b
-        assert difference == 2**64 - 1, f"replay differs at {difference:#x}"
+        _, difference = self.differences()
+        assert difference is None, f"replay differs at {difference:#x}"
         counters = self.counters()
         assert counters.ram_writes == 0
         assert counters.stray_writes == 0
@@ -295,8 +139,8 @@ class Machine:
 
     def assert_same(self) -> None:
         """After a harvest, the guest sees what a direct device would have done."""
-        difference = self._call("c").a
-        assert difference == 2**64 - 1, f"recorded differs from direct at {difference:#x}"
+        difference, _ = self.differences()
+        assert difference is None, f"recorded differs from direct at {difference:#x}"
         self.assert_replay_matches()
         counters = self.counters()
         assert counters.direct_frames == counters.recorded_frames

@@ -13,11 +13,7 @@ from tests.host.dma_machine import (
     CTRL,
     CTRL_RST,
     DD,
-    ERR_NO_SPACE,
-    ERR_UNSUPPORTED,
-    HOLE,
     ICR,
-    RAM_SIZE,
     RCTL,
     RCTL_EN,
     RCTL_SIZES,
@@ -38,6 +34,7 @@ from tests.host.dma_machine import (
     Machine,
     build_machine,
 )
+from tests.host.dma_world import ERR_NO_SPACE, ERR_UNSUPPORTED, HOLE, RAM_SIZE
 
 pytestmark = pytest.mark.host
 

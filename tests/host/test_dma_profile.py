@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,18 +12,24 @@ from typing import Any
 
 import pytest
 from tests.host.cbuild import ROOT
-from tests.host.dma_machine import TOY_PROFILE
+from tests.host.dma_world import TOY_PROFILE
 
-from lvmm.profile_compiler import ProfileError, compile_files, compile_profile, main
+from lvmm.profile_compiler import compile_files, compile_profile, main
+from lvmm.profile_lines import key_lines
+from lvmm.profile_table import ProfileError, Source
 
 pytestmark = pytest.mark.host
 
-COMPILER = ROOT / "tools" / "lvmm" / "profile_compiler.py"
+
 PROFILES = sorted((ROOT / "boards" / "profiles").glob("*.toml"))
 
 
+def profile_text(name: str) -> str:
+    return (ROOT / "boards" / "profiles" / f"{name}.toml").read_text()
+
+
 def e1000() -> dict[str, Any]:
-    return tomllib.loads((ROOT / "boards/profiles/e1000.toml").read_text())
+    return tomllib.loads(profile_text("e1000"))
 
 
 def change(values: dict[str, Any], path: str, value: object) -> None:
@@ -39,8 +46,15 @@ def change(values: dict[str, Any], path: str, value: object) -> None:
 
 def test_the_project_s_profiles_compile_without_warnings(tmp_path: Path) -> None:
     output = tmp_path / "new" / "dma_profiles.c"
-    command = [sys.executable, str(COMPILER), *map(str, PROFILES), "-o", str(output)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    command = [sys.executable, "-m", "lvmm.profile_compiler", *map(str, PROFILES)]
+    done = subprocess.run(
+        [*command, "-o", str(output)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tools")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fsyntax-only"]
     subprocess.run(
@@ -76,6 +90,7 @@ def test_profiles_are_sorted_by_name(tmp_path: Path) -> None:
         ("aliases.0.alias", 2, "aliases[0].alias: 0x2 is not a multiple of 4"),
         ("io_window.data", None, "io_window.data: missing"),
         ("ring", [], "ring: not a list of tables"),
+        ("ring", None, "ring: missing, as is channel"),
         ("ring", 1, "ring: not a list of tables"),
         ("ring", [1], "ring: not a list of tables"),
         ("ring.1.name", "rx", "ring[1].name: two rings are called rx"),
@@ -103,9 +118,125 @@ def test_wrong_profiles_are_refused(path: str, value: object, message: str) -> N
     values = e1000()
     change(values, path, value)
     with pytest.raises(ProfileError) as caught:
-        compile_profile("some.toml", values)
+        compile_profile(Source("some.toml"), values)
     assert str(caught.value).startswith("some.toml: ")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("channel", [], "channel: not a list of tables"),
+        ("channel.1.name", "primary", "channel[1].name: two channels are called primary"),
+        ("channel.1.list", 4, "channel[1].list: 0x4 is already the list"),
+        ("channel.0.command", 6, "channel[0].list: 0x6 is already the command"),
+        ("channel.0.status", 16, "channel[0].status: 0x10 is outside 0x0 to 0xf"),
+        ("channel.0.list", 6, "channel[0].list: 0x6 is not a multiple of 4"),
+        ("channel.0.command_bits.start", 8, "command_bits.to_memory: has bits of another mask"),
+        ("channel.0.status_bits.active", None, "channel[0].status_bits.active: missing"),
+        ("channel.0.entries.last.offset", 2, "channel[0].entries.last: is in the address"),
+        ("channel.0.entries.length_mask", 0x1FFFE, "length_mask: 0x1fffe has bits outside"),
+        ("channel.0.entries.length_add", 1, "length_of_zero: either this or length_add"),
+        ("channel.0.entries.boundary", 4096, "max_entries: the list would cross"),
+        ("channel.0.entries.max_entries", 8193, "max_entries: 0x2001 is outside"),
+        ("channel.0.colour", 1, "channel[0].colour: unknown key"),
+        ("progress_ports.0.count", 0, "progress_ports[0].count: 0x0 is outside"),
+    ],
+)
+def test_wrong_channels_are_refused(path: str, value: object, message: str) -> None:
+    values = tomllib.loads(profile_text("piix_ide"))
+    change(values, path, value)
+    with pytest.raises(ProfileError) as caught:
+        compile_profile(Source("some.toml"), values)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("profile", "old", "new"),
+    [
+        ("e1000", "bar = 0\n", "bar = 9\n"),
+        ("e1000", "    0x1015, #", "    0x11015, #"),
+        ("e1000", "0x0128, register = 0x2818", "0x0128, register = 0x2819"),
+        ("e1000", "length = 0x3808 ", "length = 0x3809 "),
+        ("e1000", "{ value = 0x0203_0000, bytes = 4096 }", "{ value = 0x0203_0000, bytes = 1 }"),
+        (
+            "e1000",
+            "done = { offset = 12, mask = 0x01 }   #",
+            "done = { offset = 1, mask = 0x01 }   #",
+        ),
+        ("piix_ide", "list = 0xc\n", "list = 0xd\n"),
+        ("piix_ide", "{ first = 0x376, count = 1 }", '{ first = "}{#", count = 1 }'),
+    ],
+)
+def test_messages_name_the_line(tmp_path: Path, profile: str, old: str, new: str) -> None:
+    text = profile_text(profile)
+    assert text.count(old) == 1
+    line = text[: text.index(old)].count("\n") + 1
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(text.replace(old, new))
+    with pytest.raises(ProfileError) as caught:
+        compile_files([wrong])
+    assert str(caught.value).startswith(f"{wrong}:{line}: ")
+
+
+def test_what_is_missing_is_told_with_the_line_of_its_table(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.toml"
+    text = profile_text("e1000").replace("tail = 0x3818 ", "tial = 0x3818 ")
+    wrong.write_text(text)
+    line = text[: text.rindex("[[ring]]")].count("\n") + 1
+    with pytest.raises(ProfileError) as caught:
+        compile_files([wrong])
+    assert str(caught.value) == f"{wrong}:{line}: ring[1].tail: missing"
+
+
+def test_lines_of_every_way_to_write_a_key() -> None:
+    text = (
+        """\
+# a comment = 1
+one = "a # no = comment" # two = 2
+'quoted key' = '''
+x = 1
+'''
+long = """
+        + '"""\n[not.a.table]\n"""'
+        + """
+dotted.key = [
+    1, # comment
+    { in = 2, array = [3,
+        4] },
+]
+[table.inner]
+key = { a = "}", b = 1 }
+[[list]]
+x = 1
+[[list]]
+y = 2
+[list.under]
+z = 3
+[[list.more]]
+"""
+    )
+    assert tomllib.loads(text)
+    lines = key_lines(text)
+    for path, line in {
+        "one": 2,
+        "quoted key": 3,
+        "long": 6,
+        "dotted": 9,
+        "dotted.key": 9,
+        "dotted.key[0]": 10,
+        "dotted.key[1].in": 11,
+        "dotted.key[1].array[1]": 12,
+        "table.inner": 14,
+        "table.inner.key.b": 15,
+        "list[0].x": 17,
+        "list[1]": 18,
+        "list[1].y": 19,
+        "list[1].under.z": 21,
+        "list[1].more[0]": 22,
+    }.items():
+        assert lines.pop(path) == line, path
+    assert not any(name in lines for name in ("two", "x", "not", "b", "in"))
 
 
 def test_command_line_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

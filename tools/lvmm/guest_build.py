@@ -27,6 +27,7 @@ SUPPORT = ROOT / "guest_support"
 
 BUSYBOX = Path("/bin/busybox")
 _NETWORK_MODULES = ("e1000",)
+_DISK_MODULES = ("ata_piix", "sd_mod")
 
 # Kept quiet: each character on the emulated serial line costs the time of thousands of
 # instructions. panic=-1 makes a crash reboot at once, which ends the recording.
@@ -169,6 +170,31 @@ def small_linux_guest(board: Board, settings: str = "") -> Guest:
     """The distribution's small kernel with the workload; it has no driver for the network card."""
     kernel = provision.kernel_package("small")
     return _linux_guest(board, kernel, (), f"lvmm.packets=0 {settings}", None)
+
+
+def disk_linux_guest(board: Board, settings: str) -> Guest:
+    """The distribution's small kernel with its own driver of the IDE disk, and tests/guests/disk.
+
+    `settings` are words for its command line.
+    """
+    kernel = provision.kernel_package("small")
+    init = SOURCES / "disk" / "init"
+    output = OUTPUT / "disk" / f"initrd-{kernel.release}"
+    need_busybox()
+    with build_lock():
+        if outdated(output, [init, BUSYBOX, Path(initramfs.__file__)]):
+            data = initramfs.disk_initramfs(kernel.modules, BUSYBOX, init, _DISK_MODULES)
+            output.parent.mkdir(parents=True, exist_ok=True)
+            fresh = output.with_suffix(".new")
+            fresh.write_bytes(data)
+            fresh.replace(output)
+    return Guest(
+        kind="linux",
+        kernel=kernel.vmlinuz,
+        cmdline=f"{LINUX_CMDLINE} {settings}",
+        memory_mib=board.memory.guest_default_mib,
+        extra=(output,),
+    )
 
 
 def _linux_guest(

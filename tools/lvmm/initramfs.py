@@ -30,6 +30,9 @@ WORKLOAD_APPLETS = (
 )
 
 
+DISK_APPLETS = ("sh", "cat", "dd", "echo", "insmod", "mount", "poweroff", "sha256sum", "usleep")
+
+
 @dataclass(frozen=True)
 class Entry:
     """One member of the archive; `mode` holds type and permission bits as in stat(2)."""
@@ -202,6 +205,16 @@ def workload_initramfs(
         [
             *base_system(busybox, WORKLOAD_APPLETS, modules_dir, modules),
             executable("bin/workload", workload.read_bytes()),
+            executable("init", init.read_bytes()),
+        ]
+    )
+
+
+def disk_initramfs(modules_dir: Path, busybox: Path, init: Path, modules: Iterable[str]) -> bytes:
+    """The initramfs of the guest that reads and writes a disk."""
+    return archive(
+        [
+            *base_system(busybox, DISK_APPLETS, modules_dir, modules),
             executable("init", init.read_bytes()),
         ]
     )

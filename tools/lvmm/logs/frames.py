@@ -23,6 +23,8 @@ from lvmm.logs.layout import (
     StreamContent,
 )
 
+_FRAMES = (StreamContent.PAYLOAD, StreamContent.DESCRIPTORS)
+
 
 @dataclass(frozen=True)
 class Device:
@@ -205,7 +207,7 @@ class FrameCutter:
     """Cuts frames out of events. `streams` are those of the recording header."""
 
     def __init__(self, streams: Iterable[DmaStream]) -> None:
-        self._streams = {stream.stream: stream for stream in streams}
+        self._streams = {stream.stream: stream for stream in streams if stream.content in _FRAMES}
         self.devices = _devices(self._streams.values())
         by_address = {device.pci_address: device for device in self.devices}
         self._rx: dict[tuple[int, int], _RxRing] = {}

@@ -131,6 +131,8 @@ class StreamContent(enum.IntEnum):
     PAYLOAD = 1
     # what the device wrote back into descriptors
     DESCRIPTORS = 2
+    # what a command wrote into its buffers: what differs from what was there
+    BLOCKS = 3
 
 
 class DmaDirection(enum.IntEnum):
@@ -516,9 +518,9 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class DmaStream:
-    """One stream of DMA and SENT events: a ring's descriptors, or payload of it. The
-    next nine after `descriptor_size` say what is where in a descriptor, in bytes;
-    0 for a payload.
+    """One stream of DMA and SENT events: a ring's descriptors, or payload of it; or
+    what the commands of a channel wrote. The next nine after `descriptor_size`
+    say what is where in a descriptor, in bytes; 0 for the others.
     """
 
     STRUCT: ClassVar[struct.Struct] = struct.Struct("<16B16BBBBBHHHHBBBBBBBBBBBBII")

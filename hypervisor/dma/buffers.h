@@ -1,0 +1,28 @@
+/*
+ * The buffers of one command: the guest's list of them, and the shadow list with which the device
+ * works. Both directions go through the shadow: what the device is to read is copied when the
+ * command begins, what it wrote is what differs from what was there.
+ */
+#ifndef LVMM_DMA_BUFFERS_H
+#define LVMM_DMA_BUFFERS_H
+
+#include "dma/dma.h"
+
+/* Bytes of shadow area for one command's buffers: the least with which one can work, where
+ * `boundary` may cost as much again. */
+u64 dma_buffers_minimum(const struct dma_list_profile *profile);
+
+/* `memory`, page-aligned, is of at least that size. */
+void dma_buffers_init(struct dma_buffers *buffers, const struct dma_list_profile *profile,
+                      u8 *memory, u64 phys, u64 size);
+
+/* Reads the guest's list, of at most `entries` entries, and makes the shadow list at
+ * buffers->list_phys of it. What of it is not RAM is left out of the guest's memory. The list is
+ * cut, and buffers->is_cut set, where the shadow area ends. Returns the bytes described. */
+u64 dma_buffers_map(struct dma_device *device, struct dma_buffers *buffers, u64 guest_list,
+                    u32 entries, bool to_memory);
+
+/* Makes visible what the device wrote since the last call, and logs it; returns the bytes. */
+u64 dma_buffers_harvest(struct dma_device *device, struct dma_buffers *buffers, u8 stream);
+
+#endif

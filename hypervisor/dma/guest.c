@@ -1,0 +1,51 @@
+#include "dma/guest.h"
+
+u64 dma_get_field(const u8 *descriptor, struct dma_field field)
+{
+    u64 value = 0;
+
+    for (u32 i = 0; i < field.width; i++) {
+        value |= (u64)descriptor[field.offset + i] << (8 * i);
+    }
+    return value;
+}
+
+void dma_put_field(u8 *descriptor, struct dma_field field, u64 value)
+{
+    for (u32 i = 0; i < field.width; i++) {
+        descriptor[field.offset + i] = (u8)(value >> (8 * i));
+    }
+}
+
+bool dma_guest_range_is_sane(u64 gpa, u32 len)
+{
+    return gpa + len - 1 >= gpa;
+}
+
+u32 dma_page_part(u64 gpa, u32 len)
+{
+    u32 room = (u32)(PAGE_SIZE - (gpa & PAGE_MASK));
+
+    return len < room ? len : room;
+}
+
+int dma_read_guest(struct dma_device *device, u64 gpa, void *buf, u32 len)
+{
+    if (!dma_guest_range_is_sane(gpa, len) ||
+        device->env.guest_read(device->env.ctx, gpa, buf, len) < 0) {
+        device->stats.guest_faults++;
+        return ERR_FAULT;
+    }
+    return 0;
+}
+
+int dma_write_guest(struct dma_device *device, u8 stream, u64 gpa, const void *data, u32 len)
+{
+    if (!dma_guest_range_is_sane(gpa, len) ||
+        device->env.guest_write(device->env.ctx, gpa, data, len) < 0) {
+        device->stats.guest_faults++;
+        return ERR_FAULT;
+    }
+    device->env.emit(device->env.ctx, stream, gpa, data, len);
+    return 0;
+}

@@ -1,0 +1,188 @@
+"""The world of tests/host/c/dma_world.c: a direct, a recorded and a replayed machine."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.host.cbuild import OUTPUT, ROOT, build
+
+from lvmm.profile_compiler import compile_files
+
+RAM_SIZE = 0x200000
+HOLE = range(0xA0000, 0xC0000)
+
+ERR_INVALID, ERR_UNSUPPORTED, ERR_NO_SPACE = -1, -3, -4
+
+TOY_PROFILE = """
+name = "toy"
+vendor = 0x1234
+devices = [0x0001]
+bar = 0
+register_size = 0x20000
+reset = { register = 0x8, mask = 0x1 }
+
+[[ring]]
+name = "rx"
+direction = "rx"
+base_lo = 0x40
+base_hi = 0x44
+length = 0x48
+head = 0x50
+tail = 0x58
+base_align = 16
+length_mask = 0xfff80
+max_count = 128
+enable = { register = 0x10, mask = 0x100 }
+descriptor_size = 32
+address = { offset = 4, width = 4 }
+payload_length = { offset = 16, width = 4 }
+done = { offset = 31, mask = 0x80 }
+end_of_packet = { offset = 31, mask = 0x40 }
+write_back = { offset = 0, width = 32 }
+
+[ring.buffer_size]
+register = 0x10
+mask = 0x1
+sizes = [{ value = 0, bytes = 128 }, { value = 1, bytes = 512 }]
+"""
+
+
+def build_driver(name: str, model: tuple[str, ...]) -> Path:
+    """Build a C driver with the project's profiles and the toy's; return the program.
+
+    `model` names the C files beside the engine's, in tests/host/c/.
+    """
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    toy = OUTPUT / "toy.toml"
+    toy.write_text(TOY_PROFILE)
+    profiles = sorted((ROOT / "boards" / "profiles").glob("*.toml"))
+    text = compile_files([toy, *profiles])
+    table = OUTPUT / "dma_profiles.c"
+    if not table.exists() or table.read_text() != text:
+        table.write_text(text)
+    engine = sorted((ROOT / "hypervisor" / "dma").glob("*.c"))
+    sources = [ROOT / "tests" / "host" / "c" / file for file in ("dma_world.c", *model)]
+    return build(name, tuple(str(path.relative_to(ROOT)) for path in (*sources, *engine, table)))
+
+
+class Reply(NamedTuple):
+    """struct reply with its payload."""
+
+    status: int
+    a: int
+    b: int
+    payload: bytes
+
+
+class Record(NamedTuple):
+    """One emitted DMA write."""
+
+    stream: int
+    length: int
+    gpa: int
+
+
+TOLD_WRITE, TOLD_SENT = range(2)
+
+
+class Told(NamedTuple):
+    """Something that the engine told."""
+
+    kind: int
+    stream: int
+    flags: int
+    length: int
+    gpa: int
+    data: bytes
+
+
+_REQUEST = struct.Struct("<BBHIQI")
+_REPLY = struct.Struct("<qQQI")
+_ENTRY = struct.Struct("<BBBxIIQ")
+_RECORD = struct.Struct("<IIQ")
+
+
+class World:
+    """The direct, the recorded and the replayed machine, side by side."""
+
+    def __init__(self, program: Path) -> None:
+        self._process = subprocess.Popen(
+            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def close(self) -> None:
+        """End the program; fail when a sanitizer complained."""
+        _, errors = self._process.communicate(timeout=30)
+        assert self._process.returncode == 0, errors.decode()
+
+    def call(
+        self,
+        op: str,
+        *,
+        size: int = 0,
+        port: int = 0,
+        reg: int = 0,
+        value: int = 0,
+        payload: bytes = b"",
+    ) -> Reply:
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        request = _REQUEST.pack(ord(op), size, port, reg, value, len(payload))
+        try:
+            self._process.stdin.write(request + payload)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise AssertionError(self._process.stderr.read().decode()) from None
+        header = self._process.stdout.read(_REPLY.size)
+        if len(header) < _REPLY.size:
+            raise AssertionError(self._process.stderr.read().decode())
+        status, a, b, length = _REPLY.unpack(header)
+        return Reply(status, a, b, self._process.stdout.read(length))
+
+    def store(self, gpa: int, data: bytes) -> None:
+        """Let the guest's CPU write memory."""
+        self.call("m", value=gpa, payload=data)
+
+    def load(self, gpa: int, length: int) -> bytes:
+        """Read memory of the recorded machine."""
+        return self.call("g", value=gpa, reg=length).payload
+
+    def harvest(self) -> int:
+        """dma_harvest."""
+        return self.call("h").status
+
+    def outstanding(self) -> bool:
+        """dma_outstanding."""
+        return bool(self.call("o").status)
+
+    def error(self) -> str:
+        """dma_take_error; empty when there is none."""
+        return self.call("e").payload.decode()
+
+    def records(self) -> list[Record]:
+        """What was emitted since the last call."""
+        payload = self.call("l").payload
+        return [Record._make(fields) for fields in _RECORD.iter_unpack(payload)]
+
+    def told(self) -> list[Told]:
+        """What the engine told since the last call."""
+        payload = self.call("j").payload
+        told = []
+        at = 0
+        while at < len(payload):
+            kind, stream, flags, length, kept, gpa = _ENTRY.unpack_from(payload, at)
+            at += _ENTRY.size
+            told.append(Told(kind, stream, flags, length, gpa, payload[at : at + kept]))
+            at += kept
+        return told
+
+    def differences(self) -> tuple[int | None, int | None]:
+        """Where the recorded memory differs from the direct one, and the replayed from it."""
+        reply = self.call("c")
+        return _address(reply.a), _address(reply.b)
+
+
+def _address(value: int) -> int | None:
+    return None if value == 2**64 - 1 else value
