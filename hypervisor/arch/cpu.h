@@ -136,6 +136,22 @@ static inline void outl(u16 port, u32 v)
     __asm__ volatile("outl %0, %1" : : "a"(v), "Nd"(port));
 }
 
+/* `count` elements from a port (REP INS). */
+static inline void insb(u16 port, void *to, u64 count)
+{
+    __asm__ volatile("rep insb" : "+D"(to), "+c"(count) : "d"(port) : "memory");
+}
+
+static inline void insw(u16 port, void *to, u64 count)
+{
+    __asm__ volatile("rep insw" : "+D"(to), "+c"(count) : "d"(port) : "memory");
+}
+
+static inline void insl(u16 port, void *to, u64 count)
+{
+    __asm__ volatile("rep insl" : "+D"(to), "+c"(count) : "d"(port) : "memory");
+}
+
 /* RDRAND and RDSEED of `size` bytes (2, 4, 8): the value, and CF in *carry. */
 static inline u64 rdrand64(bool *carry)
 {

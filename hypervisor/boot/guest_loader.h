@@ -14,5 +14,9 @@ int load_multiboot(const struct boot_info *info, const struct boot_module *kerne
                    struct start_state *start);
 /* 512 bytes at 0x7c00 in real mode, as a BIOS starts a boot sector. */
 int load_boot_sector(const struct boot_module *sector, struct start_state *start);
+/* The machine's own disk, by the BIOS's number (INT 13h; 0x80 is the first): real-mode code that
+ * reads and starts its boot sector as a BIOS does. ERR_NO_SPACE, told, where conventional memory
+ * has no room for it. */
+int load_disk(u8 drive, struct start_state *start);
 
 #endif

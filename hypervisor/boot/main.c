@@ -57,6 +57,8 @@ struct settings {
     u64 log_size;       /* bytes of the region to be used, 0: all */
     u64 checkpoints;    /* replay: branches from one to the next, 0: none are made */
     struct ring_settings ring;
+    bool disk; /* the guest is the system on the machine's own disk, */
+    u64 drive; /* the BIOS's number of which this is */
 };
 
 static struct boot_info boot;
@@ -119,6 +121,11 @@ static void read_settings(void)
         stop();
     }
     settings.log_size *= KIB;
+    settings.disk = text_option(boot.cmdline, "disk", text, sizeof(text)) >= 0;
+    if (settings.disk && (text_number(text, &settings.drive) < 0 || settings.drive > 0xff)) {
+        printk("lvmm: disk=%s: the BIOS's number of a disk is needed, 0x80 for the first\n", text);
+        stop();
+    }
     settings.wait_for_room = text_option(boot.cmdline, "wait-for-room", text, sizeof(text)) >= 0;
     if (text_option(boot.cmdline, "checkpoints", text, sizeof(text)) >= 0 &&
         text_number(text, &settings.checkpoints) < 0) {
@@ -191,7 +198,7 @@ static void cpu_brand(char *text)
     text[48] = 0;
 }
 
-static void start_session(const struct boot_module *kernel, u32 guest_kind)
+static void start_session(const char *command_line, u32 guest_kind)
 {
     static struct log_e820_entry e820[GUEST_E820_MAX];
     static char brand[49];
@@ -208,7 +215,7 @@ static void start_session(const struct boot_module *kernel, u32 guest_kind)
                     .guest_kind = guest_kind},
         .monitor_version = log_text(LVMM_VERSION),
         .board = log_text(BOARD_NAME),
-        .command_line = log_text(kernel->args),
+        .command_line = log_text(command_line),
         .images = images,
         .images_count = describe_images(),
         .e820 = e820,
@@ -231,11 +238,14 @@ static void start_session(const struct boot_module *kernel, u32 guest_kind)
 
 static void load_guest(struct start_state *start)
 {
-    const struct boot_module *guest;
+    const struct boot_module *guest = NULL;
     u32 kind;
     int error;
 
-    if ((guest = boot_module_find(&boot, "linux")) != NULL) {
+    if (settings.disk) {
+        kind = LOG_GUEST_KIND_DISK;
+        error = load_disk((u8)settings.drive, start);
+    } else if ((guest = boot_module_find(&boot, "linux")) != NULL) {
         kind = LOG_GUEST_KIND_LINUX;
         error = load_linux(&boot, guest, start);
     } else if ((guest = boot_module_find(&boot, "multiboot")) != NULL) {
@@ -246,12 +256,12 @@ static void load_guest(struct start_state *start)
         error = load_boot_sector(guest, start);
     } else {
         printk("lvmm: the boot image carries no guest (a module named linux, multiboot or "
-               "sector)\n");
+               "sector), and no disk=0x80 asks for the machine's own disk\n");
         stop();
     }
     if (error < 0)
         stop();
-    start_session(guest, kind);
+    start_session(guest != NULL ? guest->args : "", kind);
 }
 
 static void open_session(void)

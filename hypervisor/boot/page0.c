@@ -11,7 +11,7 @@ void boot_save_page0(void)
     memcpy(saved, from, sizeof(saved));
 }
 
-const void *boot_page0(void)
+void *boot_page0(void)
 {
     return saved;
 }

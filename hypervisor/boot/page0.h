@@ -4,6 +4,7 @@
 
 /* Must be called before paging_init() unmaps page 0. */
 void boot_save_page0(void);
-const void *boot_page0(void);
+/* The copy, which is the guest's: before the guest starts its loader may change it. */
+void *boot_page0(void);
 
 #endif

@@ -5,6 +5,7 @@
 #include "core/machine_power.h"
 #include "core/passthrough.h"
 #include "core/pci.h"
+#include "lib/string.h"
 #include "replay/session.h"
 
 #define UART_PORTS 8
@@ -82,6 +83,26 @@ int port_read(struct vcpu *vcpu, u16 port, u8 size, u64 *value)
         e.payload.in.value = passthrough_port_read(vcpu, port, size);
     error = session_input(vcpu, &e);
     *value = e.payload.in.value;
+    return error;
+}
+
+int port_read_string(struct vcpu *vcpu, u16 port, u8 size, u8 *buf, u32 count)
+{
+    struct log_event e = {.kind = LOG_EVENT_IN_STRING,
+                          .payload.in_string = {.port = port, .size = size},
+                          .data = buf,
+                          .data_len = count * size};
+    int error;
+
+    if (is_monitor_port(port, size)) {
+        memset(buf, 0xff, e.data_len);
+        return 0;
+    }
+    if (!session_replaying())
+        passthrough_port_read_string(vcpu, port, size, buf, count);
+    error = session_input(vcpu, &e);
+    if (error == 0 && e.data != buf)
+        memcpy(buf, e.data, e.data_len);
     return error;
 }
 

@@ -9,6 +9,8 @@ int device_read(struct vcpu *vcpu, u64 gpa, u8 size, u64 *value);
 void device_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value);
 
 int port_read(struct vcpu *vcpu, u16 port, u8 size, u64 *value);
+/* `count` elements into `buf`, at most EVENT_PAGE_SIZE bytes of them. */
+int port_read_string(struct vcpu *vcpu, u16 port, u8 size, u8 *buf, u32 count);
 /* May end the session: a write can power the machine off. */
 void port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value);
 
@@ -21,5 +23,6 @@ u64 raw_memory_read(u64 address, u8 size);
 void raw_memory_write(u64 address, u8 size, u64 value);
 u64 raw_port_read(u16 port, u8 size);
 void raw_port_write(u16 port, u8 size, u64 value);
+void raw_port_read_string(u16 port, u8 size, u8 *buf, u32 count);
 
 #endif

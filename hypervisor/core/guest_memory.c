@@ -104,6 +104,35 @@ int guest_memory_use_map(const struct log_e820_entry *entries, unsigned int coun
     return 0;
 }
 
+static struct memory_range *low_range(void)
+{
+    for (unsigned int i = 0; i < guest_count; i++)
+        if (guest_map[i].base == 0 && guest_map[i].type == MEMORY_RAM)
+            return &guest_map[i];
+    return NULL;
+}
+
+u64 guest_memory_low_end(void)
+{
+    const struct memory_range *low = low_range();
+
+    return low != NULL ? low->length : 0;
+}
+
+int guest_memory_reserve_low(u64 base)
+{
+    struct memory_range *low = low_range();
+    u64 end = guest_memory_low_end();
+
+    if (base >= end || guest_count == GUEST_E820_MAX)
+        return ERR_NO_SPACE;
+    memmove(low + 2, low + 1, (size_t)(guest_map + guest_count - (low + 1)) * sizeof(*low));
+    guest_count++;
+    low[0].length = base;
+    low[1] = (struct memory_range){base, end - base, MEMORY_RESERVED};
+    return 0;
+}
+
 u64 guest_memory_size(void)
 {
     return ram_size;

@@ -25,6 +25,11 @@ enum gpa_kind {
 int guest_memory_init(u64 size, const struct memory_range *map, unsigned int count);
 /* Replay: the guest's map as it was recorded, whatever this machine's is. */
 int guest_memory_use_map(const struct log_e820_entry *entries, unsigned int count);
+/* Where the RAM that begins at address 0 ends. */
+u64 guest_memory_low_end(void);
+/* Takes the RAM from `base` to there out of the guest's map, before the guest runs: from then on it
+ * is the firmware's. */
+int guest_memory_reserve_low(u64 base);
 /* Maps RAM for the guest. */
 int guest_memory_map(void);
 u64 guest_memory_size(void);

@@ -5,6 +5,7 @@
 #include "core/vcpu.h"
 
 int handle_io(struct vcpu *vcpu, const struct exit *exit);
+int handle_string_io(struct vcpu *vcpu, const struct exit *exit);
 int handle_memory(struct vcpu *vcpu, const struct exit *exit);
 int handle_rdmsr(struct vcpu *vcpu, const struct exit *exit);
 int handle_wrmsr(struct vcpu *vcpu, const struct exit *exit);

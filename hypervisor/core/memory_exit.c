@@ -1,48 +1,15 @@
 /* Accesses to memory that is not mapped for the guest: devices, firmware, hidden memory. */
 #include "arch/lapic.h"
 #include "core/code_mode.h"
-#include "core/device_access.h"
 #include "core/guest_linear.h"
 #include "core/guest_memory.h"
 #include "core/guest_paging.h"
 #include "core/handlers.h"
+#include "core/memory_access.h"
 #include "core/mmio_insn.h"
 #include "lib/printk.h"
 #include "replay/session.h"
 #include "vmx/ept.h"
-
-static int read_any(struct vcpu *vcpu, u64 gpa, u8 size, u64 *value)
-{
-    *value = 0;
-    switch (guest_memory_kind(gpa)) {
-    case GPA_RAM:
-    case GPA_ROM:
-        return guest_memory_read(gpa, value, size);
-    case GPA_HIDDEN:
-        *value = ~0ULL >> (64 - size * 8);
-        return 0;
-    case GPA_FIRMWARE: {
-        int error = guest_memory_touch(vcpu, gpa);
-
-        return error < 0 ? error : guest_memory_read(gpa, value, size);
-    }
-    default:
-        return device_read(vcpu, gpa, size, value);
-    }
-}
-
-static int write_any(struct vcpu *vcpu, u64 gpa, u8 size, u64 value)
-{
-    switch (guest_memory_kind(gpa)) {
-    case GPA_RAM:
-        return guest_memory_write(gpa, &value, size);
-    case GPA_DEVICE:
-        device_write(vcpu, gpa, size, value);
-        return 0;
-    default:
-        return 0; /* ROM and hidden memory do not take writes */
-    }
-}
 
 /* The RAM (or other device) operand of MOVS. 1 when a fault was injected instead. */
 static int other_operand(struct vcpu *vcpu, const struct insn *insn, bool source, u64 *gpa)
@@ -85,11 +52,11 @@ static int emulate(struct vcpu *vcpu, const struct exit *exit, const struct insn
             return error > 0 ? 0 : error;
     }
     if (op.read)
-        error = read_any(vcpu, read_gpa, op.size, &value);
+        error = memory_access_read(vcpu, read_gpa, op.size, &value);
     if (error == 0)
         error = mmio_insn_complete(insn, vcpu->regs.gpr, &vcpu->regs.rflags, &rip, value, &out);
     if (error == 0 && op.write)
-        error = write_any(vcpu, write_gpa, op.size, out);
+        error = memory_access_write(vcpu, write_gpa, op.size, out);
     if (error == 0 && rip != vcpu->regs.rip)
         hv_complete_instruction(vcpu, rip);
     return error;

@@ -6,6 +6,7 @@
 #include "core/pci_guard.h"
 #include "dma/dma.h"
 #include "lib/printk.h"
+#include "lib/string.h"
 #include "replay/session.h"
 
 #define BUSES       256
@@ -296,6 +297,24 @@ static u64 write_device_port(struct device *d, u16 offset, u8 size, u64 value, b
         value = dma_on_port_write(&d->dma, offset, size, value, forward);
     tell_errors(d);
     return value;
+}
+
+void passthrough_port_read_string(struct vcpu *vcpu, u16 port, u8 size, u8 *buf, u32 count)
+{
+    u16 offset;
+
+    if (find_port(port, &offset) == NULL) {
+        raw_port_read_string(port, size, buf, count);
+        current = vcpu;
+        harvest_before(port);
+        dma_log_time(vcpu);
+        return;
+    }
+    for (u32 i = 0; i < count; i++) {
+        u64 value = passthrough_port_read(vcpu, port, size);
+
+        memcpy(buf + i * size, &value, size);
+    }
 }
 
 /* The fence: a device that cannot be recorded does not become bus master. */

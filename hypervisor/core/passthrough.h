@@ -18,6 +18,7 @@ int passthrough_init(void *shadow, u64 shadow_size, u32 keep_sent);
 u64 passthrough_memory_read(struct vcpu *vcpu, u64 gpa, u8 size);
 void passthrough_memory_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value);
 u64 passthrough_port_read(struct vcpu *vcpu, u16 port, u8 size);
+void passthrough_port_read_string(struct vcpu *vcpu, u16 port, u8 size, u8 *buf, u32 count);
 void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value);
 
 /* Device `i` from 0: its bus, device and function as in PCI's configuration address, and its

@@ -59,3 +59,18 @@ void raw_port_write(u16 port, u8 size, u64 value)
         break;
     }
 }
+
+void raw_port_read_string(u16 port, u8 size, u8 *buf, u32 count)
+{
+    switch (size) {
+    case 1:
+        insb(port, buf, count);
+        break;
+    case 2:
+        insw(port, buf, count);
+        break;
+    default:
+        insl(port, buf, count);
+        break;
+    }
+}

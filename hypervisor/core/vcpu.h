@@ -58,6 +58,7 @@ struct exit {
             bool in, string, rep;
             u64 linear; /* INS/OUTS: address of the element */
             u8 address_size;
+            u8 segment; /* enum segment_index: of the element */
         } io;
         struct {
             u64 gpa;
@@ -121,6 +122,7 @@ struct system_regs {
 /* How the guest starts. */
 struct start_state {
     bool real_mode; /* else 32-bit protected mode, flat, no paging */
+    u16 cs;         /* in real mode */
     u64 rip, rsp, rax, rbx, rsi, rdx;
 };
 
@@ -199,6 +201,7 @@ enum hv_system_register {
 int hv_write_system(enum hv_system_register which, u64 value);
 u64 hv_segment_base(enum segment_index index);
 u32 hv_segment_access(enum segment_index index);
+u32 hv_segment_limit(enum segment_index index);
 unsigned int hv_cpl(void);
 void hv_write_cr0(u64 value);
 u64 hv_read_cr0(void);

@@ -18,6 +18,9 @@ static void print_identity(const char *name, const struct log_event *e)
     if (e->kind == LOG_EVENT_IN)
         printk(",\"%s_address\":%lu,\"%s_size\":%u", name, e->payload.in.port, name,
                e->payload.in.size);
+    else if (e->kind == LOG_EVENT_IN_STRING)
+        printk(",\"%s_address\":%lu,\"%s_size\":%u", name, e->payload.in_string.port, name,
+               e->payload.in_string.size);
     else if (e->kind == LOG_EVENT_MMIO_READ)
         printk(",\"%s_address\":%lu,\"%s_size\":%u", name, e->payload.mmio_read.gpa, name,
                e->payload.mmio_read.size);

@@ -78,6 +78,9 @@ static bool same_input(const struct log_event *a, const struct log_event *b)
     switch (a->kind) {
     case LOG_EVENT_IN:
         return a->payload.in.port == b->payload.in.port && a->payload.in.size == b->payload.in.size;
+    case LOG_EVENT_IN_STRING:
+        return a->payload.in_string.port == b->payload.in_string.port &&
+               a->payload.in_string.size == b->payload.in_string.size && a->data_len == b->data_len;
     case LOG_EVENT_MMIO_READ:
         return a->payload.mmio_read.gpa == b->payload.mmio_read.gpa &&
                a->payload.mmio_read.size == b->payload.mmio_read.size;

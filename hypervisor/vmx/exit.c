@@ -53,8 +53,11 @@ static void decode_io(struct exit *e)
     e->u.io.rep = q & BIT(5);
     e->u.io.port = (u16)(q >> 16);
     if (e->u.io.string) {
+        u64 info = vmread(VMCS_EXIT_INSTRUCTION_INFO);
+
         e->u.io.linear = vmread(VMCS_GUEST_LINEAR);
-        e->u.io.address_size = address_sizes[vmread(VMCS_EXIT_INSTRUCTION_INFO) >> 7 & 3];
+        e->u.io.address_size = address_sizes[info >> 7 & 3];
+        e->u.io.segment = e->u.io.in ? SEG_ES : info >> 15 & 7;
     }
 }
 

@@ -217,6 +217,11 @@ u32 hv_segment_access(enum segment_index i)
     return (u32)vmread(VMCS_GUEST_ES_ACCESS + i * 2);
 }
 
+u32 hv_segment_limit(enum segment_index i)
+{
+    return (u32)vmread(VMCS_GUEST_ES_LIMIT + i * 2);
+}
+
 unsigned int hv_cpl(void)
 {
     return hv_segment_access(SEG_SS) >> 5 & 3;

@@ -132,8 +132,11 @@ void vmx_setup_guest(const struct start_state *s)
     for (unsigned int i = SEG_ES; i <= SEG_GS; i++) {
         bool code = i == SEG_CS;
 
+        u16 selector = s->real_mode && code ? s->cs : 0;
+
         if (s->real_mode)
-            set_segment(i, 0, 0, 0xffff, code ? ACCESS_CODE16 : ACCESS_DATA16);
+            set_segment(i, selector, (u64)selector << 4, 0xffff,
+                        code ? ACCESS_CODE16 : ACCESS_DATA16);
         else
             set_segment(i, code ? FLAT_CS : FLAT_DS, 0, 0xffffffff,
                         code ? ACCESS_CODE32 : ACCESS_DATA32);

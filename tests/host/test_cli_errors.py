@@ -121,6 +121,25 @@ def test_boot_sectors(capsys: Capture, tmp_path: Path, bzimage: Path) -> None:
     fails(capsys, arguments, 2, "no such file")
 
 
+def test_disks(capsys: Capture, tmp_path: Path, bzimage: Path) -> None:
+    disk = tmp_path / "disk.img"
+    arguments = ["record", "-o", tmp_path / "recording", "--disk", disk]
+    fails(capsys, arguments, 2, "no such file")
+    disk.write_bytes(b"")
+    fails(capsys, arguments, 2, "not a disk image", "0 bytes")
+    disk.write_bytes(bytes(510) + b"\x55\xaa" + b"x")
+    fails(capsys, arguments, 2, "not a disk image", "513 bytes")
+    disk.write_bytes(bytes(1024))
+    fails(capsys, arguments, 2, "cannot be booted", "55 AA")
+    disk.write_bytes(bytes(510) + b"\x55\xaa")
+    fails(capsys, [*arguments, "--memory", 1], 2, "too little memory")
+    fails(capsys, [*arguments, "--as-disk"], 2, "--as-disk")
+    for option in (["--initrd", bzimage], ["--module", bzimage], ["--append", "word"]):
+        fails(capsys, [*arguments, *option], 2, "--disk takes no")
+    fails(capsys, ["record", "--linux", bzimage, "--disk-write"], 2, "goes with --disk")
+    assert not (tmp_path / "recording").exists()
+
+
 def test_command_line_of_two_lines(capsys: Capture, bzimage: Path) -> None:
     fails(capsys, ["record", "--linux", bzimage, "--append", "a\nb"], 2, "one line")
 
@@ -134,6 +153,9 @@ def test_command_line_of_two_lines(capsys: Capture, bzimage: Path) -> None:
         ["record", "--linux"],
         ["record", "--linux", "a", "--multiboot", "b"],
         ["record", "--multiboot", "a", "--boot-sector", "b"],
+        ["record", "--multiboot", "a", "--disk", "b"],
+        ["build", "-o", "a", "--disk", "disk.img"],
+        ["build", "-o", "a", "--disk", "0x7f"],
         ["record", "--linux", "a", "--memory", "x"],
         ["record", "--linux", "a", "--memory", "-5"],
         ["record", "--linux", "a", "--net-port", "80"],

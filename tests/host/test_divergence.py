@@ -69,6 +69,7 @@ PAYLOADS: list[log.Payload] = [
     log.Mark(b"here"),
     log.End(log.EndReason.HALT, STATE.pack()),
     log.Rdtscp(123_456_790),
+    log.InString(0x1F0, 2, bytes(512)),
 ]
 ASYNC = (log.EventKind.INTERRUPT, log.EventKind.NMI, log.EventKind.DMA)
 
@@ -264,6 +265,7 @@ def test_each_kind_is_named(tmp_path: Path, guest: Path, payload: log.Payload, f
     ("payload", "about"),
     [
         (log.In(0x3FD, 1, 0x60), "port 0x3fd, 1 byte: 0x60"),
+        (log.InString(0x1F0, 2, bytes(512)), "port 0x1f0, 512 bytes"),
         (log.MmioRead(0xFEE0_0390, 4, 0x1234), "0xfee00390, 4 bytes: 0x1234"),
         (log.Rdmsr(0x1B, 1, 0), "MSR 0x1b: #GP"),
         (log.Rdseed(8, 0, 0), "8 bytes: none (CF=0)"),

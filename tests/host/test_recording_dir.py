@@ -1,5 +1,6 @@
 """Recording directories: what is written is what is read, and everything else is refused."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -21,7 +22,21 @@ def test_manifest_round_trip(tmp_path: Path) -> None:
     assert recording_dir.read_manifest(tmp_path / "r") == manifest
     recording_dir.verify_files(tmp_path / "r", manifest)
     guest = recording_dir.recorded_guest(tmp_path / "r", manifest)
+    assert guest.kernel is not None
     assert guest.kernel.read_text() == "guest/guest.elf"
+
+
+def test_disk_of_a_recording(recording: Path) -> None:
+    """A system on its own disk: the image is named, and neither needed nor looked for."""
+    disk = recording_dir.FileEntry("/somewhere/disk.img", 4096, "00" * 32)
+    manifest = dataclasses.replace(
+        recording_dir.read_manifest(recording), kind="disk", kernel=None, disk=disk
+    )
+    recording_dir.write_manifest(recording, manifest)
+    assert recording_dir.read_manifest(recording) == manifest
+    recording_dir.verify_files(recording, manifest)
+    guest = recording_dir.recorded_guest(recording, manifest)
+    assert (guest.kernel, guest.disk, guest.files) == (None, None, ())
 
 
 def test_no_such_recording(tmp_path: Path) -> None:

@@ -27,13 +27,13 @@ from lvmm.debug.service import GdbOptions
 from lvmm.divergence_report import render_divergence
 from lvmm.errors import LvmmError, UsageError
 from lvmm.gdb.registers import I386, X86_64
-from lvmm.guest import Guest, Kind, check_guest
+from lvmm.guest import FIRST_DISK, Guest, Kind, check_guest
 from lvmm.guest_build import ROOT
 from lvmm.link import open_stream
 from lvmm.machine_run import StopRequest
 from lvmm.packed_recording import unpacked_recording
 from lvmm.queries.command import check_options, run_queries
-from lvmm.recording_dir import Manifest, read_manifest
+from lvmm.recording_dir import Manifest, read_manifest, recorded_kernel
 from lvmm.rescue import rescue_image
 from lvmm.vmcore.replay_core import ReplayCore, wanted_core
 
@@ -80,7 +80,7 @@ def _show_console(data: bytes) -> None:
 
 
 def _settings(
-    options: argparse.Namespace, *, quiet: bool, kind: Kind, kernel: Path, wait: bool = False
+    options: argparse.Namespace, *, quiet: bool, kind: Kind, kernel: Path | None, wait: bool = False
 ) -> session.RunSettings:
     """What the options say; `wait` is what --gdb means without --wait and --no-wait."""
     gdb = attach_port = None
@@ -90,7 +90,7 @@ def _settings(
         early = I386 if kind == "multiboot" else X86_64
         wait = wait if options.wait is None else options.wait
         symbols = None
-        if kind == "linux":
+        if kind == "linux" and kernel is not None:
             symbols = _symbols(kernel)
         gdb = GdbOptions(options.gdb, wait, _say, early, symbols)
     elif options.wait is not None and attach_port is None:
@@ -104,7 +104,7 @@ def _settings(
         timeout_s=timeout,
         gdb=gdb,
         attach=attach_port,
-        as_disk=getattr(options, "disk", False),
+        as_disk=getattr(options, "as_disk", False),
         console=None if quiet else _show_console,
         menu_timeout_s=getattr(options, "menu_timeout", 0),
         watchdog_s=getattr(options, "watchdog", 0),
@@ -131,12 +131,26 @@ def _guest(options: argparse.Namespace, board: Board) -> Guest:
         if options.initrd or options.module or options.append:
             raise UsageError("--boot-sector takes no --initrd, --module or --append")
         guest = Guest("sector", options.boot_sector, "", memory)
+    elif options.disk is not None:
+        guest = _disk_guest(options, memory)
     else:
         if options.initrd:
             raise UsageError("--initrd is for --linux; a multiboot guest takes --module")
         guest = Guest("multiboot", options.multiboot, options.append, memory, tuple(options.module))
+    if getattr(options, "disk_write", False) and guest.kind != "disk":
+        raise UsageError("--disk-write goes with --disk")
     check_guest(guest, board)
     return guest
+
+
+def _disk_guest(options: argparse.Namespace, memory_mib: int) -> Guest:
+    if options.initrd or options.module or options.append:
+        raise UsageError("--disk takes no --initrd, --module or --append: what is booted is on it")
+    if options.command == "build":
+        return Guest("disk", None, "", memory_mib, drive=options.disk)
+    if options.as_disk:
+        raise UsageError("--as-disk: with --disk the machine's disk is the guest's")
+    return Guest("disk", None, "", memory_mib, (), options.disk, FIRST_DISK, options.disk_write)
 
 
 def _record(options: argparse.Namespace) -> int:
@@ -195,7 +209,7 @@ def _replay_directory(options: argparse.Namespace) -> int:
         options,
         quiet=options.json or bool(queries),
         kind=manifest.kind,
-        kernel=options.directory / manifest.kernel.path,
+        kernel=recorded_kernel(options.directory, manifest),
         wait=True,
     )
     core = wanted_core(options)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from typing import Any
 
 from lvmm import __version__
+from lvmm.guest import FIRST_DISK
 
 DEFAULT_BOARD = "bochs-vtx"
 DEFAULT_TIMEOUT_S = 3600.0
@@ -109,10 +111,38 @@ def _sent_bytes(text: str) -> int:
     return value
 
 
+def _bios_disk(text: str) -> int:
+    value = int(text, 0)
+    if not FIRST_DISK <= value <= 0xFF:
+        raise argparse.ArgumentTypeError("the BIOS's number of a disk is needed: 0x80, 0x81, ...")
+    return value
+
+
 def _recording_id(text: str) -> str:
     if text != ANY_RECORDING and not re.fullmatch(r"[0-9a-fA-F]{1,16}", text):
         raise argparse.ArgumentTypeError("a recording's ID is needed, as extract_log.py info says")
     return text.lower()
+
+
+def _guest_arguments(
+    menu: argparse.ArgumentParser, disk: dict[str, Any]
+) -> argparse.ArgumentParser:
+    """Which guest; `disk` describes the argument of --disk."""
+    guest = argparse.ArgumentParser(add_help=False, parents=[menu])
+    kernel = guest.add_mutually_exclusive_group(required=True)
+    kernel.add_argument("--linux", type=Path, metavar="BZIMAGE", help="a Linux kernel")
+    kernel.add_argument("--multiboot", type=Path, metavar="ELF", help="a multiboot kernel")
+    kernel.add_argument(
+        "--boot-sector", type=Path, metavar="FILE", help="512 bytes, started in real mode"
+    )
+    kernel.add_argument("--disk", **disk)
+    guest.add_argument("--initrd", type=Path, metavar="FILE", help="of the Linux kernel")
+    guest.add_argument(
+        "--module", type=Path, metavar="FILE", action="append", default=[], help="of the ELF file"
+    )
+    guest.add_argument("--append", default="", metavar="STR", help="the guest's command line")
+    guest.add_argument("--memory", type=_positive, metavar="MIB", help="the guest's memory")
+    return guest
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -134,19 +164,14 @@ def command_line() -> argparse.ArgumentParser:
         "--menu-timeout", type=int, default=0, metavar="S", help="how long GRUB's menu waits (0)"
     )
 
-    guest = argparse.ArgumentParser(add_help=False, parents=[menu])
-    kernel = guest.add_mutually_exclusive_group(required=True)
-    kernel.add_argument("--linux", type=Path, metavar="BZIMAGE", help="a Linux kernel")
-    kernel.add_argument("--multiboot", type=Path, metavar="ELF", help="a multiboot kernel")
-    kernel.add_argument(
-        "--boot-sector", type=Path, metavar="FILE", help="512 bytes, started in real mode"
+    guest = _guest_arguments(
+        menu,
+        {
+            "type": Path,
+            "metavar": "IMAGE",
+            "help": "a disk image; the machine's BIOS boots what is on it",
+        },
     )
-    guest.add_argument("--initrd", type=Path, metavar="FILE", help="of the Linux kernel")
-    guest.add_argument(
-        "--module", type=Path, metavar="FILE", action="append", default=[], help="of the ELF file"
-    )
-    guest.add_argument("--append", default="", metavar="STR", help="the guest's command line")
-    guest.add_argument("--memory", type=_positive, metavar="MIB", help="the guest's memory")
 
     run = argparse.ArgumentParser(add_help=False)
     run.add_argument("--seed", type=_seed, metavar="N", help="of the counter's skid (random)")
@@ -184,7 +209,14 @@ def command_line() -> argparse.ArgumentParser:
         metavar="S",
         help="end the run of a guest that makes no progress for S seconds of its time (0: never)",
     )
-    machine.add_argument("--disk", action="store_true", help="boot the image as a disk, not a CD")
+    machine.add_argument(
+        "--as-disk", action="store_true", help="boot the image with the guest as a disk, not a CD"
+    )
+    machine.add_argument(
+        "--disk-write",
+        action="store_true",
+        help="keep what the guest writes to IMAGE of --disk (else the image stays as it is)",
+    )
 
     recorded = argparse.ArgumentParser(add_help=False)
     recorded.add_argument(
@@ -300,8 +332,17 @@ def command_line() -> argparse.ArgumentParser:
     )
     attached.add_argument("--json", action="store_true", help="the state as JSON on stdout")
 
+    built = _guest_arguments(
+        menu,
+        {
+            "type": _bios_disk,
+            "metavar": "BIOS_NUMBER",
+            "help": "the machine's own disk; 0x80 is the BIOS's first, or the USB stick that the"
+            " machine was started from",
+        },
+    )
     build = commands.add_parser(
-        "build", parents=[on_board, guest, recorded], help="make the boot image alone"
+        "build", parents=[on_board, built, recorded], help="make the boot image alone"
     )
     build.add_argument("-o", "--output", type=Path, required=True, metavar="IMAGE")
     build.add_argument("--mode", choices=("record", "live"), default="record")

@@ -57,7 +57,7 @@ class CrashedGuest:
     """What crashed: the guest's kind, its kernel, and what the monitor said of its errors."""
 
     kind: Kind
-    kernel: Path
+    kernel: Path | None
     errors: Sequence[str] = ()
 
 
@@ -122,7 +122,7 @@ def read_crash(directory: Path) -> dict[str, Any] | None:
         kept = json.loads((directory / CRASH).read_text(encoding="utf-8"))
         if isinstance(kept, dict):
             return kept
-    guest = CrashedGuest(manifest.kind, directory / manifest.kernel.path)
+    guest = CrashedGuest(manifest.kind, recording_dir.recorded_kernel(directory, manifest))
     return explain_crash(directory, guest)
 
 

@@ -86,7 +86,8 @@ def _names(recording: Path, memory: Source | None, cr3: int) -> GuestNames:
         manifest = recording_dir.read_manifest(recording)
     except LvmmError as error:
         return GuestNames.unknown(f"no symbols: {error}")
-    return guest_names(manifest.kind, recording / manifest.kernel.path, memory, cr3)
+    kernel = recording_dir.recorded_kernel(recording, manifest)
+    return guest_names(manifest.kind, kernel, memory, cr3)
 
 
 def _context(recording: Path, divergence: Divergence, notes: list[str]) -> Context:

@@ -69,7 +69,8 @@ class Emulator:
     which the NIC receives Ethernet frames from this host (it sends to net_port + 1); without it
     there is no network. `seed` selects the counter's skid. `start_time` is what the real-time clock
     shows at power-on (Unix time, UTC; default: now). `guest_disk` is a disk image for the guest,
-    the master of the second IDE channel; what the machine writes to it is lost.
+    the master of the second IDE channel; what the machine writes to it is lost, unless
+    `write_guest_disk`.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Emulator:
         keep_disk: bool = False,
         warm: bool = False,
         guest_disk: Path | None = None,
+        write_guest_disk: bool = False,
     ) -> None:
         if (iso is None) == (disk is None):
             raise UsageError("an emulator boots from either a CD image or a disk image")
@@ -109,6 +111,7 @@ class Emulator:
         self._start_time = int(time.time()) if start_time is None else start_time
         self._ips = ips or board.emulator.ips
         self._keep_disk = keep_disk
+        self._write_guest_disk = write_guest_disk
         self._warm = warm
         self._process: subprocess.Popen[bytes] | None = None
         self._monitor: socket.socket | None = None
@@ -346,7 +349,8 @@ class Emulator:
     def _guest_disk_lines(self) -> list[str]:
         if self._guest_disk is None:
             return ["ata1: enabled=0"]
-        path, mode = self._guest_disk, self._volatile("guest-disk")
+        path = self._guest_disk
+        mode = "flat" if self._write_guest_disk else self._volatile("guest-disk")
         return [
             "ata1: enabled=1, ioaddr1=0x170, ioaddr2=0x370, irq=15",
             f'ata1-master: type=disk, path="{path}", mode={mode}',

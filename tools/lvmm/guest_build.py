@@ -119,8 +119,19 @@ def hostile_guest() -> Path:
     return output
 
 
+# Two cylinders of 16 heads and 63 sectors.
+BOOT_DISK_SIZE = 2 * 16 * 63 * 512
+
+
+def boot_disk(name: str, disk: Path) -> Path:
+    """Makes `disk`, the image of a disk that a tiny guest begins, of BOOT_DISK_SIZE bytes."""
+    program = boot_sector(name).read_bytes()
+    disk.write_bytes(program.ljust(BOOT_DISK_SIZE, b"\x01"))
+    return disk
+
+
 def boot_sector(name: str) -> Path:
-    """A tiny guest that is a boot sector, assembled when needed."""
+    """A tiny guest that is a boot sector, or begins with one, assembled when needed."""
     folder = SOURCES / "tiny"
     output = OUTPUT / "tiny" / f"{name}.bin"
     source = folder / f"{name}.S"

@@ -15,6 +15,8 @@ from lvmm.symbols import (
     kernel_symbols,
 )
 
+KERNEL_ON_DISK = "no symbols: the kernel is on the guest's disk"
+
 _USER_END = 1 << 47
 
 

@@ -70,8 +70,8 @@ class RunOptions:
     the guest runs on the bare emulator. `ips`, instructions to a second of emulated time, is the
     board's unless given: devices are the faster, the smaller it is. `at_end` may ask the monitor
     when the guest has ended. `log_sink` is a file into which the log is taken over the monitor's
-    line while the machine runs. `guest_disk` is the image of the guest's own disk. `visitor`
-    decides when the run is over.
+    line while the machine runs. `guest_disk` is the image of the guest's own disk; what it writes
+    there is lost, unless `write_guest_disk`. `visitor` decides when the run is over.
     """
 
     net_port: int | None = None
@@ -92,6 +92,7 @@ class RunOptions:
     at_end: Callable[[LinkClient], None] | None = None
     log_sink: Path | None = None
     guest_disk: Path | None = None
+    write_guest_disk: bool = False
     visitor: Visitor | None = None
 
 
@@ -260,6 +261,7 @@ def run_machine(
         keep_disk=options.keep_disk,
         warm=options.warm,
         guest_disk=options.guest_disk,
+        write_guest_disk=options.write_guest_disk,
     )
     line = MonitorLine()
     debugger = None

@@ -35,7 +35,7 @@ def unpacked_recording(path: Path, images: Sequence[Path]) -> Iterator[Path]:
 def _add_images(pack: Path, directory: Path, images: Sequence[Path]) -> None:
     manifest = read_manifest(directory)
     given = {_sha256(image): image for image in images}
-    lacking = [e for e in (manifest.kernel, *manifest.extra) if not (directory / e.path).exists()]
+    lacking = [e for e in manifest.images if not (directory / e.path).exists()]
     for entry in lacking:
         image = given.pop(entry.sha256, None)
         if image is None:

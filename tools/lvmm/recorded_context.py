@@ -97,6 +97,8 @@ def describe_payload(payload: log.Payload) -> str:
     match payload:
         case log.In():
             return f"port {payload.port:#x}, {_bytes(payload.size)}: {payload.value:#x}"
+        case log.InString():
+            return f"port {payload.port:#x}, {_bytes(len(payload.data))}"
         case log.MmioRead():
             return f"{payload.gpa:#x}, {_bytes(payload.size)}: {payload.value:#x}"
         case log.Rdmsr():

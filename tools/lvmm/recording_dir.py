@@ -51,14 +51,15 @@ class Manifest:
     """What recording.json says.
 
     `altered`: a debugger changed the guest in a way that the log does not know, so that a replay
-    goes another way.
+    goes another way. A system on its own disk has no `kernel`; `disk` is then the image as it was
+    before the run, wherever it is: no copy is here, and a replay needs none.
     """
 
     board: str
     kind: Kind
     cmdline: str
     memory_mib: int
-    kernel: FileEntry
+    kernel: FileEntry | None
     extra: tuple[FileEntry, ...]
     log: FileEntry
     console: FileEntry
@@ -79,7 +80,13 @@ class Manifest:
     kernel_name: str
     marks: dict[str, Any] = field(default_factory=dict)
     altered: bool = False
+    disk: FileEntry | None = None
     version: int = MANIFEST_VERSION
+
+    @property
+    def images(self) -> tuple[FileEntry, ...]:
+        """The files that the guest is started with."""
+        return self.extra if self.kernel is None else (self.kernel, *self.extra)
 
 
 def describe_file(directory: Path, path: str) -> FileEntry:
@@ -165,8 +172,9 @@ def read_manifest(directory: Path) -> Manifest:
             f"this one reads version {MANIFEST_VERSION}"
         )
     try:
-        for name in ("kernel", "log", "console", "pages"):
-            fields[name] = FileEntry(**fields[name])
+        for name in ("kernel", "disk", "log", "console", "pages"):
+            if fields.get(name) is not None:
+                fields[name] = FileEntry(**fields[name])
         fields["extra"] = tuple(FileEntry(**entry) for entry in fields["extra"])
         return Manifest(**fields)
     except (TypeError, KeyError) as error:
@@ -175,7 +183,7 @@ def read_manifest(directory: Path) -> Manifest:
 
 def verify_files(directory: Path, manifest: Manifest) -> None:
     """Raises RecordingError when a file is missing or not the one that was recorded."""
-    entries = (manifest.kernel, *manifest.extra, manifest.log, manifest.console, manifest.pages)
+    entries = (*manifest.images, manifest.log, manifest.console, manifest.pages)
     for entry in entries:
         path = directory / entry.path
         if not path.is_file():
@@ -184,11 +192,16 @@ def verify_files(directory: Path, manifest: Manifest) -> None:
             raise RecordingError(f"{directory}: {entry.path} is not the file that was recorded")
 
 
+def recorded_kernel(directory: Path, manifest: Manifest) -> Path | None:
+    """The recording's own copy of the kernel; None for a system on its own disk."""
+    return None if manifest.kernel is None else directory / manifest.kernel.path
+
+
 def recorded_guest(directory: Path, manifest: Manifest) -> Guest:
     """The guest, from the recording's own copies of its files."""
     return Guest(
         kind=manifest.kind,
-        kernel=directory / manifest.kernel.path,
+        kernel=recorded_kernel(directory, manifest),
         cmdline=manifest.cmdline,
         memory_mib=manifest.memory_mib,
         extra=tuple(directory / entry.path for entry in manifest.extra),

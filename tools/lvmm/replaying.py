@@ -252,7 +252,9 @@ def _replayed_crash(
     if result.report.divergence is not None:
         return None
     return explain_crash(
-        directory, CrashedGuest(manifest.kind, directory / manifest.kernel.path), ram
+        directory,
+        CrashedGuest(manifest.kind, recording_dir.recorded_kernel(directory, manifest)),
+        ram,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from lvmm.disassembly import Listing
 from lvmm.errors import LvmmError
 from lvmm.guest import Kind
-from lvmm.guest_names import GuestNames
+from lvmm.guest_names import KERNEL_ON_DISK, GuestNames
 from lvmm.guest_view import CodeView, Physical
 from lvmm.logs import Event, Registers
 from lvmm.logs.source import Source
@@ -22,8 +22,10 @@ def hexadecimal(value: int | None) -> str | None:
     return None if value is None else f"{value:#x}"
 
 
-def guest_names(kind: Kind, kernel: Path, memory: Physical | None, cr3: int) -> GuestNames:
+def guest_names(kind: Kind, kernel: Path | None, memory: Physical | None, cr3: int) -> GuestNames:
     """Names for the addresses of a guest of this kind; `memory` is that in which it ran."""
+    if kernel is None:
+        return GuestNames.unknown(KERNEL_ON_DISK)
     if kind == "linux":
         return GuestNames.for_linux(kernel, memory, cr3)
     if kind == "sector":

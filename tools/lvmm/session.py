@@ -31,6 +31,7 @@ from lvmm.errors import (
     RecordingError,
 )
 from lvmm.guest import Guest, check_guest
+from lvmm.guest_disk import describe_disk
 from lvmm.image import BootFile, BootImage, build_image
 from lvmm.last_look import LastLook
 from lvmm.logs import Recording
@@ -174,14 +175,14 @@ def monitor_image(
     files = list(guest.boot_files())
     if log is not None:
         files.append(BootFile("log.lvmm", log, "log"))
-    settings = {"mode": mode, "memory": str(guest.memory_mib), **(words or {})}
+    settings = {"mode": mode, **guest.words(), **(words or {})}
     build_image(BootImage(monitor, settings, tuple(files), menu_timeout_s), output)
     return monitor
 
 
 def check_space(directory: Path, guest: Guest, board: Board) -> None:
     """Raises EnvironmentProblem when the disk cannot take a run with this guest."""
-    files = sum(path.stat().st_size for path in (guest.kernel, *guest.extra))
+    files = sum(path.stat().st_size for path in guest.files)
     memory = (guest.memory_mib << 20) + board.memory.log_bytes
     needed = memory + 4 * files + _RUN_OVERHEAD_BYTES
     existing = directory
@@ -247,7 +248,8 @@ def _temporary_run(
         )
         run_dir = Path(scratch) / "run"
         look = LastLook()
-        result = run_machine(board, image, run_dir, run_options(settings, at_end=look), stop)
+        options = run_options(settings, **_guest_disk(guest), at_end=look)
+        result = run_machine(board, image, run_dir, options, stop)
         crashed = CrashedGuest(guest.kind, guest.kernel, result.report.errors)
         result.crash = look.explain(crashed, run_dir / "ram.img", result.report)
         try:
@@ -275,6 +277,13 @@ def run_options(settings: RunSettings, **changes: Any) -> RunOptions:
     return dataclasses.replace(options, **changes)
 
 
+def _guest_disk(guest: Guest) -> dict[str, Any]:
+    """What RunOptions say of the disk that a guest begins on."""
+    if guest.disk is None:
+        return {}
+    return {"guest_disk": guest.disk, "write_guest_disk": guest.disk_write}
+
+
 def with_log(options: RunOptions, log: Path) -> RunOptions:
     """Tells the debugger, if there is one, where the log is."""
     gdb = options.gdb and dataclasses.replace(options.gdb, log=log)
@@ -298,13 +307,14 @@ def record(
     check_guest(guest, board)
     check_space(output.parent, guest, board)
     partial = recording_dir.create_partial(output)
-    options = run_options(settings, marks=(BOOT_MARK, *settings.marks))
+    options = run_options(settings, **_guest_disk(guest), marks=(BOOT_MARK, *settings.marks))
     run_dir = partial / recording_dir.RUN
     options = with_log(options, run_dir / "ram.img")
     if settings.sink != Sink.MEMORY:
         options = dataclasses.replace(options, log_sink=partial / recording_dir.LOG)
     image = run_dir / "boot.iso"
     try:
+        disk = describe_disk(guest.disk) if guest.disk is not None else None
         stored = _store_guest(guest, partial)
         monitor = monitor_image(
             board,
@@ -334,6 +344,7 @@ def record(
             print(render_crash(crash), file=sys.stderr)
         raise _with_salvage(error, partial) from None
     manifest = _manifest(board, guest, stored, partial, result, options, monitor)
+    manifest = dataclasses.replace(manifest, disk=disk)  # as it was before the run
     recording_dir.write_manifest(partial, manifest)
     for name in ("ram.img", "stats", "bochs.out", "console.log"):
         (run_dir / name).unlink(missing_ok=True)
@@ -362,6 +373,8 @@ def _with_salvage(error: LvmmError, partial: Path) -> LvmmError:
 
 def _store_guest(guest: Guest, partial: Path) -> Guest:
     """Copies the guest's files into the recording; returns the guest made of the copies."""
+    if guest.kernel is None:
+        return guest
     folder = partial / recording_dir.GUEST
     kernel = folder / guest.kernel_name
     recording_dir.copy_file(guest.kernel, kernel)
@@ -439,7 +452,7 @@ def _manifest(
         kind=guest.kind,
         cmdline=guest.cmdline,
         memory_mib=guest.memory_mib,
-        kernel=entry(guest.kernel),
+        kernel=None if guest.kernel is None else entry(guest.kernel),
         extra=tuple(entry(path) for path in guest.extra),
         log=entry(partial / recording_dir.LOG),
         console=entry(partial / recording_dir.CONSOLE),
@@ -460,6 +473,6 @@ def _manifest(
         tool_version=__version__,
         monitor_sha256=monitor_entry.sha256,
         marks={text: dataclasses.asdict(mark) for text, mark in result.marks.items()},
-        kernel_name=source.kernel.name,
+        kernel_name=source.name,
         altered=result.altered,
     )

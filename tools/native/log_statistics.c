@@ -112,6 +112,8 @@ static int count_tables(struct log_statistics *statistics, const struct log_even
 
     if (event->kind == LOG_EVENT_IN)
         error = count_in(statistics, LOG_STATISTICS_PORTS, payload->in.port, bytes);
+    else if (event->kind == LOG_EVENT_IN_STRING)
+        error = count_in(statistics, LOG_STATISTICS_PORTS, payload->in_string.port, bytes);
     else if (event->kind == LOG_EVENT_MMIO_READ)
         error = count_in(statistics, LOG_STATISTICS_MMIO, payload->mmio_read.gpa, bytes);
     else if (event->kind == LOG_EVENT_RDMSR)

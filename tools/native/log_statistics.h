@@ -10,7 +10,7 @@
 
 /* What a table counts: events by where they come from. */
 enum log_statistics_table {
-    LOG_STATISTICS_PORTS, /* IN, by port */
+    LOG_STATISTICS_PORTS, /* IN and IN_STRING, by port */
     LOG_STATISTICS_MMIO,  /* MMIO_READ, by guest-physical address */
     LOG_STATISTICS_MSRS,  /* RDMSR, by number */
     LOG_STATISTICS_CODE,  /* events that an instruction caused, by its address */

@@ -111,6 +111,9 @@ static void set_payload(struct log_event *event, const u64 *fields)
     case LOG_EVENT_UNDO_PAGE:
         payload->undo_page.gpa = fields[0];
         break;
+    case LOG_EVENT_IN_STRING:
+        payload->in_string = (struct log_in_string){fields[0], (u8)fields[1]};
+        break;
     default:
         break;
     }
@@ -192,6 +195,10 @@ static void get_payload(const struct log_event *event, u64 *fields)
         break;
     case LOG_EVENT_UNDO_PAGE:
         fields[0] = payload->undo_page.gpa;
+        break;
+    case LOG_EVENT_IN_STRING:
+        fields[0] = payload->in_string.port;
+        fields[1] = payload->in_string.size;
         break;
     default:
         break;

@@ -11,6 +11,7 @@ from lvmm.logs.layout import (
     Dma,
     DmaStream,
     In,
+    InString,
     MmioRead,
     Payload,
     Rdmsr,
@@ -58,7 +59,7 @@ class Device:
     def has(self, payload: Payload) -> bool:
         """Whether an event is of this device."""
         match payload:
-            case In(port=address):
+            case In(port=address) | InString(port=address):
                 space = PORTS
             case MmioRead(gpa=address):
                 space = MMIO

@@ -166,6 +166,8 @@ class GuestKind(enum.IntEnum):
     MULTIBOOT = 2
     # a boot sector in real mode
     SECTOR = 3
+    # the system on the machine's own disk
+    DISK = 4
 
 
 class ImageRole(enum.IntEnum):
@@ -266,6 +268,9 @@ class EventKind(enum.IntEnum):
     # What a page of guest memory was at the last EPOCH, where it is first written
     # after it.
     UNDO_PAGE = 23
+    # What INS read from an I/O port: as many elements as the monitor read at one
+    # exit.
+    IN_STRING = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -1614,6 +1619,45 @@ class UndoPage:
         return cls(gpa, data), at
 
 
+@dataclass(slots=True)
+class InString:
+    """What INS read from an I/O port: as many elements as the monitor read at one
+    exit.
+    """
+
+    KIND: ClassVar[EventKind] = EventKind.IN_STRING
+    # I/O port
+    port: int
+    # bytes of an element
+    size: int
+    # the elements, in order
+    data: bytes
+
+    @property
+    def data_len(self) -> int:
+        """Bytes of data that it carries."""
+        return len(self.data)
+
+    def encode(self, codec: Codec, out: bytearray) -> None:
+        """Append the payload; raises WireError when the format cannot hold it."""
+        if len(self.data) > EVENT_DATA_MAX:
+            raise WireError("IN_STRING: bad length of data")
+        put_uvarint(out, self.port)
+        out += self.size.to_bytes(1, "little")
+        put_uvarint(out, len(self.data))
+        out += self.data
+
+    @classmethod
+    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[InString, int]:
+        """Read the payload at `at`; returns it and the offset after it."""
+        port, at = get_uvarint(data, at)
+        size, at = get_fixed(data, at, 1)
+        data, at = get_bytes(data, at)
+        if len(data) > EVENT_DATA_MAX:
+            raise WireError("IN_STRING: bad length of data")
+        return cls(port, size, data), at
+
+
 Payload = (
     In
     | MmioRead
@@ -1638,6 +1682,7 @@ Payload = (
     | Task
     | ConsoleLine
     | UndoPage
+    | InString
 )
 
 PAYLOADS: dict[int, type[Payload]] = {
@@ -1664,6 +1709,7 @@ PAYLOADS: dict[int, type[Payload]] = {
     21: Task,
     22: ConsoleLine,
     23: UndoPage,
+    24: InString,
 }
 
 # What replay passes over.

@@ -15,6 +15,7 @@ from lvmm.logs.layout import (
     ChunkKind,
     Dma,
     In,
+    InString,
     MmioRead,
     Rdmsr,
 )
@@ -62,7 +63,7 @@ class PythonCounter:
     def _count_addresses(self, event: Event) -> None:
         statistics = self._statistics
         match event.payload:
-            case In(port=port):
+            case In(port=port) | InString(port=port):
                 self._count_in("ports", statistics.ports, port, event.size)
             case MmioRead(gpa=gpa):
                 self._count_in("mmio", statistics.mmio, gpa, event.size)

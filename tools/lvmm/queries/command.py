@@ -119,9 +119,8 @@ def search_recording(
     Raises LvmmError for what is wrong before.
     """
     manifest = recording_dir.read_manifest(directory)
-    kernel = directory / manifest.kernel.path
-    guest = SearchedGuest(manifest.kind, kernel)
-    _check_names(guest, queries, manifest.kernel_name or kernel.name)
+    guest = SearchedGuest(manifest.kind, recording_dir.recorded_kernel(directory, manifest))
+    _check_names(guest, queries, manifest.kernel_name or "the guest")
     answers = [limits.answer(query) for query in queries]
     with contextlib.ExitStack() as open_files:
         recording = open_files.enter_context(Recording.open(directory))

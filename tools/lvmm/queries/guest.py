@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvmm.guest import Kind
-from lvmm.guest_names import GuestNames
+from lvmm.guest_names import KERNEL_ON_DISK, GuestNames
 from lvmm.guest_view import AddressSpace, Physical, paging_mode
 from lvmm.queries.btf_types import KernelTypes
 from lvmm.queries.data_types import NoTypes, Types
@@ -59,7 +59,7 @@ class SearchedGuest:
     addresses.
     """
 
-    def __init__(self, kind: Kind, image: Path) -> None:
+    def __init__(self, kind: Kind, image: Path | None) -> None:
         """Takes half a minute for a Linux kernel that was never seen before."""
         self._table: SymbolTable | None = None
         self._space: AddressSpace | None = None
@@ -67,7 +67,9 @@ class SearchedGuest:
         self.types: Types = NoTypes()
         self.is_linux = kind == "linux"
         self.ready = not self.is_linux
-        if kind == "multiboot":
+        if image is None:
+            self.names = GuestNames.unknown(KERNEL_ON_DISK)
+        elif kind == "multiboot":
             self.names = GuestNames.for_multiboot(image)
             self.types = program_types(image)
         elif kind == "sector":
