@@ -5,7 +5,6 @@
 #define FXSAVE_SIZE   512
 #define XSAVE_HEADER  64
 #define CPUID_XSAVE   0xd
-#define XCR0_X87_ONLY 1
 #define MXCSR_OFFSET  24
 #define MXCSR_MASK    0xffffu
 #define XSTATE_BV     512
@@ -21,7 +20,7 @@ static u64 xcr0(void)
         return 0;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     /* Without AVX and the like FXSAVE has all there is, SSE included. */
-    return low == XCR0_X87_ONLY ? 0 : (u64)high << 32 | low;
+    return low == XCR0_X87 ? 0 : (u64)high << 32 | low;
 }
 
 static u32 image_size(u64 components)

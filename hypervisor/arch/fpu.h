@@ -7,6 +7,9 @@
 /* The most bytes that an image can have. */
 #define FPU_IMAGE_MAX 4096
 
+/* XCR0 after a reset (SDM vol. 1, section 13.3): no more than FXSAVE has. */
+#define XCR0_X87 1
+
 /* The image in XSAVE's standard form with XCR0 in *xcr0, or FXSAVE's with 0 there. Returns its size
  * in bytes, at most `room`; 0 where it does not fit. */
 u32 fpu_read(u8 *image, u32 room, u64 *xcr0);

@@ -56,11 +56,11 @@ u32 cpu_state_save(const struct vcpu *vcpu, const struct output_state *output, u
 
 static int restore_fpu(u64 xcr0, const u8 *image, u32 size)
 {
-    if (xcr0 != 0) {
-        if (!guest_xcr0_valid(xcr0))
-            return ERR_INVALID;
-        xsetbv(0, xcr0);
-    }
+    if (xcr0 != 0 && !guest_xcr0_valid(xcr0))
+        return ERR_INVALID;
+    /* An image of FXSAVE's is from before the guest chose components. */
+    if (cpuid(1, 0).ecx & BIT(26))
+        xsetbv(0, xcr0 != 0 ? xcr0 : XCR0_X87);
     return fpu_write(image, size);
 }
 
