@@ -32,6 +32,7 @@ class ElfCore:
             if segment["p_type"] == "PT_NOTE"
             for note in segment.iter_notes()
         }
+        self.alignments = {s["p_align"] for s in segments if s["p_type"] == "PT_LOAD"}
         self.loads = [
             (s["p_vaddr"], s["p_paddr"], s["p_filesz"], s["p_offset"])
             for s in segments

@@ -165,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     console = commands_of.add_parser("console", parents=both, help="the guest's console output")
     console.add_argument("--times", action="store_true", help="when each line ended, and its event")
     core_of = commands_of.add_parser(
-        "core", parents=[common], help="the guest's registers and memory, for gdb and drgn"
+        "core", parents=[common], help="the guest's registers and memory, for gdb, drgn and crash"
     )
     core_of.add_argument("-o", "--output", metavar="FILE", type=Path, required=True)
     core_of.add_argument(

@@ -13,7 +13,7 @@ from dataclasses import replace as changed
 from pathlib import Path
 
 import pytest
-from tests.emulated import tshark
+from tests.emulated import crash_tool, tshark
 from tests.emulated.gdb_run import debugged
 from tests.emulated.gdb_run import number as number_in
 from tests.emulated.gdb_session import gdb_at
@@ -28,7 +28,7 @@ from tests.emulated.machine import (
 )
 from tests.gdb_batch import gdb_words
 
-from lvmm import guest_build, session
+from lvmm import guest_build, provision, session
 from lvmm.demo import NetRecording, record_receiving
 from lvmm.guest_build import ROOT
 from lvmm.linux_modules import in_module_space
@@ -46,6 +46,13 @@ SHORT_PACKETS = 50
 EVEN_PACKETS = 1000
 ENDS = ("crash", "poweroff", "halt")
 STOCK_EVERY = 20  # one in so many of the short recordings is of the stock kernel with its network
+
+# The functions from the reset back to init's write to sysrq-trigger.
+PANIC = (
+    *("native_machine_emergency_restart", "panic", "sysrq_handle_crash", "__handle_sysrq.cold"),
+    *("write_sysrq_trigger", "proc_reg_write", "vfs_write", "ksys_write", "do_syscall_64"),
+    "entry_SYSCALL_64_after_hwframe",
+)
 
 BOOT_LOG_LIMIT = 4_000_000  # bytes
 LOG_PER_RECEIVED_BYTE_LIMIT = 1.10  # by the bytes of the frames; measured are 1.09
@@ -103,19 +110,7 @@ def test_gdb_shows_the_panics_backtrace_from_the_core(replayed: Replayed) -> Non
     said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     backtrace = said[said.rindex("#0 ") :]  # gdb shows frame 0 when it opens the core, too
     frames = re.findall(r"^#\d+ +0x[0-9a-f]+ in (\S+)", backtrace, re.MULTILINE)
-    kernel = frames[: frames.index("??")]
-    assert kernel == [
-        "native_machine_emergency_restart",
-        "panic",
-        "sysrq_handle_crash",
-        "__handle_sysrq.cold",
-        "write_sysrq_trigger",
-        "proc_reg_write",
-        "vfs_write",
-        "ksys_write",
-        "do_syscall_64",
-        "entry_SYSCALL_64_after_hwframe",
-    ], said
+    assert tuple(frames[: frames.index("??")]) == PANIC, said
 
 
 @of_even_datagrams
@@ -146,6 +141,9 @@ def test_drgn_lists_the_tasks_from_the_core(even: NetRecording, replayed: Replay
         "print('current', current.pid.value_(), current.comm.string_().decode())\n"
         "print('modules', *(m.name.string_().decode() for m in for_each_module(prog)))\n"
         "print('panic', panic_message(prog).decode())\n"
+        "by_pid = {pid_task(pid, prog['PIDTYPE_PID']).value_() for pid in for_each_pid(prog)}\n"
+        "listed = {task.value_() for task in for_each_task(prog)}\n"
+        "print('by PID', 'too' if by_pid == listed else by_pid ^ listed)\n"
     )
     done = subprocess.run(
         [sys.executable, "-m", "drgn", "--no-default-symbols", "-c", replayed.core, "-e", script],
@@ -164,6 +162,24 @@ def test_drgn_lists_the_tasks_from_the_core(even: NetRecording, replayed: Replay
     assert said["current"] == f"{crashed[1]} {crashed[2]}"
     assert said["modules"] == "e1000"
     assert said["panic"] in even.console
+    assert said["by"] == "PID too", "crash finds tasks by their PIDs only"
+
+
+@of_even_datagrams
+def test_crash_opens_the_core(replayed: Replayed) -> None:
+    """With nothing but the debug package's kernel: no word about where KASLR has put it."""
+    release = provision.kernel_package("stock").release
+    reason = crash_tool.missing(release)
+    if reason:
+        pytest.skip(reason)
+    said = crash_tool.look(replayed.core, release)
+    assert "Kernel panic - not syncing: sysrq triggered crash" in said.sys
+    assert said.frames[:8] == PANIC[1:9], "from panic to the system call"
+    assert "e1000" in said.modules
+    assert "sysrq: Trigger a crash" in said.log
+    assert len(said.listed_tasks) > 20
+    if crash_tool.version() >= crash_tool.SEES_ALL_TASKS:
+        assert said.ps_tasks == said.listed_tasks
 
 
 @of_even_datagrams

@@ -72,6 +72,12 @@ def test_memory_is_where_the_page_tables_and_the_addresses_say(image: Path, tmp_
     assert read.physical(0xA0000, 16) == b"", "no RAM"
 
 
+def test_crash_takes_it_for_a_dump_of_linux(image: Path, tmp_path: Path) -> None:
+    """By segments without alignment; else the user had to tell it of KASLR."""
+    core(image, "-o", tmp_path / "vmcore")
+    assert ElfCore(tmp_path / "vmcore").alignments == {0}
+
+
 def test_registers_are_those_of_the_end(image: Path, tmp_path: Path) -> None:
     core(image, "-o", tmp_path / "vmcore")
     registers = ElfCore(tmp_path / "vmcore").registers()

@@ -24,6 +24,9 @@ _ET_CORE, _EM_X86_64, _EV_CURRENT = 4, 62, 1
 _PT_LOAD, _PT_NOTE = 1, 4
 _READ_WRITE_EXECUTE = 7
 _NOTE_ALIGN = 4
+# As in the dumps that Linux makes of itself: by that crash(8) tells them from those of netdump, in
+# which it looks for neither the kernel's place (KASLR) nor the CPU's registers.
+_NO_ALIGN = 0
 # As many program headers do not fit into the header's field: section 0 has their number.
 _PN_XNUM = 0xFFFF
 
@@ -103,7 +106,7 @@ def write_core(
                 run.physical,
                 run.size,
                 run.size,
-                PAGE,
+                _NO_ALIGN,
             )
         )
     file.write(note_data)
