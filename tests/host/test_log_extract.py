@@ -404,5 +404,10 @@ def test_only_memory_is_read_of_dev_mem(
     code, out, _ = tool("verify", image, "--json")
     assert code == COMPLETE
     assert json.loads(out)["recording_id"] == f"{RECORDING_ID:016x}"
+    source = sources.Source(str(image))
+    data = image.read_bytes()
+    read = source.read(MIB - 8, 6 * MIB)  # as a chunk may that says it is so long
+    assert read == data[MIB - 8 : MIB] + bytes(3 * MIB) + data[4 * MIB : 6 * MIB]
+    source.close()
     (tmp_path / "iomem").write_text("00000000-00000000 : System RAM\n")
     assert one_line(tool("info", image)) == ENVIRONMENT

@@ -289,9 +289,9 @@ def test_a_library_that_cannot_be_built(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(native.EnvironmentProblem, match="no C compiler"):
         native.build(tmp_path / "library.so")
     monkeypatch.setattr(native, "_ROOT", tmp_path)
-    native._library.cache_clear()
+    native.library.cache_clear()
     assert fast_counter() is None
-    native._library.cache_clear()
+    native.library.cache_clear()
 
 
 def test_memory_does_not_grow_with_the_source(tmp_path: Path) -> None:

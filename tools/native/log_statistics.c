@@ -1,6 +1,7 @@
 #include "log_statistics.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "replay/log_codec.h"
 
@@ -123,21 +124,22 @@ static int count_tables(struct log_statistics *statistics, const struct log_even
     return error;
 }
 
-u32 log_statistics_add(struct log_statistics *statistics, const u8 *payload, u32 size, u32 count,
-                       u64 first_branches, u64 first_rip, bool tables, int *error)
+/* Counts the events of one chunk; *done: how many could be decoded. */
+static int add_chunk(struct log_statistics *statistics, const struct log_chunk_header *chunk,
+                     const u8 *payload, bool tables, u32 *done)
 {
     struct log_statistics_totals *totals = &statistics->totals;
-    struct log_cursor in = {payload, payload + size};
+    struct log_cursor in = {payload, payload + chunk->payload_len};
     struct log_event event;
 
-    log_codec_start(&statistics->codec, first_branches, first_rip);
-    for (u32 done = 0; done < count; done++) {
+    log_codec_start(&statistics->codec, chunk->first_branches, chunk->first_rip);
+    for (*done = 0; *done < chunk->event_count; (*done)++) {
         const u8 *start = in.next;
+        int error = log_decode_event(&statistics->codec, &in, &event);
         u64 bytes;
 
-        *error = log_decode_event(&statistics->codec, &in, &event);
-        if (*error)
-            return done;
+        if (error)
+            return error;
         bytes = (u64)(in.next - start);
         totals->events[event.kind]++;
         totals->bytes[event.kind] += bytes;
@@ -148,13 +150,37 @@ u32 log_statistics_add(struct log_statistics *statistics, const u8 *payload, u32
         totals->last_rip = event.regs.rip;
         totals->last_kind = event.kind;
         if (tables) {
-            *error = count_tables(statistics, &event, bytes);
-            if (*error)
-                return done;
+            error = count_tables(statistics, &event, bytes);
+            if (error)
+                return error;
         }
     }
-    *error = in.next == in.end ? 0 : ERR_END;
-    return count;
+    return in.next == in.end ? 0 : ERR_END;
+}
+
+u32 log_statistics_add(struct log_statistics *statistics,
+                       const struct log_statistics_chunks *chunks, bool tables, u32 *events,
+                       int *error)
+{
+    *error = 0;
+    *events = 0;
+    for (u32 done = 0; done < chunks->count; done++) {
+        u64 at = chunks->offsets[done] - chunks->base;
+        struct log_chunk_header chunk;
+
+        if (at > chunks->size || chunks->size - at < sizeof(chunk))
+            return done;
+        memcpy(&chunk, chunks->data + at, sizeof(chunk));
+        at += sizeof(chunk);
+        if (chunks->size - at < chunk.payload_len)
+            return done;
+        if (chunk.kind != LOG_CHUNK_KIND_EVENTS)
+            continue;
+        *error = add_chunk(statistics, &chunk, chunks->data + at, tables, events);
+        if (*error)
+            return done;
+    }
+    return chunks->count;
 }
 
 const struct log_statistics_totals *log_statistics_totals(const struct log_statistics *statistics)

@@ -44,11 +44,23 @@ struct log_statistics;
 struct log_statistics *log_statistics_new(u64 table_max);
 void log_statistics_free(struct log_statistics *statistics);
 
-/* Decodes the `count` events of a chunk's payload and counts them; with `tables` false only in the
- * totals. Returns how many could be decoded; *error is then 0, ERR_INVALID or ERR_TRUNCATED, and
- * ERR_END when bytes follow the last event. ERR_NO_SPACE: no memory. */
-u32 log_statistics_add(struct log_statistics *statistics, const u8 *payload, u32 size, u32 count,
-                       u64 first_branches, u64 first_rip, bool tables, int *error);
+/* A part of a log, and where in it chunks are. */
+struct log_statistics_chunks {
+    const u8 *data;
+    u64 size;
+    const u64 *offsets; /* counted as `base` is, which is the place of data[0] */
+    u64 base;
+    u32 count;
+    u32 reserved;
+};
+
+/* Decodes the events of the chunks and counts them; with `tables` false only in the totals. Returns
+ * how many chunks are done: it stops at one that is not all in `data`, with *error 0, and at one
+ * that cannot be decoded beyond its first *events: ERR_INVALID, ERR_TRUNCATED, ERR_END when bytes
+ * follow its last event; ERR_NO_SPACE: no memory. */
+u32 log_statistics_add(struct log_statistics *statistics,
+                       const struct log_statistics_chunks *chunks, bool tables, u32 *events,
+                       int *error);
 
 const struct log_statistics_totals *log_statistics_totals(const struct log_statistics *statistics);
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from lvmm.gdb.target import TargetError
 from lvmm.logs import Event
-from lvmm.logs.chunks import MAGIC, chunk_crc
+from lvmm.logs.chunk_runs import MAGIC
+from lvmm.logs.chunks import chunk_crc
 from lvmm.logs.codec import decode_chunk
 from lvmm.logs.layout import (
     CHUNK_ALIGN,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import overload
 
+from lvmm.errors import EnvironmentProblem
+from lvmm.logs.chunk_runs import CHUNK_MAX, CRC_OFFSET, HEADER_SIZE, ChunkRun, intact_chunk
+from lvmm.logs.counts import LogPart
 from lvmm.logs.crc import crc32c
 from lvmm.logs.errors import READABLE_VERSIONS
-from lvmm.logs.layout import CHUNK_ALIGN, CHUNK_MAGIC, CHUNK_PAYLOAD_MAX, ChunkHeader
+from lvmm.logs.layout import CHUNK_ALIGN, ChunkHeader
 from lvmm.logs.source import Source
 
-MAGIC = CHUNK_MAGIC.to_bytes(4, "little")
-HEADER_SIZE = ChunkHeader.STRUCT.size
-_CRC_OFFSET = HEADER_SIZE - 4
+_PART = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +56,107 @@ class Chunk:
         return pack_chunk(replace(self.header, seq=seq, first_event=first_event), self.payload())
 
 
+@dataclass(frozen=True, slots=True)
+class TableRun:
+    """Chunks of a table, the index of the first one and that after the last: ascending in place,
+    with consecutive numbers from `seq` on. `size` in bytes with padding.
+    """
+
+    seq: int
+    start: int
+    stop: int
+    size: int
+    events: int
+
+    @property
+    def next_seq(self) -> int:
+        """The number after the last one's."""
+        return self.seq + self.stop - self.start
+
+
 class ChunkTable(Sequence[Chunk]):
-    """Chunks of one source in 73 bytes each, as a log may have a great many."""
+    """Chunks of one source in little more than 8 bytes each, as a log may have a great many."""
 
     def __init__(self, source: Source) -> None:
         """An empty table."""
         self._source = source
         self._offsets = array("Q")
-        self._headers = bytearray()
-        self._recovered = bytearray()
-        self.size = 0
-        self.event_count = 0
+        self._recovered: dict[int, Chunk] = {}  # those that do not stand so in the source
+        # Of each run: its first number, first index, bytes, events.
+        self._seqs, self._starts = array("Q"), array("Q")
+        self._sizes, self._events = array("Q"), array("Q")
 
     def append(self, chunk: Chunk) -> None:
         """Add a chunk of the source at the end."""
-        self._offsets.append(chunk.offset)
-        self._headers += chunk.header.pack()
-        self._recovered.append(chunk.recovered)
-        self.size += chunk.size
-        self.event_count += chunk.header.event_count
+        if chunk.recovered:
+            self._recovered[len(self)] = chunk
+        events = chunk.header.event_count
+        self._extend(array("Q", [chunk.offset]), chunk.header.seq, chunk.size, events)
+
+    def append_run(self, run: ChunkRun) -> None:
+        """Likewise, those of a run."""
+        self._extend(run.offsets, run.first.seq, run.end - run.offset, run.events)
+
+    def append_from(self, table: ChunkTable, run: TableRun) -> None:
+        """Likewise, those of a run in another table of the same source."""
+        self._extend(table._offsets[run.start : run.stop], run.seq, run.size, run.events)
+
+    def _extend(self, offsets: array[int], seq: int, size: int, events: int) -> None:
+        follows = (
+            self._starts
+            and seq == self._seqs[-1] + len(self) - self._starts[-1]
+            and offsets[0] > self._offsets[-1]
+        )
+        if not follows:
+            self._seqs.append(seq)
+            self._starts.append(len(self))
+            self._sizes.append(0)
+            self._events.append(0)
+        self._offsets += offsets
+        self._sizes[-1] += size
+        self._events[-1] += events
+
+    @property
+    def size(self) -> int:
+        """Bytes of all chunks, with padding."""
+        return sum(self._sizes)
+
+    @property
+    def event_count(self) -> int:
+        """Events in all of them."""
+        return sum(self._events)
+
+    def runs(self) -> Iterator[TableRun]:
+        """The table's runs, as long as can be."""
+        for number, start in enumerate(self._starts):
+            stop = self._starts[number + 1] if number + 1 < len(self._starts) else len(self)
+            size, events = self._sizes[number], self._events[number]
+            yield TableRun(self._seqs[number], start, stop, size, events)
+
+    def parts(self) -> Iterator[LogPart]:
+        """All chunks, in parts of a few megabytes."""
+        for run in self.runs():
+            index = run.start
+            while index < run.stop:
+                if index in self._recovered:
+                    offset = self._offsets[index]
+                    part = LogPart(self[index].pack(), offset, array("Q", [offset]))
+                else:
+                    part = self._part(index, run.stop)
+                yield part
+                index += len(part.offsets)
+
+    def _part(self, index: int, stop: int) -> LogPart:
+        """From one chunk of a run on, whole chunks."""
+        base, last = self._offsets[index], self._offsets[stop - 1]
+        data = self._source.read(base, min(_PART, last + CHUNK_MAX - base))
+        end = base + len(data)
+        if end < last + CHUNK_MAX:
+            # The last one that begins in the data may be cut off, unless the source ends there.
+            begun = bisect_right(self._offsets, end, index, stop) - 1
+            stop = max(begun, index + 1) if end < self._source.size else stop
+        stop = min([stop, *(number for number in self._recovered if number > index)])
+        return LogPart(data, base, self._offsets[index:stop])
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -87,10 +171,13 @@ class ChunkTable(Sequence[Chunk]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         offset = self._offsets[index]
-        index %= len(self)
-        at = index * HEADER_SIZE
-        header = ChunkHeader.unpack(bytes(self._headers[at : at + HEADER_SIZE]))
-        return Chunk(self._source, offset, header, bool(self._recovered[index]))
+        recovered = self._recovered.get(index % len(self))
+        if recovered is not None:
+            return recovered
+        data = self._source.read(offset, HEADER_SIZE)
+        if len(data) < HEADER_SIZE:
+            raise EnvironmentProblem(f"{self._source.name}: it became shorter while it was read")
+        return Chunk(self._source, offset, ChunkHeader.unpack(data))
 
     def __iter__(self) -> Iterator[Chunk]:
         return (self[index] for index in range(len(self)))
@@ -98,7 +185,7 @@ class ChunkTable(Sequence[Chunk]):
 
 def chunk_crc(header: ChunkHeader, payload: bytes) -> int:
     """The CRC-32C that belongs into the header."""
-    return crc32c(payload, crc32c(header.pack()[:_CRC_OFFSET]))
+    return crc32c(payload, crc32c(header.pack()[:CRC_OFFSET]))
 
 
 def pack_chunk(header: ChunkHeader, payload: bytes) -> bytes:
@@ -117,15 +204,5 @@ def read_chunk(source: Source, offset: int) -> Chunk | None:
 
 def read_any_chunk(source: Source, offset: int) -> Chunk | None:
     """Likewise, of any format version whose chunks look alike."""
-    data = source.read(offset, HEADER_SIZE)
-    if len(data) < HEADER_SIZE or data[:4] != MAGIC:
-        return None
-    header = ChunkHeader.unpack(data)
-    if header.payload_len > CHUNK_PAYLOAD_MAX:
-        return None
-    payload = source.read(offset + HEADER_SIZE, header.payload_len)
-    if len(payload) < header.payload_len:
-        return None
-    if crc32c(payload, crc32c(data[:_CRC_OFFSET])) != header.crc32c:
-        return None
-    return Chunk(source, offset, header)
+    header = intact_chunk(source.read(offset, CHUNK_MAX), 0)
+    return Chunk(source, offset, header) if header is not None else None

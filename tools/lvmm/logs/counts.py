@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from array import array
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from lvmm.logs.layout import ChunkHeader, EventKind
+from lvmm.logs.layout import EventKind
 
 # Most addresses that are counted apart, of each sort: a log may hold any number of them.
 ADDRESSES_MAX = 1 << 18
@@ -47,11 +48,37 @@ class Statistics:
         return sum(count.events for count in self.kinds.values())
 
 
-class Counter(Protocol):
-    """Counts the events of one chunk after the other."""
+@dataclass(frozen=True)
+class LogPart:
+    """Chunks that stand in `data`, which begins at the place `base` of their source; the places of
+    the chunks are counted likewise. The last ones may be cut off.
+    """
 
-    def add(self, header: ChunkHeader, payload: bytes, tables: bool) -> tuple[int, str]:
-        """Count a chunk's events; returns how many could be decoded, and why no more.
+    data: bytes
+    base: int
+    offsets: array[int]
+
+    def after(self, chunks: int) -> LogPart:
+        """Without the first ones."""
+        return replace(self, offsets=self.offsets[chunks:])
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The chunks that were counted. With an `error`, and so many of its events, so was a part of
+    the next one; without, that is not all in the data.
+    """
+
+    chunks: int
+    events: int = 0
+    error: str = ""
+
+
+class Counter(Protocol):
+    """Counts the events of one part of a log after the other."""
+
+    def add(self, part: LogPart, tables: bool) -> Counted:
+        """Count events up to the first chunk that cannot be decoded, or is cut off.
 
         `tables` False: no counts by address.
         """

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from lvmm.errors import EnvironmentProblem, RecordingError
-from lvmm.logs.chunks import MAGIC as CHUNK_MAGIC
+from lvmm.logs.chunk_runs import MAGIC as CHUNK_MAGIC
 from lvmm.logs.compression import compressed_to, decompressed
 from lvmm.logs.output import new_file
 

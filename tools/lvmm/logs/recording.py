@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 
 from lvmm.errors import EnvironmentProblem, UsageError
-from lvmm.logs.chunks import MAGIC, Chunk, read_any_chunk, read_chunk
+from lvmm.logs.chunk_runs import MAGIC
+from lvmm.logs.chunks import Chunk, read_any_chunk, read_chunk
 from lvmm.logs.codec import Event, decode_chunk
 from lvmm.logs.compression import is_compressed
 from lvmm.logs.errors import READABLE_VERSIONS, Loss, NoLog, version_mismatch
@@ -18,7 +19,8 @@ from lvmm.logs.layout import FORMAT_VERSION, ChunkHeader, ChunkKind, End
 from lvmm.logs.output import write_atomically
 from lvmm.logs.pack import read_pack
 from lvmm.logs.region import Region, find_regions
-from lvmm.logs.scan import ChunkScan, find_chunks, in_order, scan_file, scan_region
+from lvmm.logs.region_scan import scan_region
+from lvmm.logs.scan import ChunkScan, find_chunks, in_order, scan_file
 from lvmm.logs.source import Source
 from lvmm.logs.wire import WireError
 

@@ -46,8 +46,23 @@ class Source:
         os.close(self._fd)
 
     def read(self, offset: int, size: int) -> bytes:
-        """The bytes from `offset`, fewer than `size` only at the end of the source."""
+        """The bytes from `offset`, fewer than `size` only at the end of the source.
+
+        What a memory device has of devices is never read, and is zeros here.
+        """
         size = min(size, max(self.size - offset, 0))
+        if self._ranges is None:
+            return self._read(offset, size)
+        parts = []
+        at, end = offset, offset + size
+        for low, high in self._ranges:
+            low, high = max(low, at), min(high, end)
+            if low < high:
+                parts += [bytes(low - at), self._read(low, high - low)]
+                at = high
+        return b"".join([*parts, bytes(end - at)])
+
+    def _read(self, offset: int, size: int) -> bytes:
         parts = []
         while size:
             try:
@@ -56,7 +71,7 @@ class Source:
                 if not self._is_memory:
                     raise EnvironmentProblem(f"{self.name}: {error.strerror}") from error
                 # One page at a time tells which of them are unreadable.
-                part = self.read(offset, PAGE - offset % PAGE) if size > PAGE else bytes(size)
+                part = self._read(offset, PAGE - offset % PAGE) if size > PAGE else bytes(size)
             if not part:
                 break
             parts.append(part)

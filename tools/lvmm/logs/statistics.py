@@ -1,14 +1,15 @@
 """Count what is in a log: events, exits and bytes by kind, by device and by code address.
 
-Two decoders do the same: the monitor's own, in C (lvmm.logs.native), and lvmm.logs.codec.
+Two decoders do the same: the monitor's own, in C (lvmm.logs.native_counter), and lvmm.logs.codec.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from lvmm.logs.chunk_runs import chunk_in
 from lvmm.logs.codec import Event, decode_chunk
-from lvmm.logs.counts import ADDRESSES_MAX, Count, Counter, Statistics
+from lvmm.logs.counts import ADDRESSES_MAX, Count, Counted, Counter, LogPart, Statistics
 from lvmm.logs.layout import (
     NOTES,
     ChunkHeader,
@@ -19,7 +20,7 @@ from lvmm.logs.layout import (
     MmioRead,
     Rdmsr,
 )
-from lvmm.logs.native import NativeCounter
+from lvmm.logs.native_counter import NativeCounter
 from lvmm.logs.recording import Recording
 from lvmm.logs.wire import WireError
 
@@ -32,8 +33,24 @@ class PythonCounter:
         self._statistics = Statistics()
         self._max = addresses_max
 
-    def add(self, header: ChunkHeader, payload: bytes, tables: bool) -> tuple[int, str]:
+    def add(self, part: LogPart, tables: bool) -> Counted:
         """See Counter."""
+        for number, offset in enumerate(part.offsets):
+            chunk = chunk_in(part.data, offset - part.base)
+            if chunk is None:
+                return Counted(number)
+            header, payload = chunk
+            if header.kind == ChunkKind.EVENTS:
+                done, error = self._add_chunk(header, payload, tables)
+                if error:
+                    return Counted(number, done, error)
+        return Counted(len(part.offsets))
+
+    def result(self) -> Statistics:
+        """See Counter."""
+        return self._statistics
+
+    def _add_chunk(self, header: ChunkHeader, payload: bytes, tables: bool) -> tuple[int, str]:
         done = 0
         try:
             for event in decode_chunk(header, payload):
@@ -44,10 +61,6 @@ class PythonCounter:
         except WireError as error:
             return done, str(error)
         return done, ""
-
-    def result(self) -> Statistics:
-        """See Counter."""
-        return self._statistics
 
     def _count(self, event: Event) -> None:
         statistics = self._statistics
@@ -109,12 +122,18 @@ def count(
 
     `progress` is told the bytes of the log that are done.
     """
-    size = 0
-    for chunk in recording.chunks:
-        if chunk.header.kind == ChunkKind.EVENTS:
-            done, error = counter.add(chunk.header, chunk.payload(), tables)
-            if error:
-                recording.add_malformed(chunk, done, WireError(error))
-        size += chunk.size
-        progress(size)
+    total = max(len(recording.chunks), 1)
+    index = 0  # of the next chunk
+    for part in recording.chunks.parts():
+        end = index + len(part.offsets)
+        while index < end:
+            counted = counter.add(part, tables)
+            index += counted.chunks
+            if index == end:
+                break
+            reason = WireError(counted.error or "cut short")
+            recording.add_malformed(recording.chunks[index], counted.events, reason)
+            part = part.after(counted.chunks + 1)
+            index += 1
+        progress(recording.log_bytes * index // total)
     return counter.result()
