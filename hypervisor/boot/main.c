@@ -16,6 +16,7 @@
 #include "boot/ring.h"
 #include "boot/unsaved_log.h"
 #include "core/dma_log.h"
+#include "core/fence.h"
 #include "core/guest_cpuid.h"
 #include "core/guest_memory.h"
 #include "core/machine_power.h"
@@ -72,6 +73,15 @@ __attribute__((noreturn)) static void stop(void)
 {
     printk("{\"lvmm\":\"halted\",\"reason\":\"error\",\"branches\":0,\"events\":0,\"rip\":0}\n");
     cpu_halt_forever();
+}
+
+static void read_fence(void)
+{
+    char text[FENCE_EXCEPTIONS_MAX * 8 + 1];
+    bool open = text_option(boot.cmdline, "unfenced", text, sizeof(text)) >= 0;
+
+    if (fence_init(open ? text : NULL) < 0)
+        stop();
 }
 
 static void read_settings(void)
@@ -133,6 +143,7 @@ static void read_settings(void)
         stop();
     }
     settings.on_demand = text_option(boot.cmdline, "on-demand", text, sizeof(text)) >= 0;
+    read_fence();
 }
 
 /* Moves the modules to the end of the log region, where neither guest memory nor the log's
@@ -211,7 +222,8 @@ static void start_session(const char *command_line, u32 guest_kind)
                     .cpu_model = (signature >> 4 & 15) | (signature >> 12 & 0xf0),
                     .cpu_stepping = signature & 15,
                     .counter_event = (u32)pmu.event,
-                    .flags = settings.ring.size != 0 ? LOG_MACHINE_FLAG_OVERWRITES : 0,
+                    .flags = (settings.ring.size != 0 ? LOG_MACHINE_FLAG_OVERWRITES : 0) |
+                             (fence_is_open() ? LOG_MACHINE_FLAG_UNSOUND : 0),
                     .guest_kind = guest_kind},
         .monitor_version = log_text(LVMM_VERSION),
         .board = log_text(BOARD_NAME),

@@ -1,6 +1,7 @@
 #include "core/passthrough.h"
 #include "core/device_access.h"
 #include "core/dma_log.h"
+#include "core/fence.h"
 #include "core/guest_memory.h"
 #include "core/pci.h"
 #include "core/pci_guard.h"
@@ -157,14 +158,11 @@ static int scan_function(pci_bdf bdf, u8 *shadow, u64 size)
 {
     u32 id = pci_read(bdf, PCI_VENDOR_ID);
     const struct dma_profile *profile = dma_profile_by_id((u16)id, (u16)(id >> 16));
-    u32 command;
 
     if (profile != NULL && device_count < PASSTHROUGH_DEVICES_MAX)
         return add_device(bdf, profile, shadow + device_count * size, size);
-    command =
-        pci_read(bdf, PCI_COMMAND) & 0xffff; /* writing 0 to the status half changes nothing */
-    if ((command & PCI_COMMAND_MASTER) && !may_be_master(bdf))
-        pci_write(bdf, PCI_COMMAND, command & ~(u32)PCI_COMMAND_MASTER);
+    if (!may_be_master(bdf))
+        fence_close(bdf);
     return 0;
 }
 
@@ -317,20 +315,15 @@ void passthrough_port_read_string(struct vcpu *vcpu, u16 port, u8 size, u8 *buf,
     }
 }
 
-/* The fence: a device that cannot be recorded does not become bus master. */
-static u64 fence(u16 port, u64 value)
+/* A write to a command register, as the fence lets it through. */
+static u64 fenced(u16 port, u64 value)
 {
     pci_bdf bdf = (pci_bdf)(config_address >> 8);
-    u32 offset = (config_address & 0xfc) + (port - PCI_CONFIG_DATA);
 
-    if (offset != PCI_COMMAND || !(value & PCI_COMMAND_MASTER) || may_be_master(bdf)) {
-        pci_restore_address(config_address);
-        return value;
-    }
-    printk("lvmm: %02x:%02x.%u has no DMA profile: it is kept from becoming bus master\n", bdf >> 8,
-           bdf >> 3 & 31, bdf & 7);
+    if ((config_address & 0xfc) + (port - PCI_CONFIG_DATA) == PCI_COMMAND && !may_be_master(bdf))
+        value = fence_command(bdf, (u32)value);
     pci_restore_address(config_address);
-    return value & ~(u64)PCI_COMMAND_MASTER;
+    return value;
 }
 
 void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
@@ -351,7 +344,7 @@ void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
         pci_restore_address(config_address);
     }
     if (is_config && session_recording())
-        value = fence(port, value);
+        value = fenced(port, value);
     if (forward)
         raw_port_write(port, size, value);
     if (is_config && (d = find_bdf((pci_bdf)(config_address >> 8))) != NULL) {

@@ -111,6 +111,7 @@ def _settings(
         on_demand=getattr(options, "on_demand", False),
         sent_bytes=getattr(options, "sent_bytes", None),
         log_kib=getattr(options, "log_size", None),
+        unfenced=tuple(getattr(options, "unfenced", ())),
         ring=ring_settings(options),
         sink=session.Sink(getattr(options, "sink", "memory")),
     )
@@ -184,8 +185,15 @@ def _record(options: argparse.Namespace) -> int:
         _say(_recorded_line(manifest))
         if manifest.altered:
             _say("the debugger has altered the guest by force: a replay will go another way")
+        _say_unsound(manifest)
         _say(f"recording in {output}; replay it with: ./lvmm replay {output}")
     return 0
+
+
+def _say_unsound(manifest: Manifest) -> None:
+    if manifest.unfenced:
+        devices = ", ".join(manifest.unfenced)
+        _say(f"the recording is unsound (--unfenced {devices}): a replay may go another way")
 
 
 def _recorded_line(manifest: Manifest) -> str:
@@ -213,6 +221,7 @@ def _replay_directory(options: argparse.Namespace) -> int:
         wait=True,
     )
     core = wanted_core(options)
+    _say_unsound(manifest)
     if queries:
         return run_queries(options, queries, board, settings)
     if core is not None and options.until is not None:
@@ -334,6 +343,7 @@ def _build(options: argparse.Namespace) -> int:
         on_demand=options.on_demand,
         sent_bytes=options.sent_bytes,
         log_kib=options.log_size,
+        unfenced=tuple(options.unfenced),
         ring=ring_settings(options),
         sink=session.Sink(options.sink),
     )

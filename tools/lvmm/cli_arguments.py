@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lvmm import __version__
+from lvmm.fence import parse_exception
 from lvmm.guest import FIRST_DISK
 
 DEFAULT_BOARD = "bochs-vtx"
@@ -116,6 +117,13 @@ def _bios_disk(text: str) -> int:
     if not FIRST_DISK <= value <= 0xFF:
         raise argparse.ArgumentTypeError("the BIOS's number of a disk is needed: 0x80, 0x81, ...")
     return value
+
+
+def _unfenced(text: str) -> str:
+    try:
+        return parse_exception(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _recording_id(text: str) -> str:
@@ -230,6 +238,15 @@ def command_line() -> argparse.ArgumentParser:
         metavar="N",
         help="of each frame that the guest sends, keep the first N bytes for extract_log.py pcap"
         " (all; replay needs none)",
+    )
+    recorded.add_argument(
+        "--unfenced",
+        type=_unfenced,
+        action="append",
+        default=[],
+        metavar="BDF|all",
+        help="let this device (00:04.0), or all, become bus master although it has no DMA profile:"
+        " the recording is marked as unsound, and may not replay; may be given several times",
     )
     recorded.add_argument(
         "--sink",

@@ -28,6 +28,7 @@ from lvmm.guest_serial import GuestSerial
 MAX_MEMORY_MIB = 2048  # that Bochs takes
 
 MAC_ADDRESS = "52:54:00:12:34:56"
+_NE2000_MAC_ADDRESS = "52:54:00:12:34:57"
 _POWER_OFF = "ACPI control: soft power off"
 
 # Models of devices whose panics are about what they are told: no reason to end the machine, since
@@ -368,6 +369,9 @@ class Emulator:
                 if self._net_port is not None:
                     network = f"ethmod=socket, ethdev={self._net_port}"
                 lines.append(f"e1000: card=0, enabled=1, mac={MAC_ADDRESS}, {network}")
+            elif device.model == "ne2k":
+                card = f"card=0, enabled=1, type=pci, mac={_NE2000_MAC_ADDRESS}"
+                lines.append(f"ne2k: {card}, ethmod=null, ethdev=none")
         return [f"pci: enabled=1, chipset=i440fx{''.join(slots)}", *lines]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from lvmm.debug.service import GdbOptions
 from lvmm.emulator import Emulator, Ending
 from lvmm.emulator_stats import Stats
 from lvmm.errors import LvmmError, MachineError
+from lvmm.fence import describe
 from lvmm.link import LinkClient, SocketStream
 from lvmm.link.relay import Typewriter, TypingRefused
 from lvmm.log_receiver import LogReceiver
@@ -179,6 +181,7 @@ class _Watcher:
         self._ring = ConsoleRing(emulator.ram_path, board.memory.log_base)
         self._board = board
         self._console_at = 0
+        self._fenced_told = 0
         self._console = bytearray()
 
     def elapsed(self) -> float:
@@ -205,6 +208,13 @@ class _Watcher:
                     log_bytes=log_bytes(self.emulator.ram_path, self._board.memory.log_base),
                 )
 
+    def tell_fenced(self) -> None:
+        """Tells the user of devices that were kept from becoming bus master, or were let."""
+        fenced = self.result.report.fenced
+        for message in fenced[self._fenced_told :]:
+            print(f"lvmm: {describe(message)}", file=sys.stderr, flush=True)
+        self._fenced_told = len(fenced)
+
     def halted(self) -> bool:
         return self.result.report.halted is not None
 
@@ -222,6 +232,7 @@ class _Watcher:
         settle_until = time.monotonic() + SETTLE_S
         while time.monotonic() < settle_until and self.line.poll(0.05):
             pass
+        self.tell_fenced()
         self.pass_console()
         result.ending = self.emulator.poll()
         result.stop_failure = self.line.stop_failure
@@ -323,6 +334,7 @@ def _watch(
     visitor = watcher.options.visitor
     while not watcher.ended():
         watcher.line.poll(POLL_S)
+        watcher.tell_fenced()
         watcher.pass_console()
         stopping = stop is not None and stop.requested
         expired = watcher.elapsed() > watcher.options.deadline_s

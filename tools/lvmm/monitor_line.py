@@ -6,6 +6,8 @@ The monitor's messages, by the value of that key (numbers are JSON numbers):
     running                               the guest was started
     events      kind, count               statistics, one line a kind
     exits       reason, count             statistics, one line a reason
+    fence       address, vendor, device, class, allowed
+                                          a device without DMA profile is to become bus master
     divergence  ...                       a replay left its recording (lvmm.divergence renders it)
     error       text                      the monitor cannot go on
     halted      reason, branches, events, rip, log_bytes
@@ -54,6 +56,7 @@ class MonitorReport:
     halted: Message | None = None
     divergence: Message | None = None
     errors: list[str] = field(default_factory=list)
+    fenced: list[Message] = field(default_factory=list)
     events: dict[str, int] = field(default_factory=dict)
     exits: dict[str, int] = field(default_factory=dict)
 
@@ -86,6 +89,8 @@ class MonitorReport:
                 _count(self.events, message.get("kind"), message.get("count"))
             case "exits":
                 _count(self.exits, message.get("reason"), message.get("count"))
+            case "fence":
+                self.fenced.append(message)
             case "divergence":
                 self.divergence = message
             case "error":

@@ -52,7 +52,9 @@ class Manifest:
 
     `altered`: a debugger changed the guest in a way that the log does not know, so that a replay
     goes another way. A system on its own disk has no `kernel`; `disk` is then the image as it was
-    before the run, wherever it is: no copy is here, and a replay needs none.
+    before the run, wherever it is: no copy is here, and a replay needs none. `unfenced`:
+    devices that were bus masters although their DMA is not recorded (PCI addresses, or `all`), so
+    that it may go another way, too; `fenced`: what the monitor said of such devices.
     """
 
     board: str
@@ -81,6 +83,8 @@ class Manifest:
     marks: dict[str, Any] = field(default_factory=dict)
     altered: bool = False
     disk: FileEntry | None = None
+    unfenced: tuple[str, ...] = ()
+    fenced: tuple[dict[str, Any], ...] = ()
     version: int = MANIFEST_VERSION
 
     @property
@@ -176,6 +180,8 @@ def read_manifest(directory: Path) -> Manifest:
             if fields.get(name) is not None:
                 fields[name] = FileEntry(**fields[name])
         fields["extra"] = tuple(FileEntry(**entry) for entry in fields["extra"])
+        for name in ("unfenced", "fenced"):
+            fields[name] = tuple(fields.get(name, ()))
         return Manifest(**fields)
     except (TypeError, KeyError) as error:
         raise RecordingError(f"{path} is damaged: {error}") from None

@@ -30,6 +30,7 @@ from lvmm.errors import (
     MachineTimeout,
     RecordingError,
 )
+from lvmm.fence import monitor_word
 from lvmm.guest import Guest, check_guest
 from lvmm.guest_disk import describe_disk
 from lvmm.image import BootFile, BootImage, build_image
@@ -92,10 +93,11 @@ class RunSettings:
     `watchdog_s`: seconds without progress after which the guest's run is ended; 0: never.
     `on_demand`: record only from where the guest asks for it (guest_support/lvmm.h). `sent_bytes`:
     what to record of each frame that the guest sends; None: all. `log_kib`: how much of the board's
-    log region is used; None: all. `ring`: only the
-    newest part of the log is kept. `sink`: where the log goes. `guest_disk`: the image of the
-    guest's own disk, which stays as it is. `checkpoints`: conditional branches from one checkpoint
-    of a replay to the next; 0: it makes none, and cannot go back.
+    log region is used; None: all. `ring`: only the newest part of the log is kept. `sink`: where
+    the log goes. `guest_disk`: the image of the guest's own disk, which stays as it is. `unfenced`:
+    devices that may be bus masters although their DMA is not recorded: PCI addresses, or `all`.
+    `checkpoints`: conditional branches from one checkpoint of a replay to the next; 0: it makes
+    none, and cannot go back.
     """
 
     net_port: int | None = None
@@ -115,6 +117,7 @@ class RunSettings:
     ring: RingSettings | None = None
     sink: Sink = Sink.MEMORY
     guest_disk: Path | None = None
+    unfenced: tuple[str, ...] = ()
     checkpoints: int = 0
 
     @property
@@ -133,6 +136,8 @@ class RunSettings:
             words["on-demand"] = "1"
         if self.sent_bytes is not None:
             words["sent"] = str(self.sent_bytes)
+        if self.unfenced:
+            words["unfenced"] = monitor_word(self.unfenced)
         if self.log_kib is not None:
             words["log"] = str(self.log_kib)
         if self.checkpoints:
@@ -344,7 +349,8 @@ def record(
             print(render_crash(crash), file=sys.stderr)
         raise _with_salvage(error, partial) from None
     manifest = _manifest(board, guest, stored, partial, result, options, monitor)
-    manifest = dataclasses.replace(manifest, disk=disk)  # as it was before the run
+    # The disk as it was before the run.
+    manifest = dataclasses.replace(manifest, disk=disk, unfenced=settings.unfenced)
     recording_dir.write_manifest(partial, manifest)
     for name in ("ram.img", "stats", "bochs.out", "console.log"):
         (run_dir / name).unlink(missing_ok=True)
@@ -475,4 +481,5 @@ def _manifest(
         marks={text: dataclasses.asdict(mark) for text, mark in result.marks.items()},
         kernel_name=source.name,
         altered=result.altered,
+        fenced=tuple(result.report.fenced),
     )

@@ -1,0 +1,55 @@
+"""A device without a DMA profile does not become bus master while recording, unless excepted."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from tests.emulated.machine import BOARD as PLAIN
+from tests.emulated.machine import RECORD_TIMEOUT_S, assert_identical, replay, tiny
+
+from lvmm import session
+from lvmm.board import Device
+from lvmm.logs import Recording
+from lvmm.session import RunSettings
+
+# The board with a network card that nobody has written a profile for: an NE2000 on PCI. It does no
+# DMA, so its bit stays 0 even where the write comes through; tests/host/test_fence.py sees that.
+BOARD = dataclasses.replace(PLAIN, device=(*PLAIN.device, Device("nic1", "00:04.0", "ne2k", "")))
+
+SERVED = {"00000009: 70108086 is bus master", "00000018: 100e8086 is bus master"}
+CARD = {"address": "00:04.0", "vendor": "10ec", "device": "8029", "class": "020000"}
+
+
+def record(directory: Path, *unfenced: str) -> tuple[session.Manifest, set[str], bool]:
+    """Records the guest: the manifest, the lines of its console, and is the log unsound?"""
+    settings = RunSettings(seed=1, timeout_s=RECORD_TIMEOUT_S, unfenced=unfenced)
+    manifest = session.record(BOARD, tiny("master"), settings, directory)
+    console = (directory / manifest.console.path).read_text()
+    with Recording.open(directory) as recording:
+        assert recording.header is not None
+        return manifest, set(console.splitlines()), recording.header.unsound
+
+
+def test_a_device_without_profile_is_fenced(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    manifest, console, unsound = record(tmp_path / "recording")
+    assert console == {*SERVED, "00000020: 802910ec is none"}
+    assert manifest.fenced == ({"lvmm": "fence", **CARD, "allowed": False},)
+    assert not unsound
+    said = capfd.readouterr().err
+    assert said.count("Ethernet controller 10ec:8029 at 00:04.0") == 1
+    assert "is kept from becoming bus master" in said
+    assert "--unfenced 00:04.0" in said
+    assert_identical(replay(tmp_path / "recording", 2, tmp_path / "replay"))
+
+
+@pytest.mark.parametrize(("exceptions", "allowed"), [(("00:04.0",), True), (("00:05.0",), False)])
+def test_an_exception_makes_the_recording_unsound(
+    tmp_path: Path, exceptions: tuple[str, ...], allowed: bool
+) -> None:
+    manifest, console, unsound = record(tmp_path / "recording", *exceptions)
+    assert console >= SERVED
+    assert manifest.fenced == ({"lvmm": "fence", **CARD, "allowed": allowed},)
+    assert manifest.unfenced == exceptions
+    assert unsound

@@ -1,0 +1,45 @@
+"""Devices whose DMA cannot be recorded, and what the monitor's fence did with them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from lvmm.pci_names import class_name, device_name
+
+ALL = "all"
+_ADDRESS = re.compile(r"(?:0000:)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])")
+
+
+def parse_exception(text: str) -> str:
+    """A PCI address as the monitor wants it, or `all`. Raises ValueError."""
+    if text == ALL:
+        return text
+    match = _ADDRESS.fullmatch(text.lower())
+    if match is None:
+        raise ValueError(f"{text} is neither a PCI address as in 00:04.0 nor {ALL}")
+    return match[1]
+
+
+def monitor_word(exceptions: tuple[str, ...]) -> str:
+    """The value of the monitor's word `unfenced` for these exceptions."""
+    return ALL if ALL in exceptions else ",".join(dict.fromkeys(exceptions))
+
+
+def describe(message: dict[str, Any]) -> str:
+    """What the monitor's message `fence` says, for the user: one line."""
+    address, vendor, device, code = (
+        str(message.get(key, "?")) for key in ("address", "vendor", "device", "class")
+    )
+    name = device_name(vendor, device)
+    what = f"{class_name(code)} {vendor}:{device} at {address}" + (f" ({name})" if name else "")
+    if message.get("allowed"):
+        return (
+            f"the {what} may be bus master, and what it writes into memory is not recorded: "
+            "a replay may go another way"
+        )
+    return (
+        f"the {what} is kept from becoming bus master: it has no DMA profile, so what it writes "
+        "into memory could not be recorded. Write a profile (docs/adding-a-device.md), or let it "
+        f"with --unfenced {address}, for a recording that may not replay"
+    )
