@@ -42,6 +42,7 @@ class SearchedMachine:
     def __init__(self, steps: Sequence[Step], *, room: int = 256) -> None:
         self.ram = bytearray(RAM_SIZE)
         self.set: dict[int, tuple[BreakpointKind, int, int]] = {}
+        self.stops = 0  # by a breakpoint or watchpoint
         self.timeouts = 0  # so often the guest runs on for long
         self._steps = steps
         self._at = 0
@@ -81,6 +82,7 @@ class SearchedMachine:
             self._at += 1
             stop = self._hit(self._steps[self._at])
             if stop is not None:
+                self.stops += 1
                 self._state, self._stop = RunState.STOPPED, stop
                 return self.status()
         self._state, self._stop = RunState.HALTED, (StopReason.LOG_END, 0, 0)

@@ -182,6 +182,26 @@ def test_memory_that_is_mapped_later(program: Path) -> None:
     assert never.note == "nothing was mapped at 0x4000"
 
 
+def test_debug_registers_first(program: Path) -> None:
+    """A short range is watched in aligned parts while there are registers for all of them."""
+    machine = SearchedMachine(SCRIPT)
+    search(program, machine, "change 0x4001 7", "change 0x4010 16", "change 0x4020", "call add")
+    watched = [place[1:] for place in machine.set.values()]
+    assert watched == [
+        *((0x4001, 1), (0x4002, 2), (0x4004, 4)),
+        *((0x4010, 16), (0x4020, 8), (0x1000, 1)),
+    ]
+
+
+def test_what_has_found_enough_stops_no_more(program: Path) -> None:
+    machine = SearchedMachine([*SCRIPT, Step(0x1000)])
+    few = Limits(limit=1)
+    first, second = search(program, machine, "write count 4", "call add", limits=few)
+    assert (first.count, second.count) == (1, 1)
+    assert not machine.set
+    assert machine.stops == 2
+
+
 def test_too_many(program: Path) -> None:
     machine = SearchedMachine(SCRIPT, room=1)
     first, second = search(program, machine, "write count 4", "call add")

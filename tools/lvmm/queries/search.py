@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from lvmm.debug.registers import by_name
 from lvmm.errors import UsageError
-from lvmm.guest_view import PAGE, Physical
+from lvmm.guest_view import Physical
 from lvmm.link import BreakpointKind, LinkTimeout, NoSpace, RunState, Status, StopReason
 from lvmm.link import MemoryFault as LinkFault
-from lvmm.link.layout import Opcode, Registers
-from lvmm.logs.layout import Dma
+from lvmm.link.layout import Registers
 from lvmm.queries.arguments import arguments, caller
-from lvmm.queries.findings import Answer, Call, Where, Write, Writer
+from lvmm.queries.findings import Answer, Call, Where
 from lvmm.queries.guest import MODULE_LOADED, Look, SearchedGuest
 from lvmm.queries.moments import Moment, Moments
-from lvmm.queries.places import Range, UnknownName, closest, resolve
+from lvmm.queries.places import UnknownName, closest, resolve
+from lvmm.queries.points import Points, SearchPoints
 from lvmm.queries.query import Kind
+from lvmm.queries.watching import Watch
 
-Pages = tuple[int | None, ...]  # physical addresses
-
+_WATCHES = {Kind.WRITE: BreakpointKind.WATCH_STORE, Kind.CHANGE: BreakpointKind.WATCH_WRITE}
 _LOOK_S = 1.0  # how often progress is told
 
 
-class Link(Protocol):
+class Link(Points, Protocol):
     """What of lvmm.link.LinkClient is used."""
 
     def status(self) -> Status: ...
@@ -36,24 +36,13 @@ class Link(Protocol):
 
     def read_registers(self) -> Registers: ...
 
-    def set_breakpoint(self, kind: BreakpointKind, address: int, length: int = 1) -> int: ...
-
-    def clear_breakpoint(self, number: int) -> None: ...
-
 
 @dataclass
-class _Watch:
-    """A range that is watched: what was in it, and where that is in physical memory.
+class _Function:
+    """A breakpoint at a function, for these queries."""
 
-    One write may meet two watchpoints, and stop the guest twice at one boundary.
-    """
-
-    answer: Answer
     number: int
-    range: Range
-    before: bytes
-    pages: Pages
-    last: tuple[int, ...] = ()  # the boundary at which a write was found
+    answers: list[Answer]
 
 
 class Search:
@@ -80,8 +69,9 @@ class Search:
         self._anchor = anchor
         self._tell = tell
         self._waiting = list(answers)  # those that nothing is set for
-        self._watches: list[_Watch] = []
-        self._calls: dict[int, list[Answer]] = {}  # by address
+        self._points = SearchPoints()
+        self._watches: list[Watch] = []
+        self._functions: dict[int, _Function] = {}  # by address
         self._helpers: dict[int, int] = {}  # breakpoints for our own use, by address
         self._last_call: tuple[int, int, int] | None = None
         self._stopping = False
@@ -132,8 +122,10 @@ class Search:
         if self._waiting:
             self._guest.look(look)
         if status.reason == StopReason.WATCHPOINT:
-            self._written(look, where, moment, status)
+            for watch in self._watches:
+                watch.look_at(look, where, moment.dma, status.breakpoint, status.address)
         self._called(look, where)
+        self._clear_what_is_full(link)
         if self._waiting:
             self._set_what_waits(link, look, moment.events)
 
@@ -149,9 +141,9 @@ class Search:
 
     def _called(self, look: Look, where: Where) -> None:
         """At any stop: the monitor passes a breakpoint that the guest is at when it goes on."""
-        found = self._calls.get(look.rip)
+        found = self._functions.get(look.rip)
         here = (where.branches, look.rip, look.registers["rsp"])
-        if not found or here == self._last_call:
+        if found is None or here == self._last_call:
             return
         self._last_call = here
         names = self._guest.names
@@ -159,27 +151,18 @@ class Search:
         values = arguments(look, self._guest.types.parameters(name.split("+")[0]))
         back = caller(look)
         code = names.describe(back) if back is not None else None
-        for answer in found:
+        for answer in found.answers:
             answer.add(Call(where, back, code, values))
 
-    # ---- writes
-
-    def _written(self, look: Look, where: Where, moment: Moment, status: Status) -> None:
-        here = (where.event, where.branches, *look.registers.values())
-        for watch in self._watches:
-            now, pages = _content(look, watch)
-            ours = watch.number == status.breakpoint
-            ours = ours or watch.range.has(status.address)
-            device = _by_device(moment.dma, watch.range, pages)
-            old = watch.before if pages == watch.pages else None
-            changed = old is not None and old != now
-            watch.before, watch.pages = now, pages
-            again = not changed and watch.last == here
-            if again or not (changed or (ours and watch.answer.query.kind is Kind.WRITE)):
-                continue
-            watch.last = here
-            writer = Writer.DEVICE if device else Writer.CODE if ours else Writer.UNSEEN
-            watch.answer.add(_write(where, watch.range, status.address, old, now, writer))
+    def _clear_what_is_full(self, link: Link) -> None:
+        """What has found enough need not stop the guest any more."""
+        for watch in [watch for watch in self._watches if watch.answer.full]:
+            self._points.clear(link, watch.numbers)
+            self._watches.remove(watch)
+        for address, function in list(self._functions.items()):
+            if all(answer.full for answer in function.answers):
+                self._points.clear(link, (function.number,))
+                del self._functions[address]
 
     # ---- what is not set yet
 
@@ -191,11 +174,12 @@ class Search:
         helper = self._helper_wanted()
         for address, number in list(self._helpers.items()):
             if address != helper:
-                link.clear_breakpoint(number)
+                self._points.clear(link, (number,))
                 del self._helpers[address]
         if helper is not None and helper not in self._helpers:
-            kind = BreakpointKind.SOFTWARE if self._guest.ready else BreakpointKind.HARDWARE
-            self._helpers[helper] = link.set_breakpoint(kind, helper)
+            ready = self._guest.ready
+            set_at = self._points.break_at if ready else self._points.break_before_mapped
+            self._helpers[helper] = set_at(link, helper)
 
     def _helper_wanted(self) -> int | None:
         """Where to stop to look again: the kernel is there, or another module."""
@@ -218,17 +202,10 @@ class Search:
         answer.range = place
         try:
             if query.kind is Kind.CALL:
-                _break_at(link, place.address)
-                self._calls.setdefault(place.address, []).append(answer)
+                self._set_function(link, place.address, answer)
             else:
-                kind = (
-                    BreakpointKind.WATCH_STORE
-                    if query.kind is Kind.WRITE
-                    else BreakpointKind.WATCH_WRITE
-                )
-                number = link.set_breakpoint(kind, place.address, place.length)
-                before, pages = _mapped(look, place)
-                self._watches.append(_Watch(answer, number, place, before, pages))
+                numbers = self._points.watch(link, _WATCHES[query.kind], place)
+                self._watches.append(Watch.begin(answer, numbers, place, look))
         except LinkFault:
             return False
         except NoSpace:
@@ -239,68 +216,9 @@ class Search:
         answer.since = events
         return True
 
-
-def _break_at(link: Link, address: int) -> None:
-    """Raises MemoryFault where nothing is mapped, and there is no debug register left."""
-    try:
-        link.set_breakpoint(BreakpointKind.SOFTWARE, address)
-    except LinkFault:
-        try:
-            link.set_breakpoint(BreakpointKind.HARDWARE, address)
-        except NoSpace:
-            raise LinkFault(Opcode.SET_BREAKPOINT, address, 0) from None
-
-
-def _mapped(look: Look, place: Range) -> tuple[bytes, Pages]:
-    """What is in a range, and the physical addresses of its pages; without what is not mapped."""
-    space = look.space
-    first = place.address - place.address % PAGE
-    pages = range(first, place.address + place.length, PAGE)
-    return space.read(place.address, place.length), tuple(space.translate(at) for at in pages)
-
-
-def _content(look: Look, watch: _Watch) -> tuple[bytes, Pages]:
-    """The same of what is watched, also where the address space of the moment does not have it."""
-    now, pages = _mapped(look, watch.range)
-    if None not in pages or None in watch.pages:
-        return now, pages
-    parts = _parts(watch.range, watch.pages)
-    return b"".join(look.memory.read(at, length) for length, at in parts), watch.pages
-
-
-def _by_device(dma: Sequence[Dma], place: Range, pages: Pages) -> bool:
-    """Whether a device has written to the range."""
-    for part, physical in _parts(place, pages):
-        for write in dma:
-            if write.gpa < physical + part and physical < write.gpa + len(write.data):
-                return True
-    return False
-
-
-def _parts(place: Range, pages: Pages) -> Iterator[tuple[int, int]]:
-    """Length and physical address of what each page has of a range."""
-    at = place.address
-    end = place.address + place.length
-    for page in pages:
-        length = min(PAGE - at % PAGE, end - at)
-        if page is not None:
-            yield length, page + at % PAGE
-        at += length
-
-
-def _write(
-    where: Where, place: Range, address: int, old: bytes | None, new: bytes, writer: Writer
-) -> Write:
-    """The bytes that differ, or the word at `address` where none does; a short range is whole."""
-    if place.length <= 8:
-        return Write(where, place.address, old, new, writer)
-    if old is not None and old != new and len(old) == len(new):
-        differing = [
-            at for at, (one, other) in enumerate(zip(old, new, strict=True)) if one != other
-        ]
-        first, last = differing[0], differing[-1] + 1
-    else:
-        first = address - place.address if place.has(address) else 0
-        last = min(first + 8, len(new))
-    part = None if old is None else old[first:last]
-    return Write(where, place.address + first, part, new[first:last], writer)
+    def _set_function(self, link: Link, address: int, answer: Answer) -> None:
+        function = self._functions.get(address)
+        if function is None:
+            function = _Function(self._points.break_at(link, address), [])
+            self._functions[address] = function
+        function.answers.append(answer)
