@@ -23,6 +23,7 @@
 #include "core/memory_map.h"
 #include "core/passthrough.h"
 #include "core/run.h"
+#include "core/triggers.h"
 #include "core/watchdog.h"
 #include "debug/debugger.h"
 #include "lib/crc32c.h"
@@ -144,6 +145,9 @@ static void read_settings(void)
     }
     settings.on_demand = text_option(boot.cmdline, "on-demand", text, sizeof(text)) >= 0;
     read_fence();
+    if (settings.mode == LOG_MODE_RECORD && triggers_init(boot.cmdline) < 0)
+        stop();
+    settings.on_demand |= triggers_start();
 }
 
 /* Moves the modules to the end of the log region, where neither guest memory nor the log's

@@ -1,5 +1,6 @@
 #include "core/console.h"
 #include "board_config.h"
+#include "core/triggers.h"
 #include "replay/session.h"
 
 #define UART_LCR     3
@@ -8,6 +9,12 @@
 #define MCR_LOOPBACK 0x10
 
 static u8 lcr, mcr;
+
+static void put(struct vcpu *vcpu, u8 byte)
+{
+    session_console(vcpu, byte);
+    triggers_console(byte);
+}
 
 void console_on_write(struct vcpu *vcpu, u16 port, u64 value)
 {
@@ -18,7 +25,7 @@ void console_on_write(struct vcpu *vcpu, u16 port, u64 value)
     else if (reg == UART_MCR)
         mcr = (u8)value;
     else if (reg == 0 && !(lcr & LCR_DLAB) && !(mcr & MCR_LOOPBACK))
-        session_console(vcpu, (u8)value);
+        put(vcpu, (u8)value);
 }
 
 void console_save(struct log_cpu_state *out)

@@ -2,6 +2,7 @@
 #include "arch/cpu.h"
 #include "core/passthrough.h"
 #include "core/pci.h"
+#include "core/triggers.h"
 #include "dma/dma.h"
 #include "lib/string.h"
 #include "replay/session.h"
@@ -25,6 +26,8 @@ void dma_log_write(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 
 {
     if (!wanted())
         return;
+    if (stream % DMA_STREAMS_PER_RING != DMA_STREAM_DESCRIPTORS(0))
+        triggers_packet(vcpu, data, len);
     session_record_dma(vcpu, stream, gpa, data, len);
     transferred = true;
 }

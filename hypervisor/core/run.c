@@ -5,6 +5,7 @@
 #include "core/interrupts.h"
 #include "core/page_journal.h"
 #include "core/passthrough.h"
+#include "core/triggers.h"
 #include "core/watchdog.h"
 #include "debug/debugger.h"
 #include "lib/printk.h"
@@ -125,6 +126,9 @@ static void report_exits(void)
 /* What must happen at a boundary, before the guest goes on. True: enter it. */
 static bool prepare(struct vcpu *vcpu)
 {
+    triggers_boundary(vcpu);
+    if (session_ended())
+        return false;
     if (session_replaying()) {
         session_apply_due(vcpu);
         if (!session_ended())

@@ -6,6 +6,7 @@
 #include "debug/debugger.h"
 #include "debug/memory.h"
 #include "debug/queries.h"
+#include "debug/recording_commands.h"
 #include "debug/registers.h"
 #include "debug/travel_commands.h"
 #include "lib/string.h"
@@ -380,4 +381,6 @@ const link_handler command_handlers[LINK_OPCODES] = {
     [LINK_OPCODE_RUN_TO] = command_run_to,
     [LINK_OPCODE_LAST_HIT] = command_last_hit,
     [LINK_OPCODE_PAGE_CHANGES] = command_page_changes,
+    [LINK_OPCODE_START_RECORDING] = command_start_recording,
+    [LINK_OPCODE_STOP_RECORDING] = command_stop_recording,
 };

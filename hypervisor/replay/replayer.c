@@ -5,6 +5,7 @@
 #include "lib/printk.h"
 #include "lib/string.h"
 #include "replay/divergence.h"
+#include "replay/segment.h"
 #include "replay/session_state.h"
 
 void replay_read_next(void)
@@ -226,6 +227,10 @@ bool session_apply_due(struct vcpu *vcpu)
             hv_inject_nmi(vcpu);
             session_count_event(e->kind);
             replay_read_next();
+            return true;
+        case LOG_EVENT_CONTENT:
+            session.next.async = false; /* due here: from now on it is checked like the guest's */
+            segment_end(vcpu);
             return true;
         case LOG_EVENT_END:
             return apply_end(vcpu);

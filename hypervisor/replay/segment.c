@@ -1,6 +1,7 @@
 #include "replay/segment.h"
 #include "log_format.h"
 #include "replay/epoch.h"
+#include "replay/position.h"
 #include "replay/session.h"
 #include "replay/snapshot.h"
 
@@ -9,6 +10,13 @@ static bool over;
 void segment_wait(void)
 {
     session_pause(true);
+}
+
+bool segment_can_begin(const struct vcpu *vcpu)
+{
+    /* An epoch does not know that the guest is halted. A replay of a snapshot need not: the event
+     * that wakes the guest is due where it begins. */
+    return !vcpu->event.valid && !(epoch_on() && vcpu->halted);
 }
 
 int segment_begin(struct vcpu *vcpu)
@@ -29,9 +37,12 @@ int segment_begin(struct vcpu *vcpu)
     return error;
 }
 
-int segment_end(struct vcpu *vcpu)
+/* What the guest does not ask for itself is due at a position in a replay: see session_apply_due().
+ */
+static int end(struct vcpu *vcpu, bool async)
 {
-    struct log_event e = {.kind = LOG_EVENT_CONTENT};
+    struct log_event e = {
+        .kind = LOG_EVENT_CONTENT, .async = async, .full = async && position_needs_registers(vcpu)};
     struct log_content here = {snapshot_memory_crc(), session_console_bytes()};
     int error;
 
@@ -57,4 +68,14 @@ int segment_end(struct vcpu *vcpu)
         session_diverged(vcpu, "the amount of console output differs", NULL);
     session_end(vcpu, LOG_END_REASON_GUEST_STOP, false);
     return 0;
+}
+
+int segment_end(struct vcpu *vcpu)
+{
+    return end(vcpu, false);
+}
+
+int segment_end_here(struct vcpu *vcpu)
+{
+    return session_recording() ? end(vcpu, true) : ERR_INVALID;
 }

@@ -117,7 +117,7 @@ def test_a_damaged_beginning_is_refused(
 
 
 def test_a_guest_that_does_not_start_it(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match="did not start the recording"):
+    with pytest.raises(RecordingError, match="the recording was not started"):
         session.record(BOARD, tiny("hello"), ON_DEMAND, tmp_path / "recording")
     assert not (tmp_path / "recording").exists()
 

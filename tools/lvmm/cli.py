@@ -35,6 +35,7 @@ from lvmm.packed_recording import unpacked_recording
 from lvmm.queries.command import check_options, run_queries
 from lvmm.recording_dir import Manifest, read_manifest, recorded_kernel
 from lvmm.rescue import rescue_image
+from lvmm.triggers import Triggers, parse_trigger
 from lvmm.vmcore.replay_core import ReplayCore, wanted_core
 
 TEST_WORKERS_MAX = 4
@@ -109,6 +110,7 @@ def _settings(
         menu_timeout_s=getattr(options, "menu_timeout", 0),
         watchdog_s=getattr(options, "watchdog", 0),
         on_demand=getattr(options, "on_demand", False),
+        triggers=_triggers(options),
         sent_bytes=getattr(options, "sent_bytes", None),
         log_kib=getattr(options, "log_size", None),
         unfenced=tuple(getattr(options, "unfenced", ())),
@@ -119,6 +121,15 @@ def _settings(
 
 def _symbols(kernel: Path) -> GuestSymbols:
     return GuestSymbols(kernel, ROOT / "build" / "gdb" / f"symbols-{os.getpid()}.elf")
+
+
+def _triggers(options: argparse.Namespace) -> Triggers:
+    texts = (getattr(options, f"{name}_at", None) for name in ("start", "stop"))
+    triggers = Triggers(*(parse_trigger(text) if text is not None else None for text in texts))
+    debugged = (getattr(options, name, None) is not None for name in ("gdb", "attach"))
+    if triggers.need_line and any(debugged):
+        raise UsageError("--start-at and --stop-at 'break' go without --gdb and --attach")
+    return triggers
 
 
 def _guest(options: argparse.Namespace, board: Board) -> Guest:
@@ -341,12 +352,18 @@ def _build(options: argparse.Namespace) -> int:
     guest = _guest(options, board)
     settings = session.RunSettings(
         on_demand=options.on_demand,
+        triggers=_triggers(options),
         sent_bytes=options.sent_bytes,
         log_kib=options.log_size,
         unfenced=tuple(options.unfenced),
         ring=ring_settings(options),
         sink=session.Sink(options.sink),
     )
+    if settings.triggers.need_line:
+        raise UsageError(
+            "a breakpoint is set over the monitor's line: for an image, use attach --gdb and "
+            "`monitor record start`"
+        )
     words = settings.words()
     if options.wait:
         words["wait"] = "1"

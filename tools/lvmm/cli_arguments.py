@@ -232,6 +232,12 @@ def command_line() -> argparse.ArgumentParser:
         action="store_true",
         help="record only what the guest asks for: lvmm_start_recording() of guest_support/lvmm.h",
     )
+    for name, what in (("start", "begin the recording"), ("stop", "end run and recording")):
+        recorded.add_argument(
+            f"--{name}-at",
+            metavar="TRIGGER",
+            help=f"{what} at 'console TEXT', 'packet HEXDIGITS' or 'break ADDRESS_OR_SYMBOL'",
+        )
     recorded.add_argument(
         "--sent-bytes",
         type=_sent_bytes,

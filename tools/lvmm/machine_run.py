@@ -285,6 +285,8 @@ def run_machine(
             watcher = _Watcher(emulator, board, options, line)
             receiver = LogReceiver(line.link, options.log_sink) if options.log_sink else None
             _watch(watcher, debugger, receiver, stop)
+            if options.visitor is not None:
+                watcher.result.error = options.visitor.failure
             if receiver is not None:
                 _take_the_rest(receiver, watcher)
             if options.at_end is not None and watcher.halted():

@@ -36,8 +36,8 @@ def recorded_part(recording: Recording) -> RecordedPart:
     first = next(recording.events(), None)
     if first is None:
         raise RecordingError(
-            "the guest did not start the recording: it is to call lvmm_start_recording()"
-            " (guest_support/lvmm.h), or record without --on-demand"
+            "the recording was not started: the trigger of --start-at did not come, or with"
+            " --on-demand the guest did not call lvmm_start_recording() (guest_support/lvmm.h)"
         )
     start = 0
     if isinstance(first.payload, Begin):

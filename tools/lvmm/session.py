@@ -44,6 +44,7 @@ from lvmm.memory_digest import digest_memory, ram_ranges
 from lvmm.monitor_build import monitor_elf
 from lvmm.recorded_part import recorded_part
 from lvmm.recording_dir import Manifest
+from lvmm.triggers import NO_TRIGGERS, Triggers
 
 # The text with which the demo's guest says that it has reached init.
 BOOT_MARK = "lvmm: init"
@@ -97,7 +98,7 @@ class RunSettings:
     the log goes. `guest_disk`: the image of the guest's own disk, which stays as it is. `unfenced`:
     devices that may be bus masters although their DMA is not recorded: PCI addresses, or `all`.
     `checkpoints`: conditional branches from one checkpoint of a replay to the next; 0: it makes
-    none, and cannot go back.
+    none, and cannot go back. `triggers`: what begins and ends the recording.
     """
 
     net_port: int | None = None
@@ -119,6 +120,7 @@ class RunSettings:
     guest_disk: Path | None = None
     unfenced: tuple[str, ...] = ()
     checkpoints: int = 0
+    triggers: Triggers = NO_TRIGGERS
 
     @property
     def wait(self) -> bool:
@@ -146,7 +148,7 @@ class RunSettings:
             words |= self.ring.words()
         if self.sink == Sink.SERIAL:
             words["wait-for-room"] = "1"
-        return words
+        return {**words, **self.triggers.words()}
 
 
 def with_network(settings: RunSettings, port: int, marks: tuple[str, ...]) -> RunSettings:
@@ -266,6 +268,10 @@ def _temporary_run(
         return result
 
 
+def _say(line: str) -> None:
+    print(f"lvmm: {line}", file=sys.stderr, flush=True)
+
+
 def run_options(settings: RunSettings, **changes: Any) -> RunOptions:
     """How to run the machine as the settings say, with these changes."""
     options = RunOptions(
@@ -320,6 +326,8 @@ def record(
     image = run_dir / "boot.iso"
     try:
         disk = describe_disk(guest.disk) if guest.disk is not None else None
+        visitor = settings.triggers.visit(guest, _say)
+        options = dataclasses.replace(options, visitor=visitor)
         stored = _store_guest(guest, partial)
         monitor = monitor_image(
             board,

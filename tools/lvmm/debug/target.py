@@ -199,6 +199,8 @@ class LinkTarget:
                 raise TargetError("for a Linux guest: start attach with --linux and its kernel")
             return self._symbols.write(self)
         with _told_as_target_errors():
+            if name == "record":
+                return self._record(argument)
             if name == "when":
                 return stops.position_text(self._client.status())
             kind = _QUERIES.get(name)
@@ -208,6 +210,13 @@ class LinkTarget:
             if name == "events" and number:
                 return self._last_events(number)
             return self._client.query(kind, number)
+
+    def _record(self, what: str) -> str:
+        if what == "start":
+            self._client.start_recording()
+            return "the recording begins here"
+        self._client.stop_recording()
+        return "the recording is complete; the guest runs on when it is let go"
 
     def _last_events(self, count: int) -> str:
         mode = self.mode

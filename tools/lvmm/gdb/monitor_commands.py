@@ -107,6 +107,13 @@ def _reset(machine: Machine, argument: str) -> str:
     return "The guest is at its beginning. Now: maintenance flush register-cache"
 
 
+def _record(machine: Machine, argument: str) -> str:
+    if argument not in ("start", "stop"):
+        raise _Usage
+    machine.attach()
+    return machine.target.query("record", argument)
+
+
 def _force_writes(machine: Machine, argument: str) -> str:
     if argument not in ("on", "off"):
         raise _Usage
@@ -156,6 +163,11 @@ _ALL = (
         "architecture auto|i8086|i386|i386:x86-64",
         "which registers gdb is told of",
         _architecture,
+    ),
+    _Command(
+        "record start|stop",
+        "begin a recording on demand here; end the recording, and let the guest run on",
+        _record,
     ),
     _Command("reset", "start the guest from its beginning", _reset),
 )

@@ -180,6 +180,14 @@ class LinkClient:
         """Ends the run and seals the log."""
         self._session.request(Opcode.STOP_RUN, b"", b"")
 
+    def start_recording(self) -> None:
+        """Begins a recording on demand where the guest is stopped."""
+        self._session.request(Opcode.START_RECORDING, b"", b"")
+
+    def stop_recording(self) -> None:
+        """Ends the recording where the guest is stopped, which runs on then."""
+        self._session.request(Opcode.STOP_RECORDING, b"", b"")
+
     def reset(self) -> None:
         """Resets the machine."""
         self._session.request(Opcode.RESET, b"", b"")

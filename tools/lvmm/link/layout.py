@@ -10,7 +10,7 @@ from typing import ClassVar
 # of the link
 PROTOCOL_VERSION = 0x1
 # of the description, without its texts
-LAYOUT_DIGEST = 0xFD1C8A8B
+LAYOUT_DIGEST = 0x7ADE8B96
 # the bytes `LVMM-LNK`: first of a HELLO, in both directions
 MAGIC = 0x4B4E4C2D4D4D564C
 # most data bytes of a request or reply: one page
@@ -332,6 +332,13 @@ class Opcode(enum.IntEnum):
     # The ids, as u32, of the checkpoints after which, and before the next one, a page
     # was written.
     PAGE_CHANGES = 30
+    # Begin a recording on demand, where the guest is stopped. NO_SPACE: the log has
+    # no room for the guest's memory. REFUSED: it began already, or is not on demand,
+    # or this is no boundary between two instructions.
+    START_RECORDING = 31
+    # End the recording, where the guest is stopped: it can be replayed, and the guest
+    # runs on. REFUSED: nothing is recorded, or this is no boundary.
+    STOP_RECORDING = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -1539,5 +1546,19 @@ SHAPES: dict[Opcode, Shape] = {
         False,
         0,
         True,
+    ),
+    Opcode.START_RECORDING: Shape(
+        Channel.CONTROL,
+        0,
+        False,
+        0,
+        False,
+    ),
+    Opcode.STOP_RECORDING: Shape(
+        Channel.CONTROL,
+        0,
+        False,
+        0,
+        False,
     ),
 }
