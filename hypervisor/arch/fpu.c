@@ -2,13 +2,13 @@
 #include "arch/cpu.h"
 #include "lib/string.h"
 
-#define FXSAVE_SIZE   512
-#define XSAVE_HEADER  64
-#define CPUID_XSAVE   0xd
-#define MXCSR_OFFSET  24
-#define MXCSR_MASK    0xffffu
-#define XSTATE_BV     512
-#define XCOMP_BV      520
+#define FXSAVE_SIZE  512
+#define XSAVE_HEADER 64
+#define CPUID_XSAVE  0xd
+#define MXCSR_OFFSET 24
+#define MXCSR_MASK   0xffffu
+#define XSTATE_BV    512
+#define XCOMP_BV     520
 
 static u8 area[FPU_IMAGE_MAX] __attribute__((aligned(64)));
 
