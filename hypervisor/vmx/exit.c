@@ -70,6 +70,10 @@ static void decode_ept_violation(struct exit *e)
     e->u.memory.fetch = e->qualification & BIT(2);
     /* Linear address valid, but not the access to its translation. */
     e->u.memory.walk = (e->qualification & BIT(7)) && !(e->qualification & BIT(8));
+    /* An IRET that did not come to its end has unblocked NMIs nevertheless. */
+    if ((e->qualification & BIT(12)) && !(vmread(VMCS_IDT_VECTORING_INFO) & INTERRUPTION_VALID))
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
+                vmread(VMCS_GUEST_INTERRUPTIBILITY) | INTERRUPTIBILITY_NMI);
 }
 
 /* SDM vol. 3, table 28-12. */

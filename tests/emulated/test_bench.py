@@ -31,7 +31,7 @@ def on_line(channel: int, size: int) -> range:
 
 
 def test_debug_link(tmp_path: Path) -> None:
-    process = start_cli(["bench", "--quick", "--json"], tmp_path / "bench")
+    process = start_cli(["bench", "debug-link", "--quick", "--json"], tmp_path / "bench")
     assert process.wait(WAIT_S) == 0, (tmp_path / "bench.err").read_text()
     facts = json.loads((tmp_path / "bench.out").read_text())
     assert facts["quick"] is True

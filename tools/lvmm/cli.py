@@ -30,6 +30,8 @@ from lvmm.gdb.registers import I386, X86_64
 from lvmm.guest import FIRST_DISK, Guest, Kind, check_guest
 from lvmm.guest_build import ROOT
 from lvmm.link import open_stream
+from lvmm.logs import Recording
+from lvmm.logs.layout import Begin
 from lvmm.machine_run import StopRequest
 from lvmm.packed_recording import unpacked_recording
 from lvmm.queries.command import check_options, run_queries
@@ -197,6 +199,8 @@ def _record(options: argparse.Namespace) -> int:
         if manifest.altered:
             _say("the debugger has altered the guest by force: a replay will go another way")
         _say_unsound(manifest)
+        if options.ring is not None:
+            _say(_kept_line(output))
         _say(f"recording in {output}; replay it with: ./lvmm replay {output}")
     return 0
 
@@ -205,6 +209,15 @@ def _say_unsound(manifest: Manifest) -> None:
     if manifest.unfenced:
         devices = ", ".join(manifest.unfenced)
         _say(f"the recording is unsound (--unfenced {devices}): a replay may go another way")
+
+
+def _kept_line(directory: Path) -> str:
+    """What a ring has kept of the run."""
+    with Recording.open(directory) as recording:
+        first = next(recording.events(), None)
+    if first is None or not isinstance(first.payload, Begin):
+        return "the ring has not gone round: the recording begins with the guest's start"
+    return f"the ring has kept what came after {first.branches} branches"
 
 
 def _recorded_line(manifest: Manifest) -> str:
@@ -396,7 +409,10 @@ def _demo(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     from lvmm.bench import suite
 
-    suite.run(load_board(options.board), suite.BenchOptions(options.quick, options.json))
+    suite.run(
+        load_board(options.board),
+        suite.BenchOptions(options.quick, options.json, tuple(options.names)),
+    )
     return 0
 
 

@@ -398,6 +398,9 @@ def command_line() -> argparse.ArgumentParser:
     bench = commands.add_parser(
         "bench", parents=[on_board], help="measure; the results go to build/bench/bench.json too"
     )
+    bench.add_argument(
+        "names", nargs="*", metavar="NAME", help="debug-link, flight-recorder (all of them)"
+    )
     bench.add_argument("--quick", action="store_true", help="few repetitions")
     bench.add_argument("--json", action="store_true", help="results as JSON on stdout")
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvmm.apt import say
-from lvmm.bench import debug_link
+from lvmm.bench import debug_link, flight_recorder
 from lvmm.bench.results import Section
 from lvmm.board import Board
+from lvmm.errors import UsageError
 from lvmm.guest_build import ROOT
 
 RESULTS = ROOT / "build" / "bench" / "bench.json"
@@ -19,20 +20,31 @@ RESULTS = ROOT / "build" / "bench" / "bench.json"
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What the user chooses. `quick`: few repetitions, to see that all works."""
+    """What the user chooses. `quick`: few repetitions, to see that all works. `names`: of the
+    benchmarks to be run; none: all.
+    """
 
     quick: bool = False
     as_json: bool = False
+    names: tuple[str, ...] = ()
 
 
 # A benchmark takes the board and whether it is to be quick. It raises LvmmError.
-_BENCHMARKS: tuple[Callable[[Board, bool], Section], ...] = (debug_link.measure,)
+_BENCHMARKS: dict[str, Callable[[Board, bool], Section]] = {
+    "debug-link": debug_link.measure,
+    "flight-recorder": flight_recorder.measure,
+}
 
 
 def run(board: Board, options: BenchOptions, results: Path = RESULTS) -> None:
-    """Runs all benchmarks; each table is printed when it is there. Raises LvmmError, OSError."""
+    """Runs benchmarks; each table is printed when it is there. Raises LvmmError, OSError."""
+    unknown = [name for name in options.names if name not in _BENCHMARKS]
+    if unknown:
+        raise UsageError(f"there is no benchmark {unknown[0]}: there are {', '.join(_BENCHMARKS)}")
     sections = []
-    for benchmark in _BENCHMARKS:
+    for name, benchmark in _BENCHMARKS.items():
+        if options.names and name not in options.names:
+            continue
         section = benchmark(board, options.quick)
         sections.append(section)
         if not options.as_json:

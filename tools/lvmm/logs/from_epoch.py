@@ -7,6 +7,7 @@ then, which the log has as they were (UNDO_PAGE, the first of each page).
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from lvmm.logs.errors import MemoryGone
 from lvmm.logs.final_memory import FinalMemory, final_memory
 from lvmm.logs.layout import (
     Begin,
-    ChunkKind,
     Epoch,
     FirmwarePage,
     MachineFlag,
@@ -25,6 +25,7 @@ from lvmm.logs.layout import (
     UndoPage,
 )
 from lvmm.logs.output import write_atomically
+from lvmm.logs.printing import Progress
 from lvmm.logs.recording import Recording
 from lvmm.logs.source import PAGE
 from lvmm.logs.wire import WireError
@@ -118,14 +119,20 @@ class _Undone:
     def __init__(self, chunks: list[Chunk]) -> None:
         self._before: dict[int, bytes] = {}
         self._touched: set[int] = set()  # firmware pages that came later
-        for chunk in chunks:
-            if chunk.header.kind != ChunkKind.EVENTS:
-                continue
+        with Progress("going back to the oldest epoch", len(chunks), sys.stderr) as progress:
+            for number, chunk in enumerate(chunks):
+                self._look_into(chunk)
+                progress.at(number)
+
+    def _look_into(self, chunk: Chunk) -> None:
+        try:
             for event in decode_chunk(chunk.header, chunk.payload()):
                 if isinstance(event.payload, UndoPage):
                     self._before.setdefault(event.payload.gpa, event.payload.data or _ZEROS)
                 elif isinstance(event.payload, FirmwarePage):
                     self._touched.add(event.payload.gpa)
+        except WireError as error:
+            raise MemoryGone(f"the chunk at {chunk.offset:#x} is malformed: {error}") from None
 
     def pages(self, memory: FinalMemory) -> Iterator[tuple[int, bytes]]:
         """The pages as they were then, but for RAM that was zeros."""
