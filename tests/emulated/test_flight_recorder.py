@@ -132,7 +132,7 @@ def test_the_command_and_a_guest_that_starts_it(tmp_path: Path) -> None:
     process = start_cli(
         [
             *("record", "--multiboot", guest_build.tiny_guest("on_demand"), "--memory", 16),
-            *("--seed", 1, "--ring", "1M", "--overwrite", "--epoch-events", 20, "--on-demand"),
+            *("--seed", 1, "--ring", "1M", "--overwrite", "--epoch-events", 200, "--on-demand"),
             *("-o", output, "--json"),
         ],
         tmp_path / "record",
