@@ -3,7 +3,8 @@
  *     save_log [-a] MEMORY BASE SIZE DISK
  *
  * MEMORY is /dev/mem, or a file; the region of SIZE bytes starts at BASE in it. Only as much as the
- * log uses is copied; all of it with -a, where the region's header is damaged and says nothing.
+ * log uses is copied; all of it where the region's header is damaged and chunks are found, or, with
+ * -a, in any case.
  * The disk must carry the mark (disk.h). tools/extract_log.py takes the disk as it is.
  *
  * Exit codes: 0 saved, 1 memory or disk cannot be read or written, 2 usage, 4 no log there. */
@@ -50,6 +51,24 @@ static int read_memory(const struct memory *memory, u64 offset, void *data, u64 
     return 0;
 }
 
+/* All bytes of a region whose header is damaged, if there are chunks in it; else 0. */
+static u64 remaining_bytes(const struct memory *memory)
+{
+    struct log_region_found found;
+    u8 *region = malloc(memory->size);
+    u64 size = 0;
+
+    if (region && read_memory(memory, 0, region, memory->size) == 0 &&
+        log_region_holds_any(region, memory->size, &found)) {
+        printf("parts of a log, recording %016" PRIx64 "; the region's header is damaged: all of "
+               "it is saved\n",
+               found.recording_id);
+        size = memory->size;
+    }
+    free(region);
+    return size;
+}
+
 /* Bytes of the region that hold something; 0: nothing was recorded. */
 static u64 used_bytes(const struct memory *memory, const u8 *page)
 {
@@ -57,8 +76,8 @@ static u64 used_bytes(const struct memory *memory, const u8 *page)
     struct log_region_found found;
     u64 used;
 
-    if (!log_region_holds_log(page, memory->size, &found))
-        return 0;
+    if (!log_region_holds_log(page, &found))
+        return remaining_bytes(memory);
     if (found.format_version != LOG_FORMAT_VERSION) {
         printf("a log of format version %u, which only its own lvmm can read\n",
                found.format_version);

@@ -51,7 +51,7 @@ bool unsaved_log_region_is_free(const struct boot_info *boot)
 
     if (!read_permission(boot->cmdline, &permission))
         return false;
-    if (!log_region_holds_log((const void *)LOG_BASE, LOG_SIZE, &found))
+    if (!log_region_holds_any((const void *)LOG_BASE, LOG_SIZE, &found) || found.taken)
         return true;
     ours = found.format_version == LOG_FORMAT_VERSION;
     if (permission.any || (permission.has_id && ours && permission.id == found.recording_id)) {
@@ -60,7 +60,12 @@ bool unsaved_log_region_is_free(const struct boot_info *boot)
         return true;
     }
     report_modules(boot);
-    if (ours)
+    if (found.damaged && ours)
+        printk("lvmm: memory still holds parts of a log, recording %016lx; the header of their "
+               "region is damaged, and nothing was written: save them (docs/after-a-crash.md), "
+               "then boot with overwrite=%016lx on the monitor's command line\n",
+               found.recording_id, found.recording_id);
+    else if (ours)
         printk("lvmm: memory still holds the log of an earlier run, recording %016lx (%lu events, "
                "%lu bytes), and nothing was written: save it (docs/after-a-crash.md), then boot "
                "with overwrite=%016lx on the monitor's command line\n",

@@ -2,6 +2,7 @@
 
 #include "lib/crc32c.h"
 #include "lib/string.h"
+#include "replay/log_remains.h"
 
 #define STATIC_SIZE offsetof(struct log_region_header, crc32c)
 
@@ -61,20 +62,35 @@ static bool header_intact(const struct log_region_header *header)
     return crc32c(0, header, header->static_size) == crc;
 }
 
-bool log_region_holds_log(const void *region, u64 size, struct log_region_found *found)
+bool log_region_holds_log(const void *page, struct log_region_found *found)
 {
-    const struct log_region_header *header = region;
+    const struct log_region_header *header = page;
 
     memset(found, 0, sizeof(*found));
-    if (size < PAGE_SIZE || !header_intact(header))
+    if (!header_intact(header))
         return false;
     found->format_version = header->format_version;
     if (header->format_version != LOG_FORMAT_VERSION)
         return true;
     found->recording_id = header->recording_id;
     found->events = header->event_count + (header->open_chunk >> 32);
-    found->bytes = log_region_used(region) + (u32)header->open_chunk;
+    found->bytes = log_region_used(header) + (u32)header->open_chunk;
+    found->taken = header->state == LOG_REGION_STATE_TAKEN;
     return header->mode == LOG_MODE_RECORD && found->bytes != 0;
+}
+
+bool log_region_holds_any(const void *region, u64 size, struct log_region_found *found)
+{
+    struct log_chunk_header chunk;
+
+    if (log_region_holds_log(region, found))
+        return true;
+    if (header_intact(region) || !log_remains(region, size, &chunk))
+        return false;
+    found->format_version = chunk.format_version;
+    found->recording_id = chunk.recording_id;
+    found->damaged = true;
+    return true;
 }
 
 void log_region_set_state(void *region, u32 state)

@@ -25,12 +25,17 @@ struct log_region_found {
     u32 format_version;
     u64 recording_id; /* these three are 0 where the format version is not ours */
     u64 events;
-    u64 bytes; /* of chunks, the open one's payload included */
+    u64 bytes;    /* of chunks, the open one's payload included */
+    bool taken;   /* a tool has stored all of it */
+    bool damaged; /* the region's header is, and there are chunks behind it */
 };
 
-/* Whether the `size` bytes at `region`, which may hold anything, are a region with something
+/* Whether the region that begins with `header`, a page that may hold anything, has something
  * recorded in it. Of another format version only the header is known: that counts. */
-bool log_region_holds_log(const void *region, u64 size, struct log_region_found *found);
+bool log_region_holds_log(const void *header, struct log_region_found *found);
+
+/* Likewise of the `size` bytes at `region`; where the header is damaged, there may be chunks. */
+bool log_region_holds_any(const void *region, u64 size, struct log_region_found *found);
 
 /* Sets the state that tools show; `state` is an enum log_region_state. */
 void log_region_set_state(void *region, u32 state);

@@ -256,6 +256,9 @@ void log_writer_taken(struct log_writer *writer, u64 bytes)
 {
     if (bytes > writer->stored && bytes <= log_writer_completed(writer))
         writer->stored = bytes;
+    if (writer->region->state == LOG_REGION_STATE_SEALED &&
+        writer->stored == log_writer_completed(writer))
+        log_region_set_state(writer->region, LOG_REGION_STATE_TAKEN);
 }
 
 bool log_writer_rewind(struct log_writer *writer)

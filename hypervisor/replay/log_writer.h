@@ -37,7 +37,8 @@ int log_flush(struct log_writer *writer);
 /* Ends the recording: closes the open chunk and sets the region's state, usually SEALED. */
 int log_writer_seal(struct log_writer *writer, u32 state);
 
-/* Of a tool that takes the log while it is written: it has stored the first `bytes` bytes of it. */
+/* Of a tool that takes the log while it is written: it has stored the first `bytes` bytes of it.
+ * When that is all of a sealed recording, the region's state becomes TAKEN. */
 void log_writer_taken(struct log_writer *writer, u64 bytes);
 /* Goes on at the region's start, with the chunk that is being written, if all completed chunks have
  * been taken. Whether there is more room now. */

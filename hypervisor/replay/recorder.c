@@ -150,9 +150,11 @@ void session_wait_for_room(void (*serve)(void))
 
 void session_take(u64 stored, bool close)
 {
-    if (!session_recording() || session.ended)
+    if (!session_recording())
         return;
     log_writer_taken(&session.writer, stored);
+    if (session.ended)
+        return; /* the end of the log stays in memory, to be looked at */
     log_writer_rewind(&session.writer);
     if (close)
         log_flush(&session.writer);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.emulated.machine import (
@@ -22,21 +23,32 @@ from lvmm.cli_arguments import LOG_MIN_KIB
 from lvmm.emulator import Emulator
 from lvmm.guest_build import tiny_guest
 from lvmm.logs import Recording
+from lvmm.logs.layout import RegionHeader, RegionState
+from lvmm.recording_dir import Manifest
 from lvmm.session import RunSettings, Sink
 
 # The line has 115,200 baud of emulated time: at this speed of the processor it is soon through.
 FAST_DEVICES = 5_000_000
 
 
-def record(directory: Path, sink: Sink) -> session.Manifest:
+def record(directory: Path, sink: Sink, look: Callable[[Path], None] | None = None) -> Manifest:
     settings = RunSettings(
         seed=1, timeout_s=RECORD_TIMEOUT_S, log_kib=LOG_MIN_KIB, sink=sink, ips=FAST_DEVICES
     )
-    return session.record(BOARD, tiny("flood"), settings, directory)
+    return session.record(BOARD, tiny("flood"), settings, directory, before_extraction=look)
+
+
+def state_in(ram: Path) -> int:
+    """The state of the log region in a machine's memory."""
+    with ram.open("rb") as file:
+        file.seek(BOARD.memory.log_base)
+        return RegionHeader.unpack(file.read(RegionHeader.STRUCT.size)).state
 
 
 def test_a_log_larger_than_its_region(tmp_path: Path) -> None:
-    manifest = record(tmp_path / "recording", Sink.SERIAL)
+    states: list[int] = []
+    manifest = record(tmp_path / "recording", Sink.SERIAL, lambda ram: states.append(state_in(ram)))
+    assert states == [RegionState.TAKEN], "the next monitor took it for an unsaved log"
     assert manifest.end_reason == "reset"
     assert manifest.log.size > (LOG_MIN_KIB - 64) << 10, "it has all fitted"
     with Recording.open(tmp_path / "recording") as recording:
@@ -49,7 +61,9 @@ def test_a_log_larger_than_its_region(tmp_path: Path) -> None:
 
 def test_a_region_that_is_full_ends_the_recording(tmp_path: Path) -> None:
     """Where nobody takes the log."""
-    manifest = record(tmp_path / "recording", Sink.MEMORY)
+    states: list[int] = []
+    manifest = record(tmp_path / "recording", Sink.MEMORY, lambda ram: states.append(state_in(ram)))
+    assert states == [RegionState.SEALED]
     assert manifest.end_reason == "log-full"
     assert_identical(replay(tmp_path / "recording", 3, tmp_path / "replay"))
 

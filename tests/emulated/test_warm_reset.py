@@ -86,6 +86,28 @@ def test_permission_for_another_recording(crashed: Crashed, tmp_path: Path) -> N
     assert_refused(crashed, run, tmp_path / "run" / "ram.img")
 
 
+def test_a_region_whose_header_is_damaged(crashed: Crashed, tmp_path: Path) -> None:
+    """The chunks behind it are not overwritten either."""
+    image = tmp_path / "boot.img"
+    session.monitor_image(BOARD, tiny("hello"), "record", image)
+    damaged = tmp_path / "damaged"
+    recording_dir.copy_file(crashed.ram, damaged)
+    with damaged.open("r+b") as file:
+        file.seek(BOARD.memory.log_base)
+        file.write(b"\xff" * 64)
+    run = reset(replace(crashed, ram=damaged), image, tmp_path / "run")
+    assert run.report.reason == "error", run.report.lines
+    said = run.report.last_text()
+    assert f"parts of a log, recording {crashed.recording_id}; the header of their" in said
+    assert f"overwrite={crashed.recording_id} " in said
+    ram = tmp_path / "run" / "ram.img"
+    assert region_in(ram) == region_in(damaged)
+    with Recording.open(ram) as recording:
+        assert all(loss.events == 0 for loss in recording.losses)
+        recording.save(tmp_path / "extracted.lvmm")
+    assert (tmp_path / "extracted.lvmm").read_bytes() == crashed.log
+
+
 def test_live_mode_and_a_large_module(crashed: Crashed, tmp_path: Path) -> None:
     """Live mode writes to the region too; and GRUB needs most memory for this image."""
     image = tmp_path / "boot.img"

@@ -33,6 +33,7 @@ SOURCES = (
     "tests/host/c/log_driver.c",
     "hypervisor/replay/log_codec.c",
     "hypervisor/replay/log_region.c",
+    "hypervisor/replay/log_remains.c",
     "hypervisor/replay/log_writer.c",
     "hypervisor/replay/log_reader.c",
     "hypervisor/lib/crc32c.c",
@@ -84,7 +85,7 @@ RING_HEADER = replace(
 )
 
 _REQUEST = struct.Struct("<5B3xIIQ18Q3Q")
-_OP_EVENT, _OP_FLUSH, _OP_CONSOLE, _OP_SEAL, _OP_HEADER = range(5)
+_OP_EVENT, _OP_FLUSH, _OP_CONSOLE, _OP_SEAL, _OP_HEADER, _OP_TAKE = range(6)
 _TIMEOUT = 120.0  # seconds
 
 
@@ -136,6 +137,11 @@ def seal_request(state: int) -> bytes:
     return _request(_OP_SEAL, kind=state)
 
 
+def take_request(left: int = 0) -> bytes:
+    """The request of a tool that has stored all completed chunks but for the last `left` bytes."""
+    return _request(_OP_TAKE, values=[left])
+
+
 def header_request() -> bytes:
     """The request to write HEADER."""
     return _request(_OP_HEADER)
@@ -184,6 +190,32 @@ def write(
     codes = [int(line) for line in result.stdout.split()]
     assert codes[:2] == [OK, OK], "formatting failed"
     return codes[2:], region.read_bytes()
+
+
+@dataclass(frozen=True)
+class FoundLog:
+    """What the monitor finds in memory at its start."""
+
+    format_version: int
+    recording_id: int
+    events: int
+    bytes: int
+    taken: bool
+    damaged: bool
+
+
+def found_log(region: bytes, folder: Path) -> FoundLog | None:
+    """The log that the monitor finds in a region; None: it would write there."""
+    path = folder / "memory"
+    path.write_bytes(region)
+    program = cbuild.build("log_driver", SOURCES)
+    result = subprocess.run(
+        [str(program), "find", str(path)], capture_output=True, check=False, timeout=_TIMEOUT
+    )
+    assert result.returncode == 0, result.stderr.decode()
+    holds, version, recording_id, events, size, taken, damaged = map(int, result.stdout.split())
+    found = FoundLog(version, recording_id, events, size, bool(taken), bool(damaged))
+    return found if holds else None
 
 
 @dataclass

@@ -31,7 +31,7 @@ EVENTS = 3000
 SAVED, TROUBLE, USAGE, NO_LOG = 0, 1, 2, 4
 SOURCES = (
     *(f"rescue/{name}" for name in ("save_log.c", "disk.c")),
-    *("hypervisor/replay/log_region.c", "hypervisor/lib/crc32c.c"),
+    *(f"hypervisor/{name}.c" for name in ("replay/log_region", "replay/log_remains", "lib/crc32c")),
 )
 
 
@@ -136,7 +136,7 @@ def test_a_disk_that_is_too_small(tmp_path: Path) -> None:
         (changed(mode=Mode.LIVE), "live"),
         (changed(mode=Mode.REPLAY), "replay"),
         (changed(chunk_bytes=0), "empty"),
-        (region()[:20] + b"\0" + region()[21:], "damaged header"),
+        (region()[:20] + b"\0" + region()[21:PAGE].ljust(REGION_SIZE - 21, b"\0"), "a header only"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -153,6 +153,16 @@ def test_no_log(tmp_path: Path, content: bytes, why: str) -> None:
 def test_all_of_a_region_with_a_damaged_header(tmp_path: Path) -> None:
     content = region()[:20] + b"\0" + region()[21:]
     disk = marked_disk(tmp_path)
+    code, said = save(memory(tmp_path, content), disk)
+    assert code == SAVED
+    assert "parts of a log, recording 1122334455667788; the region's header is damaged" in said
+    assert disk.read_bytes()[rescue.DATA_OFFSET :][:REGION_SIZE] == content
+
+
+def test_all_of_a_region_because_the_user_says_so(tmp_path: Path) -> None:
+    content = b"\xa5" * REGION_SIZE
+    disk = marked_disk(tmp_path)
+    assert save(memory(tmp_path, content), disk)[0] == NO_LOG
     assert save(memory(tmp_path, content), disk, "-a")[0] == SAVED
     assert disk.read_bytes()[rescue.DATA_OFFSET :][:REGION_SIZE] == content
 

@@ -19,7 +19,7 @@ from lvmm.logs.layout import ChunkHeader, RegionHeader, RegionState
 _PART = 1 << 14  # bytes that are asked for at once
 _PAUSE_S = 0.3  # where there was nothing new: each question costs the guest some time
 _CLOSE_S = 1.0  # a chunk that is not full is completed so often
-_OVER = (RegionState.SEALED, RegionState.FAILED)
+_OVER = (RegionState.SEALED, RegionState.FAILED, RegionState.TAKEN)
 
 
 class LogLine(Protocol):
@@ -97,11 +97,13 @@ class LogReceiver:
             self._file = None
 
     def turn(self, close: bool) -> bool:
-        """Takes what there is. Whether that was all of a recording that has ended.
+        """Takes what there is. Whether all of a recording that has ended is stored, and the monitor
+        knows that: then it is no unsaved log to it.
 
         `close`: events that the monitor has not finished a chunk of, too. Raises LvmmError.
         """
-        place = self._line.take_log(self.stored, close)
+        told = self.stored
+        place = self._line.take_log(told, close)
         if self.stored < place.start:
             raise RecordingError(
                 f"the first {place.start} bytes of the log were taken by another tool"
@@ -112,7 +114,7 @@ class LogReceiver:
             if not data:
                 raise RecordingError("the monitor's log ends before it says")
             self._store(data)
-        return place.state in _OVER and self.stored == place.end
+        return place.state in _OVER and told == place.end
 
     def _store(self, data: bytes) -> None:
         try:

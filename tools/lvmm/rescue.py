@@ -30,7 +30,7 @@ SAVED = b"lvmm: saved log\n"
 DATA_OFFSET = 4096
 
 _C_FILES = ("save_log.c", "disk.c")
-_MONITOR_C_FILES = ("replay/log_region.c", "lib/crc32c.c")
+_MONITOR_C_FILES = ("replay/log_region.c", "replay/log_remains.c", "lib/crc32c.c")
 _C_FLAGS = ("-static", "-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-s")
 
 _APPLETS = (
@@ -118,7 +118,7 @@ def save_log_program() -> Path:
     program = OUTPUT / "save_log"
     own = [SOURCES / name for name in (*_C_FILES, "disk.h")]
     shared = [MONITOR / name for name in _MONITOR_C_FILES]
-    headers = [MONITOR / "replay/log_region.h", *(ROOT / "logs_format").glob("*.toml")]
+    headers = [*(MONITOR / "replay").glob("log_re*.h"), *(ROOT / "logs_format").glob("*.toml")]
     with guest_build.build_lock():
         if guest_build.outdated(program, [*own, *shared, *headers]):
             OUTPUT.mkdir(parents=True, exist_ok=True)

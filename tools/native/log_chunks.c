@@ -2,21 +2,7 @@
 
 #include <string.h>
 
-#include "lib/crc32c.h"
-
-#define CHUNK_CRC_SIZE offsetof(struct log_chunk_header, crc32c)
-
-static bool intact(const u8 *data, u64 size, struct log_chunk_header *chunk)
-{
-    if (size < sizeof(*chunk))
-        return false;
-    memcpy(chunk, data, sizeof(*chunk));
-    if (chunk->magic != LOG_CHUNK_MAGIC || chunk->payload_len > LOG_CHUNK_PAYLOAD_MAX ||
-        chunk->payload_len > size - sizeof(*chunk))
-        return false;
-    return crc32c(crc32c(0, data, CHUNK_CRC_SIZE), data + sizeof(*chunk), chunk->payload_len) ==
-           chunk->crc32c;
-}
+#include "replay/log_remains.h"
 
 static bool follows(const struct log_chunk_header *chunk, const struct log_chunks_run *run)
 {
@@ -31,7 +17,8 @@ u32 log_chunks_run(const u8 *data, u64 size, u64 base, u64 *offsets, u32 max,
     struct log_chunk_header chunk;
 
     memset(run, 0, sizeof(*run));
-    for (u64 at = 0; run->count < max && at < size && intact(data + at, size - at, &chunk);) {
+    for (u64 at = 0;
+         run->count < max && at < size && log_chunk_intact(data + at, size - at, &chunk);) {
         if (!run->count)
             run->first = chunk;
         else if (!follows(&chunk, run))

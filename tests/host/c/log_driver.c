@@ -4,6 +4,7 @@
  *                 result of each and saves the region in OUT.
  * ring OUT SIZE   likewise; the region is a ring.
  * read            reads logs from stdin, each after its length (u32); prints their events.
+ * find MEMORY     prints the log that the monitor finds in a region at its start.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -23,6 +24,7 @@ enum operation {
     OP_CONSOLE,
     OP_SEAL,
     OP_HEADER,
+    OP_TAKE,
 };
 
 /* An operation as tests/host/log_driver.py packs it; `data_len` bytes follow. */
@@ -284,6 +286,9 @@ static int apply(const struct request *request, const u8 *data, void *region)
         return log_writer_seal(&writer, request->kind);
     case OP_HEADER:
         return write_header();
+    case OP_TAKE:
+        log_writer_taken(&writer, log_writer_completed(&writer) - request->fields[0]);
+        return 0;
     default:
         return ERR_UNSUPPORTED;
     }
@@ -320,6 +325,26 @@ static int write_log(const char *path, u64 size, bool overwrites)
 
     free(region);
     return written ? 0 : 1;
+}
+
+static int find_log(const char *path)
+{
+    FILE *in = fopen(path, "rb");
+    struct log_region_found found;
+    long size;
+    u8 *region;
+
+    if (!in || fseek(in, 0, SEEK_END) || (size = ftell(in)) < 0)
+        return 1;
+    rewind(in);
+    region = aligned_alloc(PAGE_SIZE, ALIGN_UP((u64)size, PAGE_SIZE));
+    if (!region || fread(region, 1, (size_t)size, in) != (size_t)size)
+        return 1;
+    printf("%d ", log_region_holds_any(region, (u64)size, &found));
+    printf("%u %" PRIu64 " %" PRIu64 " %" PRIu64 " %d %d\n", found.format_version,
+           found.recording_id, found.events, found.bytes, found.taken, found.damaged);
+    free(region);
+    return fclose(in);
 }
 
 static void print_hex(const void *data, size_t size)
@@ -413,6 +438,8 @@ int main(int argc, char **argv)
         return write_log(argv[2], strtoull(argv[3], NULL, 0), true);
     if (argc == 2 && !strcmp(argv[1], "read"))
         return read_logs();
-    fprintf(stderr, "usage: log_driver write|ring OUT SIZE | read\n");
+    if (argc == 3 && !strcmp(argv[1], "find"))
+        return find_log(argv[2]);
+    fprintf(stderr, "usage: log_driver write|ring OUT SIZE | read | find MEMORY\n");
     return 2;
 }

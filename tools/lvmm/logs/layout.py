@@ -62,6 +62,8 @@ class RegionState(enum.IntEnum):
     REPLAYED = 4
     # a divergence, or the monitor gave up
     FAILED = 5
+    # as SEALED, and a tool has stored all of it
+    TAKEN = 6
 
 
 class Mode(enum.IntEnum):

@@ -26,6 +26,7 @@ _SOURCES = (
     "tools/native/log_statistics.c",
     "tools/native/log_chunks.c",
     "hypervisor/replay/log_codec.c",
+    "hypervisor/replay/log_remains.c",
     "hypervisor/lib/crc32c.c",
 )
 _FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-fvisibility=default")
