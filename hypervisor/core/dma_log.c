@@ -129,17 +129,42 @@ static u32 describe_streams(const struct dma_ring *ring, u32 first, u32 sent_max
     return count;
 }
 
-static struct log_dma_stream describe_channel(const struct dma_device *device, u16 bdf, u32 first,
-                                              const struct dma_channel *channel)
+static struct log_dma_stream describe_commands(const struct dma_device *device, u16 bdf, u32 index,
+                                               const char *name, u8 stream_number, u8 content)
 {
     struct log_dma_stream stream = describe_device(device, bdf);
 
-    stream.stream = (u8)(first + DMA_STREAM_PAYLOAD(channel->index, 0));
-    stream.content = LOG_STREAM_CONTENT_BLOCKS;
+    stream.stream = stream_number;
+    stream.content = content;
     stream.direction = LOG_DMA_DIRECTION_RX;
-    stream.ring_index = (u8)channel->index;
-    put_name(stream.ring, sizeof(stream.ring), channel->profile->name);
+    stream.ring_index = (u8)index;
+    put_name(stream.ring, sizeof(stream.ring), name);
     return stream;
+}
+
+static u32 describe_channels(const struct dma_device *device, u16 bdf, u32 first,
+                             struct log_dma_stream *out)
+{
+    u32 count = 0;
+
+    for (u32 i = 0; i < device->profile->channel_count; i++) {
+        const struct dma_channel *channel = &device->channels[i];
+
+        out[count++] = describe_commands(device, bdf, channel->index, channel->profile->name,
+                                         (u8)(first + DMA_STREAM_PAYLOAD(channel->index, 0)),
+                                         LOG_STREAM_CONTENT_BLOCKS);
+    }
+    for (u32 i = 0; i < device->profile->slots_count; i++) {
+        const struct dma_slots *slots = &device->slots[i];
+
+        out[count++] = describe_commands(device, bdf, slots->index, slots->profile->name,
+                                         (u8)(first + DMA_STREAM_DESCRIPTORS(slots->index)),
+                                         LOG_STREAM_CONTENT_STATUS);
+        out[count++] = describe_commands(device, bdf, slots->index, slots->profile->name,
+                                         (u8)(first + DMA_STREAM_PAYLOAD(slots->index, 0)),
+                                         LOG_STREAM_CONTENT_BLOCKS);
+    }
+    return count;
 }
 
 u32 dma_log_streams(const struct log_dma_stream **streams)
@@ -157,8 +182,7 @@ u32 dma_log_streams(const struct log_dma_stream **streams)
             count += describe_streams(&device->rings[r], first, device->env.sent_max, &common,
                                       &table[count]);
         }
-        for (u32 c = 0; c < device->profile->channel_count; c++)
-            table[count++] = describe_channel(device, bdf, first, &device->channels[c]);
+        count += describe_channels(device, bdf, first, &table[count]);
     }
     *streams = table;
     return count;

@@ -157,7 +157,8 @@ static int add_device(pci_bdf bdf, const struct dma_profile *profile, u8 *shadow
 static int scan_function(pci_bdf bdf, u8 *shadow, u64 size)
 {
     u32 id = pci_read(bdf, PCI_VENDOR_ID);
-    const struct dma_profile *profile = dma_profile_by_id((u16)id, (u16)(id >> 16));
+    const struct dma_profile *profile =
+        dma_profile_by_id((u16)id, (u16)(id >> 16), pci_read(bdf, PCI_CLASS) >> 8);
 
     if (profile != NULL && device_count < PASSTHROUGH_DEVICES_MAX)
         return add_device(bdf, profile, shadow + device_count * size, size);

@@ -9,7 +9,7 @@
 
 static u64 list_room(const struct dma_list_profile *profile)
 {
-    return ALIGN_UP((u64)profile->max_entries * profile->entry_size, PAGE_SIZE);
+    return ALIGN_UP(profile->prefix + (u64)profile->max_entries * profile->entry_size, PAGE_SIZE);
 }
 
 static u64 segments_room(const struct dma_list_profile *profile)
@@ -51,8 +51,8 @@ void dma_buffers_init(struct dma_buffers *buffers, const struct dma_list_profile
 
     memset(buffers, 0, sizeof(*buffers));
     buffers->profile = profile;
-    buffers->list = memory + at;
-    buffers->list_phys = phys + at;
+    buffers->list = memory + at + profile->prefix;
+    buffers->list_phys = phys + at + profile->prefix;
     at += list_room(profile);
     buffers->segments = (struct dma_segment *)(memory + at);
     at += segments_room(profile);
@@ -201,18 +201,16 @@ static void deliver(struct dma_device *device, u8 stream, u64 gpa, const u8 *dat
     }
 }
 
-static u64 harvest_segment(struct dma_device *device, struct dma_buffers *buffers,
-                           const struct dma_segment *segment, u8 stream)
+u64 dma_harvest_changes(struct dma_device *device, u8 stream, u64 gpa, const u8 *image, u8 *before,
+                        u32 length)
 {
-    const u8 *image = buffers->image + segment->offset;
-    u8 *before = buffers->before + segment->offset;
     u64 total = 0;
     u32 at = 0, n;
 
-    while ((n = next_run(image, before, segment->length, &at)) != 0) {
+    while ((n = next_run(image, before, length, &at)) != 0) {
         /* The device may go on writing: what is logged is what was copied once. */
         memcpy(before + at, image + at, n);
-        deliver(device, stream, segment->gpa + at, before + at, n);
+        deliver(device, stream, gpa + at, before + at, n);
         at += n;
         total += n;
     }
@@ -225,7 +223,11 @@ u64 dma_buffers_harvest(struct dma_device *device, struct dma_buffers *buffers, 
 
     if (!buffers->to_memory)
         return 0;
-    for (u32 i = 0; i < buffers->count; i++)
-        total += harvest_segment(device, buffers, &buffers->segments[i], stream);
+    for (u32 i = 0; i < buffers->count; i++) {
+        const struct dma_segment *segment = &buffers->segments[i];
+
+        total += dma_harvest_changes(device, stream, segment->gpa, buffers->image + segment->offset,
+                                     buffers->before + segment->offset, segment->length);
+    }
     return total;
 }

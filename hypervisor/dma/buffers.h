@@ -25,4 +25,9 @@ u64 dma_buffers_map(struct dma_device *device, struct dma_buffers *buffers, u64 
 /* Makes visible what the device wrote since the last call, and logs it; returns the bytes. */
 u64 dma_buffers_harvest(struct dma_device *device, struct dma_buffers *buffers, u8 stream);
 
+/* The same of one range of guest memory: `image` is what the device writes, `before` what is known
+ * of it. */
+u64 dma_harvest_changes(struct dma_device *device, u8 stream, u64 gpa, const u8 *image, u8 *before,
+                        u32 length);
+
 #endif

@@ -2,6 +2,7 @@
 #include "dma/channel.h"
 #include "dma/guest.h"
 #include "dma/ring.h"
+#include "dma/slots.h"
 #include "lib/string.h"
 
 static u64 descriptors_room(const struct dma_ring_profile *ring)
@@ -31,7 +32,7 @@ u64 dma_shadow_minimum(const struct dma_profile *profile)
 
         size += ALIGN_UP(room, PAGE_SIZE);
     }
-    return size;
+    return size + dma_slots_minimum(profile);
 }
 
 /* RX rings and channels share what is left. */
@@ -47,8 +48,9 @@ static u32 shares(const struct dma_profile *profile)
 
 static bool profile_is_sane(const struct dma_profile *profile)
 {
-    if (profile->ring_count + profile->channel_count == 0 ||
-        profile->ring_count + profile->channel_count > DMA_MAX_RINGS) {
+    u32 count = profile->ring_count + profile->channel_count + profile->slots_count;
+
+    if (count == 0 || count > DMA_MAX_RINGS) {
         return false;
     }
     for (u32 i = 0; i < profile->ring_count; i++) {
@@ -112,6 +114,7 @@ int dma_device_init(struct dma_device *device, const struct dma_profile *profile
         dma_channel_init(device, i, (u8 *)shadow_virt + offset, shadow_phys + offset, buffers_size);
         offset += buffers_size;
     }
+    dma_slots_init(device, (u8 *)shadow_virt + offset, shadow_phys + offset, shadow_size - offset);
     for (u32 i = 0; i < profile->ring_count; i++) {
         struct dma_ring *ring = &device->rings[i];
 
@@ -146,6 +149,9 @@ int dma_harvest(struct dma_device *device)
     for (u32 i = 0; i < device->profile->channel_count; i++) {
         completed += dma_channel_harvest(device, &device->channels[i]);
     }
+    for (u32 i = 0; i < device->profile->slots_count; i++) {
+        completed += dma_slots_harvest(device, &device->slots[i]);
+    }
     return completed;
 }
 
@@ -161,7 +167,7 @@ bool dma_outstanding(const struct dma_device *device)
             return true;
         }
     }
-    return false;
+    return device->commands_used != 0;
 }
 
 void dma_reset(struct dma_device *device)
@@ -182,6 +188,9 @@ void dma_reset(struct dma_device *device)
     }
     for (u32 i = 0; i < device->profile->channel_count; i++) {
         dma_channel_reset(&device->channels[i]);
+    }
+    for (u32 i = 0; i < device->profile->slots_count; i++) {
+        dma_slots_reset(device, &device->slots[i]);
     }
 }
 

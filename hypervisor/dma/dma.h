@@ -48,8 +48,9 @@ struct dma_env {
 
 #define DMA_SENT_PART 4096 /* bytes of data in a part at most */
 
-/* Stream numbers; ring: index in the profile, where channels count on from the rings. Payload of a
- * ring has several, so that each transfer says by itself what it is of a frame. */
+/* Stream numbers; ring: index in the profile, where channels and lists of commands count
+ * on from the rings. Payload of a ring has several, so that each transfer says by itself what it is
+ * of a frame. */
 #define DMA_STREAMS_PER_RING            5
 #define DMA_STREAM_DESCRIPTORS(ring)    ((u8)(DMA_STREAMS_PER_RING * (ring)))
 #define DMA_STREAM_PAYLOAD(ring, flags) ((u8)(DMA_STREAMS_PER_RING * (ring) + 1 + (flags)))
@@ -127,12 +128,30 @@ struct dma_channel {
     struct dma_buffers buffers;
 };
 
+/* A list of commands in memory. */
+struct dma_slots {
+    const struct dma_slots_profile *profile;
+    u32 index;                  /* among all rings, channels and lists of the device */
+    u64 guest_base, guest_area; /* as written by the guest */
+    bool started;
+    u32 waiting; /* slots that the guest has issued, and the device has not been given yet */
+    struct dma_buffers *commands[DMA_MAX_SLOTS]; /* of slots that the device works on */
+    u8 *headers;
+    u64 headers_phys;
+    u8 *area, *area_before;
+    u64 area_phys;
+};
+
 struct dma_device {
     const struct dma_profile *profile;
     struct dma_env env;
     struct dma_ring rings[DMA_MAX_RINGS];
     struct dma_channel channels[DMA_MAX_CHANNELS];
-    u32 io_register; /* last value written to the I/O window's address port */
+    struct dma_slots slots[DMA_MAX_CHANNELS];
+    struct dma_buffers commands[DMA_MAX_COMMANDS]; /* of the lists of commands */
+    u32 command_count;
+    u32 commands_used; /* a bit each */
+    u32 io_register;   /* last value written to the I/O window's address port */
     const char *error;
     struct dma_stats stats;
     u8 piece[DMA_SENT_PART]; /* of a frame that is being told */

@@ -19,7 +19,7 @@ const struct dma_profile *dma_profile_by_name(const char *name)
     return NULL;
 }
 
-const struct dma_profile *dma_profile_by_id(u16 vendor, u16 device)
+const struct dma_profile *dma_profile_by_id(u16 vendor, u16 device, u32 class_code)
 {
     for (u32 i = 0; i < dma_profile_count; i++) {
         const struct dma_profile *profile = &dma_profiles[i];
@@ -28,6 +28,11 @@ const struct dma_profile *dma_profile_by_id(u16 vendor, u16 device)
             if (profile->devices[j] == device) {
                 return profile;
             }
+        }
+    }
+    for (u32 i = 0; i < dma_profile_count; i++) {
+        if (class_code != 0 && dma_profiles[i].class_code == class_code) {
+            return &dma_profiles[i];
         }
     }
     return NULL;

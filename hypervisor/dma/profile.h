@@ -10,6 +10,8 @@
 
 #define DMA_MAX_RINGS           8
 #define DMA_MAX_CHANNELS        8 /* with the rings: each has its streams */
+#define DMA_MAX_SLOTS           32
+#define DMA_MAX_COMMANDS        32 /* with a shadow at once */
 #define DMA_MAX_DESCRIPTOR_SIZE 64
 
 /* Bits of one byte of a descriptor. */
@@ -88,6 +90,7 @@ struct dma_ring_profile {
  * one with a bit that says that it is the last, or as many as the command says.
  */
 struct dma_list_profile {
+    u32 prefix; /* bytes before the first entry, which the device reads as they are */
     u32 entry_size;
     struct dma_field address;
     u32 address_align;       /* bytes: lower bits of the address are not part of it */
@@ -97,7 +100,7 @@ struct dma_list_profile {
     u32 length_of_zero;
     struct dma_bit last;
     u32 max_entries;
-    u32 boundary; /* bytes: neither a buffer nor the list itself may cross a multiple of it */
+    u32 boundary; /* bytes: neither a buffer nor the list itself may cross a multiple; 0: none */
 };
 
 /*
@@ -113,6 +116,32 @@ struct dma_channel_profile {
     u8 active_mask;    /* of status: the list is not used up */
     u8 finished_mask;  /* of status: the device is done; may be left from before */
     u32 list_align;    /* bytes: lower bits of `list` are not part of the address */
+    struct dma_list_profile entries;
+};
+
+/*
+ * A list of commands in memory (a port of AHCI): slots with a header each, that names a table with
+ * the command and its list of buffers. A bit a slot in a 32-bit register issues a command, and is
+ * cleared when it is done; a second register may keep the slot busy for longer. Beside payload the
+ * device writes into the header, and messages into an area of their own.
+ */
+struct dma_slots_profile {
+    const char *name;
+    u32 base_lo, base_hi; /* registers: of the headers */
+    u32 base_align;
+    u32 area_lo, area_hi; /* registers: of the messages */
+    u32 area_align;
+    u32 area_size;                  /* bytes, a page at most */
+    struct dma_register_bits start; /* no slot is busy while these are clear */
+    u32 issue, busy;                /* registers */
+    u32 slot_count;
+    u32 header_size;
+    struct dma_field table; /* of the header: the table's address */
+    u32 table_align;
+    struct dma_field entry_count;
+    struct dma_bit from_memory; /* the device reads the buffers */
+    struct dma_field write_back;
+    u32 max_transfer; /* bytes of a command for which shadow memory is set aside */
     struct dma_list_profile entries;
 };
 
@@ -132,9 +161,11 @@ struct dma_profile {
     u16 vendor;
     const u16 *devices;
     u32 device_count;
+    u32 class_code;    /* of devices of any vendor; 0: none */
     u32 bar;           /* the BAR that holds the registers */
     bool ports;        /* it is an I/O BAR */
     u32 register_size; /* bytes of it, a power of two */
+    u32 closed_from;   /* registers from here on are not described, and must not be written */
     struct dma_register_bits reset;
     const struct dma_alias *aliases;
     u32 alias_count;
@@ -148,6 +179,8 @@ struct dma_profile {
 
     const struct dma_channel_profile *channels;
     u32 channel_count;
+    const struct dma_slots_profile *slots;
+    u32 slots_count;
     const struct dma_ports *progress_ports;
     u32 progress_port_count;
 };
@@ -158,6 +191,6 @@ extern const u32 dma_profile_count;
 
 /* NULL when there is none. */
 const struct dma_profile *dma_profile_by_name(const char *name);
-const struct dma_profile *dma_profile_by_id(u16 vendor, u16 device);
+const struct dma_profile *dma_profile_by_id(u16 vendor, u16 device, u32 class_code);
 
 #endif

@@ -2,6 +2,7 @@
 #include "dma/channel.h"
 #include "dma/guest.h"
 #include "dma/ring.h"
+#include "dma/slots.h"
 
 static void device_write(struct dma_device *device, u32 reg, u64 value)
 {
@@ -250,11 +251,17 @@ static u64 write_dword(struct dma_device *device, u32 reg, u64 value, bool *forw
     reg = canonical(profile, reg);
     if (reg == profile->reset.reg && (value & profile->reset.mask) != 0) {
         dma_harvest(device);
+        for (u32 i = 0; i < profile->slots_count; i++) {
+            dma_slots_stop(device, &device->slots[i]);
+        }
         dma_reset(device);
         return value;
     }
     for (u32 i = 0; i < profile->ring_count; i++) {
         value = write_ring(device, &device->rings[i], reg, value, forward);
+    }
+    for (u32 i = 0; i < profile->slots_count; i++) {
+        value = dma_slots_write(device, &device->slots[i], reg, (u32)value, forward);
     }
     return value;
 }
@@ -292,12 +299,23 @@ static bool is_known_register(const struct dma_profile *profile, u32 reg)
             return true;
         }
     }
+    for (u32 i = 0; i < profile->slots_count; i++) {
+        if (dma_slots_has_register(&profile->slots[i], reg)) {
+            return true;
+        }
+    }
     return false;
 }
 
 u64 dma_on_register_write(struct dma_device *device, u32 reg, u8 size, u64 value, bool *forward)
 {
     *forward = true;
+    if (reg >= device->profile->closed_from) {
+        dma_note_error(device,
+                       "the device has more ports or queues than its DMA profile describes");
+        refuse(device, forward);
+        return value;
+    }
     if (device->profile->channel_count != 0) {
         *forward = !dma_channels_write(device, reg, size, value);
         return value;
@@ -332,6 +350,9 @@ static u32 guest_view(const struct dma_device *device, u32 reg, u32 value)
         if (reg == ring->profile->base_hi) {
             return (u32)(ring->guest_base >> 32);
         }
+    }
+    for (u32 i = 0; i < device->profile->slots_count; i++) {
+        value = dma_slots_view(&device->slots[i], reg, value);
     }
     return value;
 }

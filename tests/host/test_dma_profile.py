@@ -90,7 +90,7 @@ def test_profiles_are_sorted_by_name(tmp_path: Path) -> None:
         ("aliases.0.alias", 2, "aliases[0].alias: 0x2 is not a multiple of 4"),
         ("io_window.data", None, "io_window.data: missing"),
         ("ring", [], "ring: not a list of tables"),
-        ("ring", None, "ring: missing, as is channel"),
+        ("ring", None, "ring: missing, as are channel and slots"),
         ("ring", 1, "ring: not a list of tables"),
         ("ring", [1], "ring: not a list of tables"),
         ("ring.1.name", "rx", "ring[1].name: two rings are called rx"),
@@ -145,6 +145,29 @@ def test_wrong_profiles_are_refused(path: str, value: object, message: str) -> N
 )
 def test_wrong_channels_are_refused(path: str, value: object, message: str) -> None:
     values = tomllib.loads(profile_text("piix_ide"))
+    change(values, path, value)
+    with pytest.raises(ProfileError) as caught:
+        compile_profile(Source("some.toml"), values)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("class", 0x1000000, "class: 0x1000000 is outside"),
+        ("vendor", 0x8086, "vendor: unknown key"),
+        ("closed_from", 0x4000, "closed_from: 0x4000 is outside"),
+        ("slots.0.repeat.count", 9, "slots: more than 8 lists"),
+        ("slots.0.repeat.stride", 6, "slots[0].repeat.stride: 0x6 is not a multiple of 4"),
+        ("slots.0.repeat.stride", 0x2000, "slots[0].repeat: goes beyond the registers"),
+        ("slots.0.issue", 0x1FFC, "slots[0].issue: 0x1ffc is outside"),
+        ("slots.0.write_back.offset", 8, "slots[0].write_back: has bytes of the table's address"),
+        ("slots.0.entries.prefix", 5000, "slots[0].entries.prefix: 0x1388 is outside"),
+        ("slots.0.area_size", 8192, "slots[0].area_size: 0x2000 is outside"),
+    ],
+)
+def test_wrong_lists_of_commands_are_refused(path: str, value: object, message: str) -> None:
+    values = tomllib.loads(profile_text("ahci"))
     change(values, path, value)
     with pytest.raises(ProfileError) as caught:
         compile_profile(Source("some.toml"), values)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from lvmm.profile_table import U32, Table, take_bit, take_field, take_register
-
-MAX_ENTRY_SIZE = 64  # bytes
-MAX_ENTRIES = 8192  # of one list
-MAX_LENGTH = 1 << 22  # bytes of one buffer
+from lvmm.profile_lists import compile_entries
+from lvmm.profile_table import Table, take_register
 
 
 def _byte_register(table: Table, key: str, register_size: int, taken: dict[int, str]) -> int:
@@ -40,46 +37,6 @@ def _union(values: list[int]) -> int:
     return union
 
 
-def _entries(channel: Table) -> list[str]:
-    """Take the table `entries`: members of a struct dma_list_profile."""
-    entries = channel.table("entries")
-    size = entries.number("size", 1, MAX_ENTRY_SIZE)
-    address = take_field(entries, "address", size, (4, 8))
-    length = take_field(entries, "length", size, (1, 2, 4))
-    last = take_bit(entries, "last", size)
-    if address.offset <= last.offset < address.offset + address.width:
-        raise entries.error("last", "is in the address")
-    mask = entries.number("length_mask", 1, U32)
-    if mask >> 8 * length.width:
-        raise entries.error("length_mask", f"{mask:#x} has bits outside the length")
-    add = entries.number("length_add", 0, MAX_LENGTH, default=0)
-    zero = entries.number("length_of_zero", 1, MAX_LENGTH, default=0)
-    if (add == 0) == (zero == 0):
-        raise entries.error("length_of_zero", "either this or length_add must be there")
-    if mask + add > MAX_LENGTH:
-        raise entries.error("length_mask", f"a buffer may have more than {MAX_LENGTH:#x} bytes")
-    boundary = entries.power_of_two("boundary", 4096, 1 << 20)
-    count = entries.number("max_entries", 1, MAX_ENTRIES)
-    if count * size > boundary:
-        raise entries.error("max_entries", f"the list would cross the boundary {boundary:#x}")
-    if max(mask + add, zero) > boundary:
-        raise entries.error("boundary", "is less than the longest buffer")
-    members = [
-        f".entry_size = {size},",
-        f".address = {address},",
-        f".address_align = {entries.power_of_two('address_align', 1, 4096)},",
-        f".length = {length},",
-        f".length_mask = {mask:#x},",
-        f".length_add = {add},",
-        f".length_of_zero = {zero:#x},",
-        f".last = {last},",
-        f".max_entries = {count},",
-        f".boundary = {boundary:#x},",
-    ]
-    entries.close()
-    return members
-
-
 def compile_channel(
     channel: Table, register_size: int, taken: dict[int, str]
 ) -> tuple[str, list[str]]:
@@ -104,7 +61,7 @@ def compile_channel(
         f".finished_mask = {finished},",
         f".list_align = {channel.power_of_two('list_align', 1, 4096)},",
         ".entries = {",
-        *(f"    {member}" for member in _entries(channel)),
+        *(f"    {member}" for member in compile_entries(channel)),
         "},",
     ]
     channel.close()

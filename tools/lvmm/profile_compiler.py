@@ -18,6 +18,7 @@ from typing import Any
 from lvmm.profile_channels import compile_channel, compile_progress_ports
 from lvmm.profile_lines import key_lines
 from lvmm.profile_rings import compile_ring
+from lvmm.profile_slots import compile_slots
 from lvmm.profile_table import (
     ProfileError,
     Source,
@@ -97,6 +98,22 @@ def _channels(profile: Table, symbol: str, register_size: int) -> tuple[list[str
     ]
 
 
+def _slots(profile: Table, symbol: str, register_size: int) -> tuple[list[str], list[str]]:
+    """Take the lists of commands: C definitions, and members of the profile."""
+    names: set[str] = set()
+    rows: list[str] = []
+    for slots in profile.tables("slots"):
+        for name, members in compile_slots(slots, register_size):
+            if name in names:
+                raise slots.error("name", f"two lists are called {name}")
+            names.add(name)
+            rows += ["    {", *(f"        {member}" for member in members), "    },"]
+    if len(names) > MAX_RINGS:
+        raise profile.error("slots", f"more than {MAX_RINGS} lists")
+    definitions = [f"static const struct dma_slots_profile {symbol}_slots[] = {{", *rows, "};", ""]
+    return definitions, [f".slots = {symbol}_slots,", f".slots_count = {len(names)},"]
+
+
 def compile_profile(source: Source, values: dict[str, Any]) -> tuple[str, list[str], list[str]]:
     """Compile one parsed profile.
 
@@ -105,19 +122,26 @@ def compile_profile(source: Source, values: dict[str, Any]) -> tuple[str, list[s
     """
     profile = Table(source, "", values)
     name = profile.text("name", "[a-z][a-z0-9_]*")
-    devices = profile.numbers("devices", 0, 0xFFFF)
+    has_class = profile.has("class")
+    devices = [] if has_class else profile.numbers("devices", 0, 0xFFFF)
     register_size = profile.power_of_two("register_size", 16, 1 << 28)
-    definitions = [
-        f"static const u16 {name}_devices[] = {{{', '.join(f'{d:#06x}' for d in devices)}}};",
-        "",
-    ]
-    members = [
-        f'.name = "{name}",',
-        f".vendor = {profile.number('vendor', 0, 0xFFFF):#06x},",
-        f".devices = {name}_devices,",
-        f".device_count = {len(devices)},",
+    members = [f'.name = "{name}",']
+    definitions: list[str] = []
+    if has_class:
+        members.append(f".class_code = {profile.number('class', 1, 0xFFFFFF):#08x},")
+    else:
+        numbers = ", ".join(f"{device:#06x}" for device in devices)
+        definitions += [f"static const u16 {name}_devices[] = {{{numbers}}};", ""]
+        members += [
+            f".vendor = {profile.number('vendor', 0, 0xFFFF):#06x},",
+            f".devices = {name}_devices,",
+            f".device_count = {len(devices)},",
+        ]
+    closed = profile.number("closed_from", 16, register_size, default=register_size)
+    members += [
         f".bar = {profile.number('bar', 0, 5)},",
         f".register_size = {register_size:#x},",
+        f".closed_from = {closed:#x},",
     ]
     if profile.has("reset"):
         members.append(f".reset = {take_register_bits(profile, 'reset', register_size)},")
@@ -132,15 +156,14 @@ def compile_profile(source: Source, values: dict[str, Any]) -> tuple[str, list[s
             f".io_data = {window.number('data', 0, 0xFF):#x},",
         ]
         window.close()
-    for key in ("ring", "channel"):
-        if profile.has(key):
-            break
-    else:
-        raise profile.error("ring", "missing, as is channel")
     if profile.has("channel"):
         compiled = _channels(profile, name, register_size)
-    else:
+    elif profile.has("slots"):
+        compiled = _slots(profile, name, register_size)
+    elif profile.has("ring"):
         compiled = _rings(profile, name, register_size)
+    else:
+        raise profile.error("ring", "missing, as are channel and slots")
     definitions += compiled[0]
     members += compiled[1]
     profile.close()

@@ -135,6 +135,8 @@ class StreamContent(enum.IntEnum):
     DESCRIPTORS = 2
     # what a command wrote into its buffers: what differs from what was there
     BLOCKS = 3
+    # what the device wrote about commands: headers, messages
+    STATUS = 4
 
 
 class DmaDirection(enum.IntEnum):
