@@ -21,6 +21,7 @@ from lvmm.gdb.target import (
     Registers,
     Stop,
     StopReason,
+    Target,
     TargetError,
 )
 
@@ -140,6 +141,19 @@ class FakeTarget:
         self._execute()
         self.stop = self.stop or Stop(StopReason.STEP)
 
+    @property
+    def can_reverse(self) -> bool:
+        return False
+
+    def reverse(self, *, step: bool) -> None:
+        raise TargetError("this guest goes forward only")
+
+    def seek(self, place: str) -> None:
+        raise TargetError("this guest goes forward only")
+
+    def progress(self) -> str:
+        return ""
+
     def interrupt(self) -> None:
         self._check()
         if self.interrupt_failure:
@@ -220,9 +234,7 @@ class FakeTarget:
 
 
 @contextmanager
-def serving(
-    target: FakeTarget, early: Description = X86_64
-) -> Iterator[tuple[GdbServer, list[str]]]:
+def serving(target: Target, early: Description = X86_64) -> Iterator[tuple[GdbServer, list[str]]]:
     """A server for it in a thread, and what it says. A failure of the server fails the test."""
     said: list[str] = []
     server = GdbServer(target, 0, said.append, early)

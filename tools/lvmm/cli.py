@@ -118,6 +118,7 @@ def _settings(
         unfenced=tuple(getattr(options, "unfenced", ())),
         ring=ring_settings(options),
         sink=session.Sink(getattr(options, "sink", "memory")),
+        checkpoints=getattr(options, "checkpoints", None) or 0,
     )
 
 

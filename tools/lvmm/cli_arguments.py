@@ -313,6 +313,13 @@ def command_line() -> argparse.ArgumentParser:
     replay.add_argument(
         "--until", type=_event, metavar="EVENT", help="end before this event (with --core)"
     )
+    replay.add_argument(
+        "--checkpoints",
+        type=_positive,
+        metavar="BRANCHES",
+        help="keep points to go back to, so many conditional branches from one to the next"
+        " (with --gdb or --attach 2,000,000)",
+    )
 
     replay.add_argument(
         "--find",

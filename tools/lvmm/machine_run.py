@@ -344,6 +344,8 @@ def _watch(
             receiver.start()
         if debugger is not None:
             debugger.attend(watcher.halted() and not stopping)
+        left = debugger is None or debugger.left()
+        watcher.line.poll(0)  # one that has left may have gone back before
         if visitor is not None and result.report.running:
             visitor.start(watcher.line.link)
             result.interrupted |= stopping
@@ -353,7 +355,7 @@ def _watch(
             if visitor.done:
                 return
         elif watcher.halted():
-            if debugger is None or debugger.left() or stopping or expired:
+            if left or stopping or expired:
                 return
         elif stop_deadline is None:
             result.interrupted = stopping

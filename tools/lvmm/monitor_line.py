@@ -13,6 +13,8 @@ The monitor's messages, by the value of that key (numbers are JSON numbers):
     error       text                      the monitor cannot go on
     halted      reason, branches, events, rip, log_bytes
                                           the run is over; the monitor idles from here on
+    restored                              not from the monitor, but put here when a debugger has
+                                          made it go back: the run is not over any more
 
 The line is a debug link (docs/debug-link.md): the texts come as they are until somebody asks the
 monitor for something, and in frames after that. Asking it to stop the guest and to seal the log is
@@ -34,6 +36,8 @@ from lvmm.errors import LvmmError
 from lvmm.link import ByteStream, LinkClient, LinkClosed, LinkTimeout, SessionLost, Status
 
 Message = dict[str, Any]
+
+_RESTORED = '{"lvmm": "restored"}'
 
 
 def parse_line(line: str) -> Message | None:
@@ -98,6 +102,10 @@ class MonitorReport:
                 self.errors.append(str(message.get("text", "")))
             case "halted":
                 self.halted = message
+            case "restored":
+                self.halted = self.divergence = None
+                self.events.clear()
+                self.exits.clear()
 
 
 def _count(counts: dict[str, int], name: object, count: object) -> None:
@@ -127,7 +135,9 @@ class MonitorLine:
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._transcript: BinaryIO | None = None
         self._stopper: threading.Thread | None = None
-        self.link = LinkClient(self._take_stream, self._heard, self._told)
+        self.link = LinkClient(
+            self._take_stream, self._heard, self._told, on_restore=self._restored
+        )
         self.report = MonitorReport()
         self.closed = False
         self.stop_failure = ""  # why the monitor did not do what ask_to_stop() asks
@@ -177,6 +187,10 @@ class MonitorLine:
         self._lines.put(line)
         if self.audience is not None:
             self.audience.line(line)
+
+    def _restored(self) -> None:
+        """What the monitor has said of the run's end comes before this."""
+        self._lines.put(_RESTORED)
 
     def _told(self, status: Status) -> None:
         if self.audience is not None:

@@ -24,7 +24,7 @@ class ConsoleView:
     def update(self) -> None:
         """Shows what was written since the last time. Raises LinkError."""
         try:
-            if self._link.status().console_end != self._at:
+            if self._link.status().console_end > self._at:  # a replay that went back has less
                 self._read()
         except SessionLost as error:
             self._say(f"lvmm: {error}")

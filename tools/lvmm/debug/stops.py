@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from lvmm.gdb.target import BreakpointKind, Stop, StopReason
 from lvmm.link import RunState, Status
 from lvmm.link import StopReason as LinkReason
-from lvmm.link.layout import StatusFlag
+from lvmm.link.layout import LastHitReply, StatusFlag
 from lvmm.logs.layout import EndReason
 
 _REASONS = {
@@ -18,6 +18,8 @@ _REASONS = {
     LinkReason.HARDWARE_BREAKPOINT: StopReason.HARDWARE_BREAKPOINT,
     LinkReason.WATCHPOINT: StopReason.WATCHPOINT,
     LinkReason.LOG_END: StopReason.END_OF_LOG,
+    LinkReason.POSITION: StopReason.SOUGHT,
+    LinkReason.PASSED: StopReason.SOUGHT,
 }
 
 _TEXTS = {
@@ -35,6 +37,8 @@ _TEXTS = {
     LinkReason.DIVERGENCE: "the replay left its recording",
     LinkReason.MONITOR_ERROR: "the monitor failed",
     LinkReason.LOG_END: "the replay reached the end of its recording",
+    LinkReason.POSITION: "the position that was sought",
+    LinkReason.PASSED: "behind the position that was sought, which never was",
 }
 
 
@@ -96,8 +100,21 @@ def as_stop(status: Status, kinds: Mapping[int, BreakpointKind]) -> Stop:
         reason = _REASONS[LinkReason(status.reason)]
     except (KeyError, ValueError):
         return Stop(StopReason.HALTED, text=reason_text(status))
+    return _stop(reason, status.address, kinds.get(status.breakpoint))
+
+
+def hit_as_stop(hit: LastHitReply, kinds: Mapping[int, BreakpointKind]) -> Stop:
+    """The stop for what going back has met."""
+    try:
+        reason = _REASONS[LinkReason(hit.reason)]
+    except (KeyError, ValueError):
+        reason = StopReason.INTERRUPT
+    return _stop(reason, hit.address, kinds.get(hit.breakpoint))
+
+
+def _stop(reason: StopReason, address: int, kind: BreakpointKind | None) -> Stop:
     if reason is StopReason.WATCHPOINT:
-        return Stop(reason, status.address, kinds.get(status.breakpoint, BreakpointKind.WRITE))
+        return Stop(reason, address, kind or BreakpointKind.WRITE)
     if reason in (StopReason.BREAKPOINT, StopReason.HARDWARE_BREAKPOINT):
-        return Stop(reason, status.address)
+        return Stop(reason, address)
     return Stop(reason)

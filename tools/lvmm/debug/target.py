@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lvmm.debug import registers, stops
+from lvmm.debug.breakpoints import Breakpoints
 from lvmm.debug.event_log import MOST, event_lines, last_events
 from lvmm.debug.guest_symbols import GuestSymbols
 from lvmm.debug.log_in_machine import last_events_of
+from lvmm.debug.time_travel.traveller import Traveller
 from lvmm.errors import LvmmError
 from lvmm.gdb.target import (
     BreakpointKind,
@@ -23,7 +25,6 @@ from lvmm.gdb.target import (
     Stop,
     TargetError,
 )
-from lvmm.link import BreakpointKind as LinkKind
 from lvmm.link import (
     LinkClient,
     LinkTimeout,
@@ -41,13 +42,6 @@ _MODES: dict[int, Mode] = {
     LinkMode.LIVE: "live",
     LinkMode.RECORD: "record",
     LinkMode.REPLAY: "replay",
-}
-_KINDS = {
-    BreakpointKind.SOFTWARE: LinkKind.SOFTWARE,
-    BreakpointKind.HARDWARE: LinkKind.HARDWARE,
-    BreakpointKind.WRITE: LinkKind.WATCH_WRITE,
-    BreakpointKind.READ: LinkKind.WATCH_READ,
-    BreakpointKind.ACCESS: LinkKind.WATCH_ACCESS,
 }
 _MEMORY: dict[int, MemoryKind] = {
     LinkMemory.RAM: MemoryKind.RAM,
@@ -77,8 +71,8 @@ class LinkTarget:
         self._symbols = symbols
         self._log = log
         self._status: Status | None = None  # the last one known
-        self._ids: dict[tuple[BreakpointKind, int, int], int] = {}
-        self._kinds: dict[int, BreakpointKind] = {}
+        self._breakpoints = Breakpoints(client)
+        self._traveller = Traveller(client, self._breakpoints)
         self._force = False
 
     @property
@@ -144,34 +138,55 @@ class LinkTarget:
     def set_breakpoint(self, kind: BreakpointKind, address: int, length: int) -> None:
         """See Target."""
         with _told_as_target_errors():
-            number = self._client.set_breakpoint(_KINDS[kind], address, length)
-        self._ids[kind, address, length] = number
-        self._kinds[number] = kind
+            self._breakpoints.set((kind, address, length))
 
     def clear_breakpoint(self, kind: BreakpointKind, address: int, length: int) -> None:
         """See Target."""
-        number = self._ids.pop((kind, address, length), None)
-        if number is None:
-            return
-        self._kinds.pop(number, None)
         with _told_as_target_errors():
-            self._client.clear_breakpoint(number)
+            self._breakpoints.clear((kind, address, length))
 
     # ---- run control
 
     def resume(self) -> None:
         """See Target."""
         with _told_as_target_errors():
+            self._traveller.forget()
             self._status = self._client.resume()
 
     def step(self) -> None:
         """See Target."""
         with _told_as_target_errors():
+            self._traveller.forget()
             self._status = self._client.step()
+
+    @property
+    def can_reverse(self) -> bool:
+        """See Target."""
+        with _told_as_target_errors():
+            return self.mode == "replay" and self._traveller.possible()
+
+    def reverse(self, *, step: bool) -> None:
+        """See Target."""
+        with _told_as_target_errors():
+            self._traveller.reverse(step=step)
+
+    def seek(self, place: str) -> None:
+        """See Target."""
+        if self.mode != "replay":
+            raise TargetError(f"only a replay goes to a place: this is {self.mode}")
+        with _told_as_target_errors():
+            self._traveller.seek(place)
+
+    def progress(self) -> str:
+        """See Target."""
+        return self._traveller.progress
 
     def interrupt(self) -> None:
         """See Target."""
         with _told_as_target_errors():
+            if self._traveller.under_way:
+                self._traveller.cancel()
+                return
             status = self._client.interrupt()
         if self._status is None or status.state != RunState.RUNNING:
             self._status = status
@@ -179,13 +194,17 @@ class LinkTarget:
     def poll_stop(self, timeout_s: float) -> Stop | None:
         """See Target."""
         with _told_as_target_errors():
+            if self._traveller.under_way or self._traveller.stop:
+                stop = self._traveller.poll_stop(timeout_s)
+                self._status = self._traveller.status or self._status
+                return stop
             if self._status is None:
                 self._status = self._client.status()
             try:
                 self._status = self._client.wait_for_stop(self._status, timeout_s)
             except LinkTimeout:
                 return None
-        return stops.as_stop(self._status, self._kinds)
+        return stops.as_stop(self._status, self._breakpoints.kinds)
 
     # ---- the rest
 
@@ -202,7 +221,9 @@ class LinkTarget:
             if name == "record":
                 return self._record(argument)
             if name == "when":
-                return stops.position_text(self._client.status())
+                return self._when()
+            if name == "checkpoint":
+                return self._traveller.checkpoint_table(make=not argument)
             kind = _QUERIES.get(name)
             if kind is None:
                 raise TargetError(f"the monitor knows nothing of {name}")
@@ -217,6 +238,10 @@ class LinkTarget:
             return "the recording begins here"
         self._client.stop_recording()
         return "the recording is complete; the guest runs on when it is let go"
+
+    def _when(self) -> str:
+        exact = self._traveller.when() if self.mode == "replay" else ""
+        return exact + stops.position_text(self._client.status())
 
     def _last_events(self, count: int) -> str:
         mode = self.mode
@@ -234,8 +259,7 @@ class LinkTarget:
             raise ReadOnly(f"only a live run is reset: start the {self.mode} again instead")
         with _told_as_target_errors():
             self._client.reset()
-            self._ids.clear()
-            self._kinds.clear()
+            self._breakpoints.forget()
             self._status = self._stopped_after_reset()
 
     def _stopped_after_reset(self) -> Status:

@@ -207,6 +207,16 @@ def _run(step: bool, *, signal: bool) -> Handler:
     return handler
 
 
+def _reverse(session: Session, arguments: bytes) -> bytes | None:
+    """`bs`, `bc`: a step back, and back to the last breakpoint or watchpoint."""
+    if arguments not in (b"s", b"c") or not session.machine.target.can_reverse:
+        return b""
+    session.machine.attach()
+    session.progress.restart()
+    session.machine.reverse(step=arguments == b"s")
+    return None
+
+
 def _vcont_actions(_session: Session, _arguments: bytes) -> bytes:
     return _VCONT
 
@@ -277,6 +287,7 @@ _SHORT: dict[bytes, Handler] = {
     b"s": _run(step=True, signal=False),
     b"C": _run(step=False, signal=True),
     b"S": _run(step=True, signal=True),
+    b"b": _reverse,
     b"H": _set_thread,
     b"T": _thread_alive,
     b"D": _detach,

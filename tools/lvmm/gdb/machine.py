@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lvmm.gdb import xsave
 from lvmm.gdb.memory_map import linear_map
 from lvmm.gdb.registers import X86_64, Description, Register, program_counter
@@ -17,6 +19,9 @@ from lvmm.gdb.target import (
 
 # How long a guest may take to stop when it is asked to.
 STOP_TIMEOUT_S = 10.0
+
+# How long one look lasts at whether a place was reached.
+_SEEK_TURN_S = 0.2
 
 # From these the guest does not go on.
 _FINAL = (StopReason.HALTED, StopReason.END_OF_LOG)
@@ -120,19 +125,35 @@ class Machine:
 
         `within`: step until RIP is outside of it.
         """
-        self.running = True
         self._within = within
+        final = self.stop is not None and self.stop.reason in _FINAL
+        self._start(None if final else self.target.step if step else self.target.resume)
+
+    def reverse(self, *, step: bool) -> None:
+        """Let the guest go back; wait() tells when it stops."""
+        self._within = None
+        self._start(lambda: self.target.reverse(step=step))
+
+    def seek(self, place: str) -> Stop:
+        """Bring the guest to a place; why it is stopped then."""
+        self.attach()
+        self._go(lambda: self.target.seek(place))
+        while (stop := self.target.poll_stop(_SEEK_TURN_S)) is None:
+            pass
+        self.stop = stop
+        return stop
+
+    def _start(self, go: Callable[[], None] | None) -> None:
+        """Let it go, unless it cannot."""
+        self.running = True
         if self._interrupted:  # it came too late for the step before: gdb goes on without noticing
             self.stop = Stop(StopReason.INTERRUPT)
-        elif self.stop is None or self.stop.reason not in _FINAL:
-            self._go(step=step)
+        elif go is not None:
+            self._go(go)
 
-    def _go(self, *, step: bool) -> None:
+    def _go(self, go: Callable[[], None]) -> None:
         try:
-            if step:
-                self.target.step()
-            else:
-                self.target.resume()
+            go()
         except TargetError:
             self.running = False
             raise
@@ -149,7 +170,7 @@ class Machine:
             if self._interrupted:
                 self.stop = Stop(StopReason.INTERRUPT)
             elif self._steps_on(program_counter(self.registers())):
-                self._go(step=True)
+                self._go(self.target.step)
                 return None
         self._interrupted = False
         self.running = False

@@ -83,6 +83,21 @@ def _when(machine: Machine, argument: str) -> str:
     return f"{mode}, stopped by: {describe(stop)}\n{machine.target.query('when', '')}"
 
 
+def _seek(machine: Machine, argument: str) -> str:
+    if not argument:
+        raise _Usage
+    stop = machine.seek(argument)
+    where = machine.target.query("when", "")
+    return f"{describe(stop)}\n{where}\nNow: maintenance flush register-cache"
+
+
+def _checkpoint(machine: Machine, argument: str) -> str:
+    if argument not in ("", "list"):
+        raise _Usage
+    machine.attach()
+    return machine.target.query("checkpoint", argument)
+
+
 def _log(machine: Machine, argument: str) -> str:
     if argument != "status":
         raise _Usage
@@ -139,6 +154,16 @@ def _architecture(machine: Machine, argument: str) -> str:
 _ALL = (
     _Command("help", "this list", _help),
     _Command("when", "why the guest is stopped, and at which position", _when),
+    _Command(
+        "seek event N|BRANCHES|POSITION|begin|end",
+        "in a replay: go to before an event, to a count of branches, to a position of `when`",
+        _seek,
+    ),
+    _Command(
+        "checkpoint [list]",
+        "in a replay: make one here to go back to, and list all; or list them only",
+        _checkpoint,
+    ),
     _Command(
         "events [COUNT]",
         "how many events there were, by kind; the last COUNT of them",

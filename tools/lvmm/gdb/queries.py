@@ -23,6 +23,7 @@ _FEATURES = (
     "binary-upload+",
     "error-message+",
 )
+_REVERSE = ("ReverseStep+", "ReverseContinue+")
 _TRIPLE = b"x86_64-unknown-unknown".hex()
 
 # gdb gives up an answer that does not come for two seconds.
@@ -32,7 +33,8 @@ SIGN_OF_LIFE_S = 1.0
 def _supported(session: Session, arguments: bytes) -> bytes:
     announced = arguments.lstrip(b":").decode("ascii", "replace").split(";")
     session.features = frozenset(name[:-1] for name in announced if name.endswith("+"))
-    return ";".join(_FEATURES).encode()
+    reverse = _REVERSE if session.machine.target.can_reverse else ()
+    return ";".join((*_FEATURES, *reverse)).encode()
 
 
 def _start_no_ack_mode(session: Session, _arguments: bytes) -> bytes:
@@ -112,8 +114,9 @@ def _monitor(session: Session, arguments: bytes) -> bytes:
     line = hex_bytes(arguments.removeprefix(b",")).decode("utf-8", "replace")
     with ThreadPoolExecutor(1) as worker:
         text = worker.submit(run_monitor_command, session.machine, line)
+        session.progress.restart()
         while not wait([text], SIGN_OF_LIFE_S).done:
-            session.show(".")
+            session.show(session.progress.line() or ".")
     session.show(text.result())
     return b"OK"
 

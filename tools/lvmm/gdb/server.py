@@ -177,6 +177,8 @@ class GdbServer:
             stop = self._machine.wait(timeout_s)
             if stop is not None:
                 self._report(stop)
+            elif self._session and (line := self._session.progress.line()):
+                self._session.show(line)
         except TargetError as error:
             self._lost(error)
 

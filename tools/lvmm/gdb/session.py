@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 
 from lvmm.gdb.machine import Machine
+from lvmm.gdb.progress import Progress
 from lvmm.gdb.registers import Description
 from lvmm.gdb.target import MemoryFault, ReadOnly, TargetError
 
@@ -22,6 +23,7 @@ class Session:
         self.features: frozenset[str] = frozenset()  # that the client has announced
         self.no_ack = False
         self.ended = False  # the client has taken its leave
+        self.progress = Progress(machine.target)
         self.memory_map = b""  # the document that is being read
 
     @functools.cached_property

@@ -68,5 +68,7 @@ def _reason(stop: Stop, features: frozenset[str]) -> str:
         return f"{_WATCH.get(stop.kind or BreakpointKind.WRITE, 'watch')}:{stop.address:x};"
     if stop.reason is StopReason.END_OF_LOG:
         return "replaylog:end;"
+    if stop.reason is StopReason.START_OF_LOG:
+        return "replaylog:begin;"
     name = _BREAKPOINT.get(stop.reason)
     return f"{name}:;" if name in features else ""

@@ -69,6 +69,8 @@ class StopReason(enum.Enum):
     INTERRUPT = "interrupt"
     HALTED = "halted"  # it cannot go on: power-off, reset, triple fault, panic
     END_OF_LOG = "end of the recording"
+    START_OF_LOG = "beginning of the recording"
+    SOUGHT = "a place that was sought"
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,25 @@ class Target(Protocol):
 
     def step(self) -> None:
         """Let the guest run one instruction; returns at once, poll_stop() tells the end."""
+        ...
+
+    @property
+    def can_reverse(self) -> bool:
+        """Whether reverse() and seek() work: a replay with checkpoints."""
+        ...
+
+    def reverse(self, *, step: bool) -> None:
+        """Let the guest go back, one instruction or to where a breakpoint or watchpoint was last
+        met; returns at once. poll_stop() tells the end: for a watchpoint that is before the access.
+        """
+        ...
+
+    def seek(self, place: str) -> None:
+        """Let the guest go to a place that the user has named; as reverse()."""
+        ...
+
+    def progress(self) -> str:
+        """How far that is, in a line; empty where nothing is to be said."""
         ...
 
     def interrupt(self) -> None:

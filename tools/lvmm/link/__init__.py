@@ -23,10 +23,13 @@ from lvmm.link.errors import (
 )
 from lvmm.link.layout import (
     BreakpointKind,
+    Checkpoint,
+    LookBack,
     MemoryKind,
     MemoryRange,
     MemorySpace,
     Mode,
+    Position,
     QueryKind,
     Register,
     Registers,
@@ -34,6 +37,7 @@ from lvmm.link.layout import (
     Status,
     StopReason,
 )
+from lvmm.link.replay_requests import Checkpoints
 from lvmm.link.session import Hello
 from lvmm.link.stream import ByteStream, SerialStream, SocketStream, open_stream
 
@@ -41,6 +45,8 @@ __all__ = [
     "BadRequest",
     "BreakpointKind",
     "ByteStream",
+    "Checkpoint",
+    "Checkpoints",
     "GuestRunning",
     "Hello",
     "LinkClient",
@@ -48,12 +54,14 @@ __all__ = [
     "LinkError",
     "LinkMismatch",
     "LinkTimeout",
+    "LookBack",
     "MemoryFault",
     "MemoryKind",
     "MemoryRange",
     "MemorySpace",
     "Mode",
     "NoSpace",
+    "Position",
     "QueryKind",
     "Register",
     "Registers",

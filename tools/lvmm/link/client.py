@@ -44,16 +44,25 @@ from lvmm.link.layout import (
     WriteMemoryRequest,
     WriteRegisterRequest,
 )
+from lvmm.link.replay_requests import ReplayRequests
 from lvmm.link.session import Hello, LinkSession
 from lvmm.link.stream import ByteStream
 
 _POLL_SECONDS = 1.0  # how often the status is asked for in case a NOTIFY was lost
 _MASK64 = (1 << 64) - 1
+_MASK32 = (1 << 32) - 1
 _OK = bytes((Result.OK,))
-_TELL_STATUS = (Opcode.STATUS, Opcode.INTERRUPT, Opcode.RESUME, Opcode.STEP)
+_TELL_STATUS = (
+    *(Opcode.STATUS, Opcode.INTERRUPT, Opcode.RESUME, Opcode.STEP),
+    *(Opcode.RESTORE, Opcode.RUN_TO),
+)
 
 
 def _ignore(_value: object) -> None:
+    pass
+
+
+def _nothing() -> None:
     pass
 
 
@@ -64,9 +73,11 @@ class LinkClient:
     `open_line` opens the line, the first time and again after it was closed: for example
     `lambda: open_stream("localhost:4444")`. `on_line` gets every line of text that the monitor
     says (messages of lvmm.monitor_line among them); `on_status` gets every status that it tells
-    unasked. Both are called by the thread that reads the line.
+    unasked. Both are called by the thread that reads the line. `on_restore` is called, by the
+    thread that asked for it, when a replay went back: a run that was over is not over then.
 
-    All methods raise the exceptions of lvmm.link.errors, and what `open_line` raises.
+    `replay` goes back and forth in a replay. All methods raise the exceptions of lvmm.link.errors,
+    and what `open_line` raises.
     """
 
     def __init__(
@@ -75,13 +86,16 @@ class LinkClient:
         on_line: Callable[[str], None] = _ignore,
         on_status: Callable[[Status], None] = _ignore,
         timing: Timing | None = None,
+        on_restore: Callable[[], None] = _nothing,
     ) -> None:
         self._on_status = on_status
+        self._on_restore = on_restore
         self._told = threading.Condition()
         self._last_told: Status | None = None
         self._asked = 0.0  # when the last reply with a status came
         listeners = Listeners(on_line, self._take_status)
         self._session = LinkSession(open_line, listeners, timing or Timing())
+        self.replay = ReplayRequests(self._session, self._status)
 
     def __enter__(self) -> Self:
         return self
@@ -129,6 +143,7 @@ class LinkClient:
         payload = self._session.transact(opcode, content)
         if opcode in _TELL_STATUS and payload[:1] == _OK:
             self._session.attentive = Status.unpack(payload, 1).state != RunState.RUNNING
+            self._tell_restore(opcode)
         return payload
 
     # ---- run control
@@ -162,7 +177,7 @@ class LinkClient:
         def new_stop(status: Status | None) -> Status | None:
             if status is None or status.state == RunState.RUNNING:
                 return None
-            return status if status.stop_count != since.stop_count else None
+            return status if _is_later(status, since) else None
 
         while True:
             with self._told:
@@ -327,9 +342,10 @@ class LinkClient:
                 if not part or len(text) >= QueryReply.unpack(reply).total:
                     return text.decode("utf-8", "replace")
 
-    def _status(self, opcode: Opcode) -> Status:
+    def _status(self, opcode: Opcode, fields: bytes = b"") -> Status:
         before = self._last_told
-        status = Status.unpack(self._session.request(opcode, b"", b"")[0])
+        status = Status.unpack(self._session.request(opcode, fields, b"")[0])
+        self._tell_restore(opcode)
         self._asked = time.monotonic()
         with self._told:
             told = self._last_told
@@ -338,12 +354,21 @@ class LinkClient:
             self._session.attentive = stopped or status.state != RunState.RUNNING
         return status
 
+    def _tell_restore(self, opcode: Opcode) -> None:
+        if opcode == Opcode.RESTORE:
+            self._on_restore()
+
     def _take_status(self, status: Status) -> None:
         with self._told:
             self._session.attentive = status.state != RunState.RUNNING
             self._last_told = status
             self._told.notify_all()
         self._on_status(status)
+
+
+def _is_later(status: Status, since: Status) -> bool:
+    """Whether a stop came after `since`: one that was told before may be the last one heard of."""
+    return 0 < (status.stop_count - since.stop_count) & _MASK32 <= _MASK32 >> 1
 
 
 def _flags(force: bool) -> int:

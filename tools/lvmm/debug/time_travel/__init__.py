@@ -1,0 +1,1 @@
+"""Time travel in a replay: reverse execution and seeking, over the debug link's checkpoints."""
