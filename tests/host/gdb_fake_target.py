@@ -211,8 +211,8 @@ class FakeTarget:
                         address,
                     )
                     return
-            if self.values["rip"] == END:
-                return
+            if self.values["rip"] == END or not RAM <= self.values["rip"] < RAM + RAM_SIZE:
+                return  # there is nothing on the way that it could come to
             self._execute()
 
     def _execute(self) -> None:

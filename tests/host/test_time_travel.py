@@ -73,7 +73,7 @@ POINTS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 1 << 32), HABITS, POINTS)
 def test_continuing_back_finds_what_the_model_finds(
     seed: int, habits: Habits, points: list[Point]
@@ -100,7 +100,7 @@ def test_continuing_back_finds_what_the_model_finds(
         assert back(target) == back(target, step=True) == Stop(StopReason.START_OF_LOG)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 1 << 32), HABITS, st.integers(0, 1 << 32))
 def test_walks_back_and_forth_land_on_identical_state(seed: int, habits: Habits, walk: int) -> None:
     run = random_run(seed, length=250)

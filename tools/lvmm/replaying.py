@@ -145,7 +145,7 @@ def replayed(
 
     With a visitor the guest waits for it before its first instruction, and a stop request is its.
     """
-    if settings.gdb is not None and not settings.checkpoints:
+    if (settings.gdb or settings.attach) and not settings.checkpoints:
         settings = dataclasses.replace(settings, checkpoints=CHECKPOINT_BRANCHES)
     if settings.checkpoints:
         board = _with_room_for_checkpoints(board)
