@@ -30,11 +30,13 @@ from lvmm.link import LinkClient, open_stream
 from lvmm.replaying import ReplayVerdict
 from lvmm.session import RunSettings
 
-STEPS = 4  # in a row, wherever the guest is looked at for the first time
-PLACES = 12
+STEPS = 3  # in a row, wherever the guest is looked at for the first time
+PLACES = 10
 MOVES = 50
 
-State = tuple[Registers, bytes, str]  # registers, FPU, digest of memory
+# Digest of memory; registers and FPU where they were read, which takes the line a while. A position
+# has a check of the general registers.
+State = tuple[str, Registers | None, bytes | None]
 
 
 @dataclass
@@ -66,10 +68,12 @@ class Travelled:
     def here(self) -> str:
         return position_text(self.link.replay.position().at)
 
-    def state(self) -> State:
+    def state(self, *, whole: bool) -> State:
         with self.ram.open("rb") as memory:
             digest = hashlib.sha256(memory.read(TINY_MEMORY_MIB << 20)).hexdigest()
-        return dict(self.target.registers()), self.target.fpu(), digest
+        if not whole:
+            return digest, None, None
+        return digest, dict(self.target.registers()), self.target.fpu()
 
 
 @contextmanager
@@ -100,9 +104,7 @@ def travelling(directory: Path, run: Path, checkpoints: int) -> Iterator[Travell
     travelled.verdict = verdicts[0]
 
 
-@pytest.mark.parametrize(
-    ("guest", "checkpoints"), [("timer", 100_000), ("rep", 2000), ("paging", 500), ("fpu", 5000)]
-)
+@pytest.mark.parametrize(("guest", "checkpoints"), [("timer", 100_000), ("fpu", 5000)])
 def test_walking_back_and_forth(guest: str, checkpoints: int, tmp_path: Path) -> None:
     """Some steps each at some places, going forward; then the same places in any order."""
     recording = record_tiny(guest, tmp_path / guest)
@@ -118,7 +120,7 @@ def test_walking_back_and_forth(guest: str, checkpoints: int, tmp_path: Path) ->
                 if travelled.here() in known:
                     break
                 row.append(travelled.here())
-                known[row[-1]] = travelled.state()
+                known[row[-1]] = travelled.state(whole=len(row) == 1)
                 if travelled.step().reason is not StopReason.STEP:
                     break
             rows.append(row)
@@ -134,6 +136,6 @@ def test_walking_back_and_forth(guest: str, checkpoints: int, tmp_path: Path) ->
                 index += 1
                 assert travelled.step().reason is StopReason.STEP
             assert travelled.here() == row[index]
-            assert travelled.state() == known[row[index]]
+            assert travelled.state(whole=index == 0) == known[row[index]]
     assert travelled.verdict is not None
     assert_identical(travelled.verdict)
