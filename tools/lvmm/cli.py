@@ -295,6 +295,8 @@ def verdict_table(verdict: replaying.ReplayVerdict) -> str:
     if verdict.console_differs_at is not None:
         console += f" from byte {verdict.console_differs_at}"
     memory = yes(verdict.memory_identical)
+    if verdict.log_alone:
+        console = memory = "not known: a log alone"
     if verdict.differing_pages:
         memory += ", first pages: " + " ".join(f"{page:#x}" for page in verdict.differing_pages)
     same = "the replay is identical" if verdict.identical else "THE REPLAY DIFFERS"

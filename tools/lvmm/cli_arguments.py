@@ -295,14 +295,14 @@ def command_line() -> argparse.ArgumentParser:
     )
 
     replay = commands.add_parser("replay", parents=[run], help="replay a recording and compare")
-    replay.add_argument("directory", type=Path, metavar="DIR_or_PACK")
+    replay.add_argument("directory", type=Path, metavar="DIR_or_PACK_or_LOG")
     replay.add_argument(
         "--image",
         type=Path,
         action="append",
         default=[],
         metavar="FILE",
-        help="a file of the guest's that is not in the pack; may be repeated",
+        help="a file of the guest's that is not in the pack, or of a log's guest; may be repeated",
     )
     replay.add_argument(
         "--core", type=Path, metavar="FILE", help="write registers and memory at the end, as ELF"

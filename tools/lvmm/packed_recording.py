@@ -6,8 +6,10 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from lvmm.errors import EnvironmentProblem, RecordingError, UsageError
+from lvmm.log_alone import adopt, is_alone
 from lvmm.logs.compression import is_compressed
 from lvmm.logs.pack import unpacked
 from lvmm.recording_dir import copy_file, read_manifest
@@ -15,12 +17,17 @@ from lvmm.recording_dir import copy_file, read_manifest
 
 @contextmanager
 def unpacked_recording(path: Path, images: Sequence[Path]) -> Iterator[Path]:
-    """The directory of a recording, unpacked to a temporary one if need be.
+    """The directory of a recording; a temporary one where it is packed, or a log alone.
 
-    `images` are files of the guest's that the pack lacks: each is known by its digest. Raises
+    `images` are files of the guest's that are not in it: each is known by its digest. Raises
     UsageError (an image is missing, or is none), RecordingError (damaged) and EnvironmentProblem.
     """
     if not is_compressed(path):
+        if is_alone(path):
+            with TemporaryDirectory(prefix="lvmm-log-") as folder:
+                adopt(path, images, Path(folder))
+                yield Path(folder)
+            return
         if images:
             raise UsageError("--image: only a packed recording lacks files")
         yield path

@@ -54,7 +54,8 @@ class Manifest:
     goes another way. A system on its own disk has no `kernel`; `disk` is then the image as it was
     before the run, wherever it is: no copy is here, and a replay needs none. `unfenced`:
     devices that were bus masters although their DMA is not recorded (PCI addresses, or `all`), so
-    that it may go another way, too; `fenced`: what the monitor said of such devices.
+    that it may go another way, too; `fenced`: what the monitor said of such devices. `log_alone`:
+    made of a log (lvmm.log_alone), so that memory and console at the end are not known.
     """
 
     board: str
@@ -85,6 +86,7 @@ class Manifest:
     disk: FileEntry | None = None
     unfenced: tuple[str, ...] = ()
     fenced: tuple[dict[str, Any], ...] = ()
+    log_alone: bool = False
     version: int = MANIFEST_VERSION
 
     @property

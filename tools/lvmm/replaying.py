@@ -46,7 +46,8 @@ class ReplayVerdict:
 
     `differing_pages` are addresses of the first few; `divergence` is the explained report, and
     `crash` that of a run that ended by a crash; `altered` says that a debugger has changed the
-    guest.
+    guest. `log_alone`: the recording does not say what memory and console were at the end, so that
+    they count as identical.
     """
 
     seed: int
@@ -66,6 +67,7 @@ class ReplayVerdict:
     crash: dict[str, Any] | None = None
     events: dict[str, int] = field(default_factory=dict)
     altered: bool = False
+    log_alone: bool = False
 
     @property
     def identical(self) -> bool:
@@ -207,8 +209,10 @@ def _judge(
     memory_identical = (
         state == RegionState.REPLAYED
         if manifest.end_reason == GUEST_STOP
-        else memory.sha256 == recorded.sha256
+        else manifest.log_alone or memory.sha256 == recorded.sha256
     )
+    if manifest.log_alone:
+        recorded_console = console
     return ReplayVerdict(
         seed=seed,
         wall_s=round(result.wall_s, 3),
@@ -230,6 +234,7 @@ def _judge(
         crash=_replayed_crash(directory, manifest, ram, result),
         events=report.events,
         altered=result.altered,
+        log_alone=manifest.log_alone,
     )
 
 

@@ -36,6 +36,7 @@ from lvmm.guest_disk import describe_disk
 from lvmm.image import BootFile, BootImage, build_image
 from lvmm.last_look import LastLook
 from lvmm.logs import Recording
+from lvmm.logs.errors import MemoryGone
 from lvmm.logs.event_text import event_json
 from lvmm.logs.from_epoch import save_replayable
 from lvmm.logs.layout import End, FinalState
@@ -416,7 +417,10 @@ def _extract(ram: Path, partial: Path, result: RunResult) -> None:
     except LvmmError as error:
         if result.error is None and result.report.reason != "error":
             raise
-        print(f"lvmm: no log could be saved: {error}", file=sys.stderr)
+        what = "no log could be saved"
+        if isinstance(error, MemoryGone):
+            what = "the log is saved as it is, and cannot be replayed"
+        print(f"lvmm: {what}: {error}", file=sys.stderr)
     (partial / recording_dir.CONSOLE).write_bytes(console)
 
 
