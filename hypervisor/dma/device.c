@@ -131,6 +131,11 @@ int dma_device_init(struct dma_device *device, const struct dma_profile *profile
 
 u32 dma_buffer_size(const struct dma_ring_profile *profile, u32 bits)
 {
+    u32 mask = profile->buffer_size.mask;
+
+    if (profile->buffer_unit != 0 && bits != 0) {
+        return bits / (mask & -mask) * profile->buffer_unit;
+    }
     for (u32 i = 0; i < profile->buffer_size_count; i++) {
         if (profile->buffer_sizes[i].value == bits) {
             return profile->buffer_sizes[i].bytes;

@@ -38,6 +38,16 @@ struct dma_buffer_size {
     u32 bytes;
 };
 
+/* Bits of a register that have this value while a ring works; else it has another format. */
+struct dma_requirement {
+    u32 reg, mask, value;
+};
+
+/* Registers, by the first's offset and their bytes. */
+struct dma_range {
+    u32 first, size;
+};
+
 /* One kind of transmit descriptor; a descriptor is of the first form that matches. */
 struct dma_form {
     u32 mask; /* of the 32-bit word at dma_ring_profile.form_offset */
@@ -77,7 +87,11 @@ struct dma_ring_profile {
     const struct dma_buffer_size *buffer_sizes;
     u32 buffer_size_count;
     u32 buffer_size_max;
+    u32 buffer_unit; /* instead of sizes: the bits count so many bytes; 0: of another rule */
     struct dma_register_bits strip_crc; /* RX: frames are stored without CRC while these are set */
+
+    const struct dma_requirement *requirements;
+    u32 requirement_count;
 
     /* TX: kinds of descriptors. */
     u32 form_offset;
@@ -150,10 +164,11 @@ struct dma_ports {
     u16 first, count;
 };
 
-/* A second address of a register. */
+/* A second address of registers, of `size` bytes. */
 struct dma_alias {
     u32 alias;
     u32 reg;
+    u32 size;
 };
 
 struct dma_profile {
@@ -165,8 +180,9 @@ struct dma_profile {
     u32 bar;           /* the BAR that holds the registers */
     bool ports;        /* it is an I/O BAR */
     u32 register_size; /* bytes of it, a power of two */
-    u32 closed_from;   /* registers from here on are not described, and must not be written */
     struct dma_register_bits reset;
+    const struct dma_range *closed; /* not described, and must not be written */
+    u32 closed_count;
     const struct dma_alias *aliases;
     u32 alias_count;
 

@@ -158,12 +158,29 @@ static void program(struct dma_device *device, struct dma_ring *ring)
     ring->programmed = true;
 }
 
-static void enable(struct dma_device *device, struct dma_ring *ring)
+/* Whether the device works as the profile describes, with `value` in the register `reg`. */
+static bool is_as_described(struct dma_device *device, const struct dma_ring *ring, u32 reg,
+                            u64 value)
+{
+    for (u32 i = 0; i < ring->profile->requirement_count; i++) {
+        const struct dma_requirement *r = &ring->profile->requirements[i];
+        u64 now = r->reg == reg ? value : device->env.device_read(device->env.ctx, r->reg, 4);
+
+        if ((now & r->mask) != r->value) {
+            dma_note_error(device, "a ring is used in a way that the DMA profile does not "
+                                   "describe: see its `requires`");
+            return false;
+        }
+    }
+    return true;
+}
+
+static void enable(struct dma_device *device, struct dma_ring *ring, u32 reg, u64 value)
 {
     bool program_it = !ring->programmed;
-    int error = 0;
+    int error = is_as_described(device, ring, reg, value) ? 0 : ERR_UNSUPPORTED;
 
-    if (!ring->enabled) {
+    if (!ring->enabled && error == 0) {
         dma_ring_harvest(device, ring);
         error = dma_ring_restart(device, ring);
     }
@@ -208,9 +225,19 @@ static u64 set_control(struct dma_device *device, struct dma_ring *ring, u32 reg
         value = set_buffer_size(device, ring, value);
     }
     if (has_enable) {
-        enable(device, ring);
+        enable(device, ring, reg, value);
     }
     return value;
+}
+
+static bool requires_register(const struct dma_ring_profile *profile, u32 reg)
+{
+    for (u32 i = 0; i < profile->requirement_count; i++) {
+        if (profile->requirements[i].reg == reg) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static u64 write_ring(struct dma_device *device, struct dma_ring *ring, u32 reg, u64 value,
@@ -219,6 +246,9 @@ static u64 write_ring(struct dma_device *device, struct dma_ring *ring, u32 reg,
     const struct dma_ring_profile *profile = ring->profile;
 
     value = set_control(device, ring, reg, value);
+    if (ring->enabled && reg != profile->enable.reg && requires_register(profile, reg)) {
+        is_as_described(device, ring, reg, value);
+    }
     if (reg == profile->base_lo || reg == profile->base_hi) {
         return set_base(device, ring, reg == profile->base_hi, value, forward);
     }
@@ -237,8 +267,10 @@ static u64 write_ring(struct dma_device *device, struct dma_ring *ring, u32 reg,
 static u32 canonical(const struct dma_profile *profile, u32 reg)
 {
     for (u32 i = 0; i < profile->alias_count; i++) {
-        if (profile->aliases[i].alias == reg) {
-            return profile->aliases[i].reg;
+        u32 offset = reg - profile->aliases[i].alias;
+
+        if (offset < profile->aliases[i].size) {
+            return profile->aliases[i].reg + offset;
         }
     }
     return reg;
@@ -307,10 +339,20 @@ static bool is_known_register(const struct dma_profile *profile, u32 reg)
     return false;
 }
 
+static bool is_closed(const struct dma_profile *profile, u32 reg)
+{
+    for (u32 i = 0; i < profile->closed_count; i++) {
+        if (reg - profile->closed[i].first < profile->closed[i].size) {
+            return true;
+        }
+    }
+    return false;
+}
+
 u64 dma_on_register_write(struct dma_device *device, u32 reg, u8 size, u64 value, bool *forward)
 {
     *forward = true;
-    if (reg >= device->profile->closed_from) {
+    if (is_closed(device->profile, reg)) {
         dma_note_error(device,
                        "the device has more ports or queues than its DMA profile describes");
         refuse(device, forward);

@@ -31,6 +31,9 @@ RCTL_SIZES = {
     4096: 1 << 25 | 3 << 16,
 }
 
+E1000E, IGB = 2, 3
+"""Kinds of NICs, beside the 82540EM (enum nic_kind)."""
+
 # Bits of descriptors.
 DD, EOP = 0x01, 0x02
 TX_EOP, TX_TSE, TX_RS, TX_DEXT = 1 << 24, 1 << 26, 1 << 27, 1 << 29
@@ -75,6 +78,7 @@ class Machine(World):
         self,
         *,
         toy: bool = False,
+        kind: int | None = None,
         shadow: int = 2 << 20,
         shadow_phys: int | None = None,
         reset_keeps: bool = False,
@@ -82,13 +86,15 @@ class Machine(World):
     ) -> Reply:
         """Begin anew; `status` is dma_device_init's, `a` dma_shadow_minimum's.
 
-        shadow: bytes of shadow memory. reset_keeps: the NIC's reset leaves its registers. sent_max:
-        bytes of each transmitted frame that the engine tells.
+        kind: E1000E or IGB. shadow: bytes of shadow memory. reset_keeps: the NIC's reset leaves its
+        registers. sent_max: bytes of each transmitted frame that the engine tells.
         """
         if shadow_phys is None:
             shadow_phys = 0x4000_0000 if toy else 0x1_C000_0000
         more = shadow_phys.to_bytes(8, "little") + sent_max.to_bytes(4, "little")
-        return self.call("I", size=reset_keeps, reg=toy, value=shadow, payload=more)
+        return self.call(
+            "I", size=reset_keeps, reg=toy if kind is None else kind, value=shadow, payload=more
+        )
 
     def write(self, reg: int, value: int, size: int = 4) -> Reply:
         """Write a register in both machines; `a`: was it forwarded, `b`: the value for that."""

@@ -156,7 +156,8 @@ def test_wrong_channels_are_refused(path: str, value: object, message: str) -> N
     [
         ("class", 0x1000000, "class: 0x1000000 is outside"),
         ("vendor", 0x8086, "vendor: unknown key"),
-        ("closed_from", 0x4000, "closed_from: 0x4000 is outside"),
+        ("closed.0.first", 0x4000, "closed[0].first: 0x4000 is outside"),
+        ("closed.0.size", 0x1C00, "closed[0].size: 0x1c00 is outside"),
         ("slots.0.repeat.count", 9, "slots: more than 8 lists"),
         ("slots.0.repeat.stride", 6, "slots[0].repeat.stride: 0x6 is not a multiple of 4"),
         ("slots.0.repeat.stride", 0x2000, "slots[0].repeat: goes beyond the registers"),

@@ -38,11 +38,28 @@ def _aliases(profile: Table, symbol: str, register_size: int) -> tuple[list[str]
     rows = []
     for alias in profile.tables("aliases"):
         other = take_register(alias, "alias", register_size)
-        rows.append(f"    {{{other:#x}, {take_register(alias, 'register', register_size):#x}}},")
+        register = take_register(alias, "register", register_size)
+        size = alias.number("size", 4, register_size - max(other, register), default=4)
+        rows.append(f"    {{{other:#x}, {register:#x}, {size:#x}}},")
         alias.close()
     return (
         [f"static const struct dma_alias {symbol}_aliases[] = {{", *rows, "};", ""],
         [f".aliases = {symbol}_aliases,", f".alias_count = {len(rows)},"],
+    )
+
+
+def _closed(profile: Table, symbol: str, register_size: int) -> tuple[list[str], list[str]]:
+    """Take the registers that must not be written: C definitions, and members of the profile."""
+    if not profile.has("closed"):
+        return [], []
+    rows = []
+    for closed in profile.tables("closed"):
+        first = take_register(closed, "first", register_size)
+        rows.append(f"    {{{first:#x}, {closed.number('size', 4, register_size - first):#x}}},")
+        closed.close()
+    return (
+        [f"static const struct dma_range {symbol}_closed[] = {{", *rows, "};", ""],
+        [f".closed = {symbol}_closed,", f".closed_count = {len(rows)},"],
     )
 
 
@@ -137,17 +154,16 @@ def compile_profile(source: Source, values: dict[str, Any]) -> tuple[str, list[s
             f".devices = {name}_devices,",
             f".device_count = {len(devices)},",
         ]
-    closed = profile.number("closed_from", 16, register_size, default=register_size)
     members += [
         f".bar = {profile.number('bar', 0, 5)},",
         f".register_size = {register_size:#x},",
-        f".closed_from = {closed:#x},",
     ]
     if profile.has("reset"):
         members.append(f".reset = {take_register_bits(profile, 'reset', register_size)},")
-    alias_definitions, alias_members = _aliases(profile, name, register_size)
-    definitions += alias_definitions
-    members += alias_members
+    for more in (_aliases, _closed):
+        more_definitions, more_members = more(profile, name, register_size)
+        definitions += more_definitions
+        members += more_members
     if profile.has("io_window"):
         window = profile.table("io_window")
         members += [

@@ -34,6 +34,17 @@ def _buffer_size(ring: Table, symbol: str, register_size: int) -> tuple[list[str
     mask = rule.number("mask", 1, U32)
     if mask.bit_count() > MAX_SELECTOR_BITS:
         raise rule.error("mask", f"more than {MAX_SELECTOR_BITS} bits")
+    if rule.has("unit"):
+        unit = rule.number("unit", 16, MAX_BUFFER_SIZE)
+        largest = mask // (mask & -mask) * unit
+        if largest > MAX_BUFFER_SIZE:
+            raise rule.error("unit", f"a buffer may have more than {MAX_BUFFER_SIZE:#x} bytes")
+        rule.close()
+        return [], [
+            f".buffer_size = {{{register:#x}, {mask:#x}}},",
+            f".buffer_unit = {unit},",
+            f".buffer_size_max = {largest},",
+        ]
     missing = _selector_values(mask)
     sizes: list[tuple[int, int]] = []
     for row in rule.tables("sizes"):
@@ -78,6 +89,25 @@ def _forms(ring: Table, symbol: str, descriptor_size: int) -> tuple[list[str], l
             f".forms = {symbol}_forms,",
             f".form_count = {len(rows)},",
         ],
+    )
+
+
+def _requirements(ring: Table, symbol: str, register_size: int) -> tuple[list[str], list[str]]:
+    """Take what the ring requires of registers: C definitions, and members of the ring."""
+    if not ring.has("requires"):
+        return [], []
+    rows = []
+    for requirement in ring.tables("requires"):
+        register = take_register(requirement, "register", register_size)
+        mask = requirement.number("mask", 1, U32)
+        value = requirement.number("value", 0, U32)
+        if value & ~mask:
+            raise requirement.error("value", f"{value:#x} has bits outside the mask")
+        rows.append(f"    {{{register:#x}, {mask:#x}, {value:#x}}},")
+        requirement.close()
+    return (
+        [f"static const struct dma_requirement {symbol}_requires[] = {{", *rows, "};", ""],
+        [f".requirements = {symbol}_requires,", f".requirement_count = {len(rows)},"],
     )
 
 
@@ -128,5 +158,6 @@ def compile_ring(
         definitions, more = _buffer_size(ring, symbol, register_size)
     else:
         definitions, more = _forms(ring, symbol, size)
+    required, requirements = _requirements(ring, symbol, register_size)
     ring.close()
-    return name, definitions, members + more
+    return name, definitions + required, members + more + requirements

@@ -13,6 +13,13 @@ struct counters {
 
 static struct nic direct_nic, recorded_nic;
 
+static const char *const names[] = {
+    [NIC_E1000] = "e1000",
+    [NIC_TOY] = "toy",
+    [NIC_E1000E] = "e1000e",
+    [NIC_IGB] = "igb",
+};
+
 static u64 device_read(void *ctx, u32 reg, u8 size)
 {
     (void)ctx;
@@ -70,7 +77,6 @@ static s64 init(const struct request *request)
     static const struct nic_bus direct_bus = {NULL, direct_read, direct_write};
     static const struct nic_bus recorded_bus = {NULL, recorded_read, recorded_write};
     struct dma_env env = {.device_read = device_read, .device_write = device_write};
-    const char *names[] = {"e1000", "toy"};
     u64 phys;
 
     memcpy(&phys, payload, sizeof(phys));
@@ -101,7 +107,7 @@ static bool serve(const struct request *request, struct reply *reply)
     switch (request->op) {
     case 'I':
         reply->status = init(request);
-        reply->a = dma_shadow_minimum(dma_profile_by_name(request->reg ? "toy" : "e1000"));
+        reply->a = dma_shadow_minimum(dma_profile_by_name(names[request->reg]));
         break;
     case 'w':
         write_nic(&direct_nic, request->reg, request->size, request->value);

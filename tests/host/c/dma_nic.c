@@ -11,6 +11,10 @@ enum {
     TCTL_EN = 1 << 1,
     RX_RING = 0x2800,
     TX_RING = 0x3800,
+    IGB_QUEUE = 2,
+    IGB_RX_RING = 0xc000 + 0x40 * IGB_QUEUE,
+    IGB_TX_RING = 0xe000 + 0x40 * IGB_QUEUE,
+    IGB_ENABLE = 1 << 25,
     TOY_RING = 0x40,
     TOY_CONTROL = 0x10,
     TOY_ENABLE = 1 << 8,
@@ -21,6 +25,8 @@ enum {
     LENGTH = 0x8,
     HEAD = 0x10,
     TAIL = 0x18,
+    IGB_SIZE = 0xc,
+    IGB_CONTROL = 0x28,
 };
 
 static u32 *reg(struct nic *nic, u32 offset)
@@ -57,12 +63,20 @@ static void advance(struct nic *nic, u32 ring)
 
 static u32 rx_ring(const struct nic *nic)
 {
+    if (nic->kind == NIC_IGB) {
+        return IGB_RX_RING;
+    }
     return nic->kind == NIC_TOY ? TOY_RING : RX_RING;
+}
+
+static u32 tx_ring(const struct nic *nic)
+{
+    return nic->kind == NIC_IGB ? IGB_TX_RING : TX_RING;
 }
 
 u64 nic_head_descriptor(struct nic *nic, bool rx)
 {
-    return descriptor_address(nic, rx ? rx_ring(nic) : TX_RING);
+    return descriptor_address(nic, rx ? rx_ring(nic) : tx_ring(nic));
 }
 
 void nic_init(struct nic *nic, enum nic_kind kind, const struct nic_bus *bus)
@@ -72,9 +86,21 @@ void nic_init(struct nic *nic, enum nic_kind kind, const struct nic_bus *bus)
     nic->bus = *bus;
 }
 
+/* The igb's queues have two places each: 0x2800 and 0x3800, 256 bytes apart, are the old ones. */
+static u32 place_of(const struct nic *nic, u32 offset)
+{
+    u32 old = offset & ~0xf3fU;
+
+    offset &= NIC_REGISTER_BYTES - 4;
+    if (nic->kind == NIC_IGB && (old == 0x2000 || old == 0x3000) && (offset & 0x800)) {
+        return (old == 0x2000 ? 0xc000 : 0xe000) + (offset >> 8 & 3) * 0x40 + (offset & 0x3f);
+    }
+    return offset;
+}
+
 u32 nic_read_register(struct nic *nic, u32 offset)
 {
-    return *reg(nic, offset & (NIC_REGISTER_BYTES - 4));
+    return *reg(nic, place_of(nic, offset));
 }
 
 static void reset(struct nic *nic)
@@ -88,8 +114,8 @@ static void reset(struct nic *nic)
 
 void nic_write_register(struct nic *nic, u32 offset, u32 value)
 {
-    offset &= NIC_REGISTER_BYTES - 4;
-    if ((nic->kind == NIC_E1000 && offset == CTRL && (value & CTRL_RST)) ||
+    offset = place_of(nic, offset);
+    if ((nic->kind != NIC_TOY && offset == CTRL && (value & CTRL_RST)) ||
         (nic->kind == NIC_TOY && offset == TOY_RESET && (value & 1))) {
         reset(nic);
         value &= ~(u32)(nic->kind == NIC_TOY ? 1 : CTRL_RST);
@@ -105,13 +131,25 @@ static u32 buffer_size(struct nic *nic)
     if (nic->kind == NIC_TOY) {
         return *reg(nic, TOY_CONTROL) & 1 ? 512 : 128;
     }
+    if (nic->kind == NIC_IGB) {
+        return (*reg(nic, IGB_RX_RING + IGB_SIZE) & 0x7f) * 1024;
+    }
     return (rctl & 1 << 25 ? extended : plain)[rctl >> 16 & 3];
 }
 
 static bool rx_enabled(struct nic *nic)
 {
+    if (nic->kind == NIC_IGB) {
+        return (*reg(nic, IGB_RX_RING + IGB_CONTROL) & IGB_ENABLE) != 0;
+    }
     return nic->kind == NIC_TOY ? (*reg(nic, TOY_CONTROL) & TOY_ENABLE) != 0
                                 : (*reg(nic, RCTL) & RCTL_EN) != 0;
+}
+
+static bool tx_enabled(struct nic *nic)
+{
+    return nic->kind == NIC_IGB ? (*reg(nic, IGB_TX_RING + IGB_CONTROL) & IGB_ENABLE) != 0
+                                : (*reg(nic, TCTL) & TCTL_EN) != 0;
 }
 
 static u16 sum16(const u8 *data, u32 len)
@@ -151,6 +189,19 @@ static u32 fill_e1000(struct nic *nic, u64 where, const u8 *data, u32 left)
     return chunk;
 }
 
+/* Extended and advanced descriptors are overwritten with the same. */
+static u32 fill_extended(struct nic *nic, u64 where, const u8 *data, u32 left)
+{
+    u32 chunk = left < buffer_size(nic) ? left : buffer_size(nic);
+    u32 written[4] = {0x1234, sum16(data, chunk), chunk == left ? 3 : 1, chunk};
+    u64 address;
+
+    nic->bus.read(nic->bus.ctx, where, &address, sizeof(address));
+    nic->bus.write(nic->bus.ctx, address, data, chunk);
+    nic->bus.write(nic->bus.ctx, where, written, sizeof(written));
+    return chunk;
+}
+
 static u32 fill_toy(struct nic *nic, u64 where, const u8 *data, u32 left)
 {
     u8 descriptor[32];
@@ -181,8 +232,17 @@ void nic_receive(struct nic *nic, const u8 *frame, u32 len)
     for (u32 used = 0; done < len && *head != *tail && used < count; used++) {
         u64 where = descriptor_address(nic, ring);
 
-        done += nic->kind == NIC_TOY ? fill_toy(nic, where, frame + done, len - done)
-                                     : fill_e1000(nic, where, frame + done, len - done);
+        switch (nic->kind) {
+        case NIC_TOY:
+            done += fill_toy(nic, where, frame + done, len - done);
+            break;
+        case NIC_E1000:
+            done += fill_e1000(nic, where, frame + done, len - done);
+            break;
+        default:
+            done += fill_extended(nic, where, frame + done, len - done);
+            break;
+        }
         advance(nic, ring);
     }
 }
@@ -201,16 +261,17 @@ static void transmit_data(struct nic *nic, u64 address, u32 len)
 
 static void transmit_one(struct nic *nic)
 {
-    u64 where = descriptor_address(nic, TX_RING), address;
+    u64 where = descriptor_address(nic, tx_ring(nic)), address;
     u8 descriptor[16];
+    u32 context = nic->kind == NIC_IGB ? 0x20200000 : 0x20000000;
     u32 lower;
 
     nic->bus.read(nic->bus.ctx, where, descriptor, sizeof(descriptor));
     memcpy(&address, descriptor, 8);
     memcpy(&lower, descriptor + 8, 4);
-    if ((lower & 0x20f00000) != 0x20000000) {
+    if ((lower & 0x20f00000) != context) {
         /* A hostile length would make the tests slow; no real frame is longer. */
-        u32 len = lower & (lower & 0x20000000 ? 0xfffff : 0xffff);
+        u32 len = lower & (lower & 0x20000000 && nic->kind != NIC_IGB ? 0xfffff : 0xffff);
 
         transmit_data(nic, address, len < NIC_MAX_FRAME ? len : NIC_MAX_FRAME);
         if (lower & 1 << 24) {
@@ -225,13 +286,13 @@ static void transmit_one(struct nic *nic)
         memcpy(nic->pending[nic->pending_count].status, descriptor + 12, 4);
         nic->pending_count++;
     }
-    advance(nic, TX_RING);
+    advance(nic, tx_ring(nic));
 }
 
 void nic_transmit(struct nic *nic, u32 n, bool defer)
 {
-    while (n-- > 0 && (*reg(nic, TCTL) & TCTL_EN) &&
-           *reg(nic, TX_RING + HEAD) != *reg(nic, TX_RING + TAIL)) {
+    while (n-- > 0 && tx_enabled(nic) &&
+           *reg(nic, tx_ring(nic) + HEAD) != *reg(nic, tx_ring(nic) + TAIL)) {
         transmit_one(nic);
     }
     if (!defer) {

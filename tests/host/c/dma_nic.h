@@ -8,8 +8,10 @@
 #include "lib/types.h"
 
 enum nic_kind {
-    NIC_E1000, /* 82540EM, legacy descriptors */
-    NIC_TOY,   /* 32-byte receive descriptors that the device overwrites whole */
+    NIC_E1000,  /* 82540EM, legacy descriptors */
+    NIC_TOY,    /* 32-byte receive descriptors that the device overwrites whole */
+    NIC_E1000E, /* 82574, extended receive descriptors */
+    NIC_IGB,    /* I210, advanced descriptors; it works with queue 2 */
 };
 
 #define NIC_REGISTER_BYTES 0x20000
