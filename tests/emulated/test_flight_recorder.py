@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 from tests.emulated.machine import (
     BOARD,
     RECORD_TIMEOUT_S,
-    REPLAY_TIMEOUT_S,
     TINY_MEMORY_MIB,
     assert_identical,
     replay,
     start_cli,
     wait_for,
 )
+from tests.host.extract_tool import load_tool
 
-from lvmm import cli, guest_build, netpeer, recording_dir, replaying, session
+from lvmm import cli, guest_build, netpeer, session
 from lvmm.cli_arguments import RING_MIN_KIB
 from lvmm.console_ring import log_bytes
 from lvmm.echo_peer import EchoPeer
 from lvmm.emulator import Emulator
 from lvmm.guest import Guest
 from lvmm.logs import Event, Recording
-from lvmm.logs.from_epoch import save_replayable
 from lvmm.logs.layout import NOTES, EventKind
 from lvmm.recording_dir import Manifest
 from lvmm.session import RingSettings, RunSettings
-from lvmm.vmcore.replay_core import ReplayCore
 
 # With epochs of 100 ms their log is more than ten times the smallest ring.
 REQUESTS = 1300
@@ -90,8 +87,11 @@ def test_a_ring_that_was_overwritten_ten_times_replays(run: Run, tmp_path: Path)
     assert_identical(replay(run.directory, 3, tmp_path / "replay"))
 
 
-def test_a_run_that_was_killed(run: Run, tmp_path: Path) -> None:
-    """The emulator goes down in the middle: the machine's memory is all that is left."""
+def test_a_run_that_was_killed(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The emulator goes down in the middle: the machine's memory is all that is left. What is left
+    of the log replays to its last event."""
     image = tmp_path / "boot.iso"
     port = netpeer.free_port()
     session.monitor_image(BOARD, GUEST, "record", image, words=settings(port).words())
@@ -107,23 +107,18 @@ def test_a_run_that_was_killed(run: Run, tmp_path: Path) -> None:
             )
     finally:
         peer.stop()
-    killed = tmp_path / "killed"
-    shutil.copytree(run.directory, killed)
     with Recording.open(ram) as recording:
         assert recording.end() is None
         assert recording.overwritten is not None
-        assert save_replayable(recording, killed / recording_dir.LOG) is None
-    entry = recording_dir.describe_file(killed, recording_dir.LOG)
-    recording_dir.write_manifest(killed, dataclasses.replace(run.manifest, log=entry))
-    # Up to its last event; it stops there by an END that nothing else could have led to.
-    last = [event for event in events_of(killed) if event.kind not in NOTES][-1]
-    replaying.replay_until(
-        BOARD,
-        killed,
-        RunSettings(seed=3, timeout_s=REPLAY_TIMEOUT_S),
-        ReplayCore(tmp_path / "vmcore"),
-        last.index,
-    )
+    folder = tmp_path / "extracted"
+    assert load_tool().main(["extract", str(ram), "-o", str(folder)]) == 0
+    last = [event for event in events_of(folder) if event.kind not in NOTES][-1]
+    image = guest_build.appliance()
+    command = ["replay", folder, "--image", image, "--seed", 3, "--json"]
+    capsys.readouterr()
+    assert cli.main([str(word) for word in command]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["before_event"], said["branches"]) == (last.index, last.branches)
 
 
 def test_the_command_and_a_guest_that_starts_it(

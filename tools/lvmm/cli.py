@@ -30,6 +30,7 @@ from lvmm.gdb.registers import I386, X86_64
 from lvmm.guest import FIRST_DISK, Guest, Kind, check_guest
 from lvmm.guest_build import ROOT
 from lvmm.link import open_stream
+from lvmm.log_alone import CUT_OFF
 from lvmm.logs import Recording
 from lvmm.logs.layout import Begin
 from lvmm.machine_run import StopRequest
@@ -251,6 +252,8 @@ def _replay_directory(options: argparse.Namespace) -> int:
         return run_queries(options, queries, board, settings)
     if core is not None and options.until is not None:
         return _replay_until(options, board, settings, core)
+    if manifest.end_reason == CUT_OFF and not (settings.gdb or settings.attach):
+        return _replay_cut_off(options, board, settings, core)
     if not (settings.gdb or settings.attach):  # nothing is kept: it may just be killed
         verdict = replaying.replay(board, options.directory, settings, core=core)
     else:
@@ -268,6 +271,24 @@ def _replay_directory(options: argparse.Namespace) -> int:
             print()
             print(render_crash(verdict.crash))
     return 0 if verdict.identical else 3
+
+
+def _replay_cut_off(
+    options: argparse.Namespace,
+    board: Board,
+    settings: session.RunSettings,
+    core: ReplayCore | None,
+) -> int:
+    last = replaying.replay_to_last_event(board, options.directory, settings, core)
+    if options.json:
+        facts = {"before_event": last.index, "kind": last.name, "core": core and str(core.path)}
+        print(json.dumps({**facts, "branches": last.branches, "rip": f"{last.rip:#x}"}, indent=2))
+    else:
+        _say(
+            f"replayed up to the log's last event, {last.index} ({last.name}), after "
+            f"{last.branches} branches: the machine went down then, and there is no end to compare"
+        )
+    return 0
 
 
 def _replay_until(

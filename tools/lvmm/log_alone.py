@@ -24,6 +24,8 @@ _KINDS: dict[int, Kind] = {
     GuestKind.DISK: "disk",
 }
 _KERNEL = "kernel"
+# How a recording ended that has no end: the machine went down.
+CUT_OFF = "cut-off"
 # As the monitor calls them, where that is not the name in small letters.
 _REASONS = {EndReason.POWER_OFF: "shutdown", EndReason.MONITOR_ERROR: "error"}
 
@@ -32,7 +34,7 @@ def adopt(log: Path, images: Sequence[Path], directory: Path) -> None:
     """Makes a recording in `directory` of a log, or of a directory with one.
 
     Raises UsageError (an image is missing, or is none of this guest's), RecordingError (the log is
-    damaged, lacks its beginning or has no end) and EnvironmentProblem.
+    damaged, or lacks its beginning) and EnvironmentProblem.
     """
     with Recording.open(log) as recording:
         header, end = recording.header, recording.end()
@@ -43,18 +45,19 @@ def adopt(log: Path, images: Sequence[Path], directory: Path) -> None:
                 f"{log}: the log has lost its beginning, and nothing says what the guest's memory "
                 "was where it begins: extract it from an image of all the machine's memory"
             )
-        if end is None or not isinstance(end.payload, End):
-            raise RecordingError(f"{log}: the log has no end: the machine went down before")
         recording.save(directory / recording_dir.LOG)
         kind = _KINDS.get(header.machine.guest_kind)
         if kind is None:
             raise RecordingError(f"{log}: a guest of a kind that this lvmm does not know")
         events_total = recording.event_count
+        reason, branches, rip = CUT_OFF, 0, 0
+        if end is not None and isinstance(end.payload, End):
+            state = FinalState.unpack(end.payload.state)
+            reason, branches, rip = _reason(end.payload.reason), state.branches, state.rip
     for name in (recording_dir.CONSOLE, recording_dir.PAGES):
         (directory / name).write_bytes(b"")
     files = _copy_images(log, header.images, images, directory)
     kernels = [entry for image, entry in files if image.role == ImageRole.KERNEL]
-    state = FinalState.unpack(end.payload.state)
     manifest = Manifest(
         board=header.board,
         kind=kind,
@@ -66,9 +69,9 @@ def adopt(log: Path, images: Sequence[Path], directory: Path) -> None:
         console=recording_dir.describe_file(directory, recording_dir.CONSOLE),
         pages=recording_dir.describe_file(directory, recording_dir.PAGES),
         memory_sha256="",
-        end_reason=_reason(end.payload.reason),
-        branches=state.branches,
-        rip=state.rip,
+        end_reason=reason,
+        branches=branches,
+        rip=rip,
         events_total=events_total,
         events={},
         exits={},

@@ -34,7 +34,7 @@ from lvmm.session import (
     run_options,
     with_log,
 )
-from lvmm.vmcore.replay_core import ReplayCore, check_stop, cut_log
+from lvmm.vmcore.replay_core import PASSED_OVER, ReplayCore, check_stop, cut_log
 
 # From one checkpoint to the next, for a debugger: a fraction of a second of emulation.
 CHECKPOINT_BRANCHES = 2_000_000
@@ -105,9 +105,9 @@ def replay(
 
 
 def replay_until(
-    board: Board, directory: Path, settings: RunSettings, core: ReplayCore, until: int
+    board: Board, directory: Path, settings: RunSettings, core: ReplayCore | None, until: int
 ) -> Event:
-    """Replays a recording up to before an event, and writes the core; returns that event.
+    """Replays a recording up to before an event, and writes the core, if any; returns that event.
 
     Raises DivergenceError when the replay left the recording before.
     """
@@ -118,8 +118,26 @@ def replay_until(
             if run.result.report.divergence is None:
                 raise_run_error(run.result)
             check_stop(due, run.result.report.divergence)
-            core.save(directory, run.ram)
+            if core is not None:
+                core.save(directory, run.ram)
     return due
+
+
+def replay_to_last_event(
+    board: Board, directory: Path, settings: RunSettings, core: ReplayCore | None = None
+) -> Event:
+    """Likewise, of a recording without an end: up to the last event that replay does not pass over.
+
+    Raises RecordingError where it has none.
+    """
+    with Recording.open(directory) as recording:
+        last = None
+        for event in recording.events():
+            if event.kind not in PASSED_OVER:
+                last = event
+    if last is None:
+        raise RecordingError(f"{directory}: the log has no event that a replay could come to")
+    return replay_until(board, directory, settings, core, last.index)
 
 
 @dataclass(frozen=True)

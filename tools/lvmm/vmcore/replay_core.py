@@ -32,7 +32,8 @@ from lvmm.logs.wire import Codec
 from lvmm.vmcore.guest_core import core_of_replay, save_core
 from lvmm.vmcore.kernel_symbols import save_symbols
 
-_PASSED_OVER = NOTES | {EventKind.BEGIN, EventKind.RAM_PAGE}
+# What a replay does not stop at.
+PASSED_OVER = NOTES | {EventKind.BEGIN, EventKind.RAM_PAGE}
 
 
 @dataclass
@@ -115,7 +116,7 @@ def cut_log(directory: Path, event: int, output: Path) -> Event:
             header = chunk.header
             if header.kind == ChunkKind.EVENTS and header.first_event + header.event_count > event:
                 for due in decode_chunk(header, chunk.payload()):
-                    if due.index >= event and due.kind not in _PASSED_OVER:
+                    if due.index >= event and due.kind not in PASSED_OVER:
                         write_atomically(output, _cut(recording.chunks[:number], chunk, due))
                         return due
         raise UsageError(f"from event {event} on there are only notes: replay cannot stop there")
