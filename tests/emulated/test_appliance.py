@@ -167,17 +167,26 @@ def test_the_race_is_recorded_and_comes_again(tmp_path: Path) -> None:
 
 
 def gdb_sees_it(run: Run, folder: Path) -> None:
-    """Real gdb stops at the failed check, sees beyond the interrupt, and changes nothing."""
+    """Real gdb stops at the failed check, sees beyond the interrupt, goes back from the end to what
+    took the buffer within pool_put(), and changes nothing.
+    """
+    match = re.search(r"buffer (\d+) is free", run.console[-1])
+    assert match, run.console[-1]
+    owner = f"buffers[{match[1]}].owner"
     with debugged(folder / "gdb", "replay", run.directory) as debug:
         said = debug.gdb(
             None,
             f"file {guest_build.appliance()}",
             *("break panic", "continue", "backtrace", "print pool.racy", "print pool.first->owner"),
-            *("delete", "continue", "detach"),
+            *("delete", "continue", f"watch -l {owner} if {owner} == OWNER_POOL"),
+            *("echo back\\n", "reverse-continue", "backtrace", "delete", "detach"),
         )
         assert debug.ended() == 0, debug.said
     assert re.search(r"^#1 .* in pool_take ", said, re.MULTILINE), said
     assert re.search(r"^#\d+ .* in start ", said, re.MULTILINE), said
+    _, back, before = said.partition("back\n")
+    assert back and "New value = OWNER_POOL" in before, said
+    assert re.search(r"^#0 .* in pool_take .*\n(#.*\n)*#\d+ .* in pool_put ", before, re.MULTILINE)
     assert "$1 = true" in said
     assert "$2 = OWNER_CARD" in said or "$2 = OWNER_STACK" in said
     assert "reached the end of its recording (guest panic)" in said
