@@ -54,6 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
     except LvmmError as error:
         print(f"extract_log: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # of what no part of lvmm has foreseen
+        print(f"extract_log: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 
@@ -91,6 +94,8 @@ def _run(recording: Recording, options: argparse.Namespace) -> int:
 def _selection(recording: Recording, options: argparse.Namespace) -> Selection:
     """The events that the options of dump ask for. Raises UsageError."""
     device = options.device
+    if options.end < options.start:
+        raise UsageError(f"--from {options.start} --to {options.end}: the end is before the start")
     return Selection(
         kinds=parse_kinds(options.type) if options.type is not None else None,
         device=parse_device(device, recording.header) if device is not None else None,
@@ -194,14 +199,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _hex(text: str) -> int:
-    return int(text, 16)
+    try:
+        return int(text, 16)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: no hexadecimal ID, as info has it") from None
 
 
 def _count(text: str) -> int:
-    count = int(text)
-    if count < 0:
-        raise ValueError(text)
-    return count
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: give a number that is not negative")
+    return int(text)
 
 
 def _span(text: str) -> tuple[int, int]:

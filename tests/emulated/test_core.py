@@ -37,6 +37,7 @@ class Recorded:
     def __init__(self, folder: Path) -> None:
         self.directory = folder / "recording"
         self.core = folder / "vmcore"
+        self.log = folder / "crash.lvmm"
         self.said = ""
         settings = RunSettings(seed=1, timeout_s=RECORD_TIMEOUT_S)
         guest = tiny("timer")
@@ -44,6 +45,8 @@ class Recorded:
         self.events = events_of(self.directory)
 
     def _extract(self, ram: Path) -> None:
+        words = [sys.executable, ROOT / "tools" / "extract_log.py", "extract", ram, "-o", self.log]
+        subprocess.run([str(word) for word in words], check=True)
         done = extract_core(ram, self.core)
         assert done.returncode == 0, done.stderr
         self.said = done.stderr
@@ -67,6 +70,10 @@ def test_core_of_memory_and_of_a_replay_are_the_same(recorded: Recorded, tmp_pat
     assert read.registers()["rip"] == recorded.events[-1].rip
     stat = recorded.core.stat()
     assert 512 * stat.st_blocks < stat.st_size / 2, "pages of zeros are stored"
+
+
+def test_the_log_in_memory_is_that_of_the_recording(recorded: Recorded) -> None:
+    assert filecmp.cmp(recorded.log, recorded.directory / "log.lvmm", shallow=False)
 
 
 def due_events(events: list[Event]) -> list[int]:

@@ -44,9 +44,11 @@ def test_the_log_is_the_same_as_in_memory(tmp_path: Path) -> None:
             relay.close()
     assert "are here from before" in said
     extract(tmp_path / "run" / "ram.img", tmp_path / "memory", tmp_path / "cache")
+    extract(tmp_path / "memory", tmp_path / "directory", tmp_path / "cache")
     for name in ("log.lvmm", "console.log"):
         in_memory = (tmp_path / "memory" / name).read_bytes()
         assert (tmp_path / "line" / name).read_bytes() == in_memory
         assert (tmp_path / "again" / name).read_bytes() == in_memory
+        assert (tmp_path / "directory" / name).read_bytes() == in_memory
     with Recording.open(tmp_path / "line") as recording:
         assert recording.end() is not None

@@ -16,7 +16,7 @@ __all__ = [
     "version_mismatch",
 ]
 
-# Version 3 added kinds of events and of header items; what is older than 2 is coded otherwise.
+# Versions 3 and 4 added kinds of events and header items; what is older than 2 is coded otherwise.
 READABLE_VERSIONS = range(2, FORMAT_VERSION + 1)
 
 
@@ -74,7 +74,7 @@ class Loss:
 def version_mismatch(name: str, version: int, made_by: str = "") -> VersionMismatch:
     """The error for a log of a format version that cannot be read; `made_by` is what it says of
     its monitor, where that can be read."""
-    reads = " and ".join(str(readable) for readable in READABLE_VERSIONS)
+    reads = f"{READABLE_VERSIONS[0]} to {READABLE_VERSIONS[-1]}"
     maker = made_by if made_by.startswith("lvmm") else f"lvmm {made_by}"
     use = f"it was made by {maker}: use that" if made_by else "use the lvmm that made it"
     return VersionMismatch(

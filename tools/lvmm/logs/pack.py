@@ -39,6 +39,8 @@ def write_pack(recording: Recording, path: Path, *, images: bool) -> list[str]:
 
     Raises EnvironmentProblem.
     """
+    if not path.parent.is_dir():
+        raise EnvironmentProblem(f"cannot write {path}: {path.parent} is no directory")
     directory = Path(recording.source.name).parent
     beside = recording.region is None and Path(recording.source.name).name == LOG
     names = []

@@ -91,4 +91,6 @@ def parse_span(text: str) -> tuple[int, int]:
         high = int(last) if last else (_ENDLESS if dash else low)
     except ValueError:
         raise UsageError(f"--events {text}: give A-B, A- or A") from None
+    if high < low:
+        raise UsageError(f"--events {text}: the last event is before the first")
     return low, high

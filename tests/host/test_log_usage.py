@@ -1,0 +1,69 @@
+"""What extract_log.py says to wrong arguments: how it is done right, and nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.host import extract_tool
+from tests.host.extract_tool import ENVIRONMENT, NO_LOG, USAGE, Tool, log_of, one_line, write
+
+pytestmark = pytest.mark.host
+
+tool = extract_tool.tool
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return write(tmp_path / "log.lvmm", bytes(log_of().data))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["dump", "--events", "x"], "--events x: give A-B, A- or A"),
+        (["dump", "--events", "5-1"], "--events 5-1: the last event is before the first"),
+        (["timeline", "--events", "5-1", "-o", "t"], "the last event is before the first"),
+        (["dump", "--last", "-1"], "-1: give a number that is not negative"),
+        (["dump", "--from", "abc"], "abc: give a number that is not negative"),
+        (["dump", "--from", "10", "--to", "5"], "--from 10 --to 5: the end is before the start"),
+        (["dump", "--type", "IN,FOO"], "--type FOO: no such kind of event; there are IN, "),
+        (["dump", "--device", "nonsense"], "--device nonsense: no such device; give port:"),
+        (["stats", "--top", "many"], "many: give a number that is not negative"),
+        (["stats", "--symbols", "/etc/passwd"], "--symbols /etc/passwd: no symbols"),
+        (["info", "--recording", "zz"], "zz: no hexadecimal ID"),
+        (["timeline"], "timeline: say what to write: -o FILE"),
+        (["extract"], "the following arguments are required: -o/--output"),
+        (["core", "-o", "core"], "a replay makes the core: ./lvmm replay DIR --core FILE"),
+    ],
+)
+def test_wrong_arguments(
+    words: list[str], said: str, tool: Tool, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(log.parent)
+    code, out, err = tool(words[0], log, *words[1:])
+    assert code == USAGE
+    assert out == ""
+    assert said in err.splitlines()[-1]
+    assert list(log.parent.iterdir()) == [log]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["extract", "-o"],
+        ["pack", "-o"],
+        ["pcap", "-o"],
+        ["timeline", "-o"],
+        ["timeline", "--png"],
+    ],
+    ids=" ".join,
+)
+def test_an_output_that_cannot_be(words: list[str], tool: Tool, log: Path) -> None:
+    target = log.parent / "none" / "x.lvmm"
+    assert one_line(tool(words[0], log, words[1], target)) == ENVIRONMENT
+    assert list(log.parent.iterdir()) == [log]
+
+
+def test_an_id_that_is_not_there(tool: Tool, log: Path) -> None:
+    assert one_line(tool("info", log, "--recording", "abc")) == NO_LOG
