@@ -20,7 +20,7 @@ from lvmm.image import BootFile, BootImage, grub_config
 from lvmm.logs import Recording
 from lvmm.logs.codec import Event
 from lvmm.logs.crc import crc32c
-from lvmm.logs.layout import CHUNK_PAYLOAD_MAX, Interrupt, Mode, RegionHeader
+from lvmm.logs.layout import CHUNK_PAYLOAD_MAX, Interrupt, Mode, RegionFlag, RegionHeader
 from lvmm.logs.writer import LogWriter, build_region
 
 MIB = 1 << 20
@@ -86,6 +86,17 @@ def test_the_copy_is_what_was_in_memory(tmp_path: Path) -> None:
     assert used <= len(copied) <= used + CHUNK_PAYLOAD_MAX + 2 * PAGE
     assert copied == region()[: len(copied)]
     assert image.read_bytes() == bytes(BASE) + region()
+
+
+def test_all_of_a_ring_is_copied(tmp_path: Path) -> None:
+    """The older lap, too, behind where the newest chunk ends."""
+    header = RegionHeader.unpack(region())
+    ring = changed(flags=RegionFlag.OVERWRITES, chunk_bytes=PAGE, lap_end=header.chunk_bytes)
+    disk = marked_disk(tmp_path)
+    assert save(memory(tmp_path, ring), disk)[0] == SAVED
+    copied = disk.read_bytes()[rescue.DATA_OFFSET :].rstrip(b"\0")
+    assert len(copied) >= header.chunks_offset + header.chunk_bytes
+    assert copied == ring[: len(copied)]
 
 
 def test_extract_log_takes_the_disk(tmp_path: Path) -> None:

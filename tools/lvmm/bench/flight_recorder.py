@@ -1,7 +1,8 @@
 """What epochs cost while recording: the appliance answers requests, with and without a ring.
 
-Everything is counted from when the appliance has its network to the run's end, and counted by the
-machine: this computer's speed is in it only as far as the guest waits for the peer.
+Instructions are those from when the appliance has its network to the run's end, the rest is of the
+whole run. The machine counts: this computer's speed is in it only as far as the guest waits for the
+peer.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ _KINDS = {
     EPOCHS: RingSettings(RING_KIB, epoch_ms=EPOCH_MS),
 }
 
+NOTE = (
+    "Instructions: the guest's and the monitor's, from when the network is up. The rest: of the "
+    "whole run."
+)
 METRICS = (
     Metric("instructions", "instructions"),
     Metric("exits", "VM exits"),
@@ -72,7 +77,7 @@ def measure(board: Board, quick: bool) -> Section:
         f"The flight recorder: {requests:,} requests to the appliance",
         METRICS,
         rows,
-        (change(rows),),
+        (NOTE, change(rows)),
     )
 
 
