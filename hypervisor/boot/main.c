@@ -13,7 +13,7 @@
 #include "boot/guest_loader.h"
 #include "boot/multiboot2.h"
 #include "boot/page0.h"
-#include "boot/ring.h"
+#include "boot/settings.h"
 #include "boot/unsaved_log.h"
 #include "core/dma_log.h"
 #include "core/fence.h"
@@ -37,31 +37,12 @@
 #include "replay/snapshot.h"
 #include "vmx/ept.h"
 
-#define KIB 1024ULL
 #define MIB 0x100000ULL
 
-/* A page, a console ring of 64 KiB and a few chunks. */
-#define LOG_MIN_KIB 256
-
-#define WATCHDOG_MAX 86400  /* seconds */
-#define SENT_MAX     262144 /* bytes: more than any frame has, before segmentation too */
+/* At the end of RAM: what the boot loader may use there would be lost with kept checkpoints. */
+#define BOOT_LOADER_ROOM (128 * MIB)
 
 extern u8 image_end[];
-
-struct settings {
-    u32 mode;
-    u64 guest_memory;   /* bytes */
-    u64 watchdog;       /* seconds, 0: none */
-    u64 sent;           /* bytes to log of each frame that the guest sends */
-    bool wait;          /* for the debugger, before the guest's first instruction */
-    bool on_demand;     /* record: only what the guest asks for */
-    bool wait_for_room; /* record: a full log does not end it, the guest waits */
-    u64 log_size;       /* bytes of the region to be used, 0: all */
-    u64 checkpoints;    /* replay: branches from one to the next, 0: none are made */
-    struct ring_settings ring;
-    bool disk; /* the guest is the system on the machine's own disk, */
-    u64 drive; /* the BIOS's number of which this is */
-};
 
 static struct boot_info boot;
 static struct settings settings;
@@ -87,63 +68,8 @@ static void read_fence(void)
 
 static void read_settings(void)
 {
-    char text[32];
-
-    settings.mode = LOG_MODE_RECORD;
-    if (text_option(boot.cmdline, "mode", text, sizeof(text)) >= 0) {
-        if (text_equal(text, "live"))
-            settings.mode = LOG_MODE_LIVE;
-        else if (text_equal(text, "replay"))
-            settings.mode = LOG_MODE_REPLAY;
-        else if (!text_equal(text, "record")) {
-            printk("lvmm: mode=%s: it is record, replay or live\n", text);
-            stop();
-        }
-    }
-    settings.guest_memory = GUEST_DEFAULT_MIB;
-    if (text_option(boot.cmdline, "memory", text, sizeof(text)) >= 0 &&
-        text_number(text, &settings.guest_memory) < 0) {
-        printk("lvmm: memory=%s: a number of MiB is needed\n", text);
+    if (!settings_read(boot.cmdline, &settings))
         stop();
-    }
-    if (settings.guest_memory < 2 || settings.guest_memory > GUEST_MAX_MIB) {
-        printk("lvmm: memory=%lu: this board has 2 to %u MiB for the guest\n",
-               settings.guest_memory, GUEST_MAX_MIB);
-        stop();
-    }
-    settings.guest_memory *= MIB;
-    if (text_option(boot.cmdline, "watchdog", text, sizeof(text)) >= 0 &&
-        (text_number(text, &settings.watchdog) < 0 || settings.watchdog > WATCHDOG_MAX)) {
-        printk("lvmm: watchdog=%s: seconds are needed, 0 to %u\n", text, WATCHDOG_MAX);
-        stop();
-    }
-    settings.sent = SENT_MAX;
-    if (text_option(boot.cmdline, "sent", text, sizeof(text)) >= 0 &&
-        (text_number(text, &settings.sent) < 0 || settings.sent > SENT_MAX)) {
-        printk("lvmm: sent=%s: bytes of each sent frame are needed, 0 to %u\n", text, SENT_MAX);
-        stop();
-    }
-    settings.wait = text_option(boot.cmdline, "wait", text, sizeof(text)) >= 0;
-    if (text_option(boot.cmdline, "log", text, sizeof(text)) >= 0 &&
-        (text_number(text, &settings.log_size) < 0 || settings.log_size < LOG_MIN_KIB ||
-         settings.log_size > LOG_SIZE / KIB)) {
-        printk("lvmm: log=%s: a number of KiB is needed, %u to %lu\n", text, LOG_MIN_KIB,
-               (u64)(LOG_SIZE / KIB));
-        stop();
-    }
-    settings.log_size *= KIB;
-    settings.disk = text_option(boot.cmdline, "disk", text, sizeof(text)) >= 0;
-    if (settings.disk && (text_number(text, &settings.drive) < 0 || settings.drive > 0xff)) {
-        printk("lvmm: disk=%s: the BIOS's number of a disk is needed, 0x80 for the first\n", text);
-        stop();
-    }
-    settings.wait_for_room = text_option(boot.cmdline, "wait-for-room", text, sizeof(text)) >= 0;
-    if (text_option(boot.cmdline, "checkpoints", text, sizeof(text)) >= 0 &&
-        text_number(text, &settings.checkpoints) < 0) {
-        printk("lvmm: checkpoints=%s: a number of branches is needed\n", text);
-        stop();
-    }
-    settings.on_demand = text_option(boot.cmdline, "on-demand", text, sizeof(text)) >= 0;
     read_fence();
     if (settings.mode == LOG_MODE_RECORD && triggers_init(boot.cmdline) < 0)
         stop();
@@ -354,11 +280,22 @@ static void prepare_checkpoints(void)
 {
     u64 base = LOG_BASE + LOG_SIZE;
     u64 end = memory_map_ram_end(boot.mmap, boot.mmap_count, base, paging_mapped_end());
+    int error;
 
+    if (end > base + 2 * BOOT_LOADER_ROOM)
+        end -= BOOT_LOADER_ROOM;
     if (!session_replaying() || settings.checkpoints == 0)
         return;
-    if (checkpoints_start(&vcpu, (void *)base, (end - base) & ~PAGE_MASK, settings.checkpoints) <
-        0) {
+    error = checkpoints_init((void *)base, (end - base) & ~PAGE_MASK, settings.checkpoints);
+    if (error == 0 && settings.resume) {
+        clear_guest_memory();
+        if (checkpoints_resume(&vcpu) < 0) {
+            printk("lvmm: there are no checkpoints of this recording to resume from\n");
+            stop();
+        }
+        return;
+    }
+    if (error < 0 || checkpoints_start(&vcpu) < 0) {
         printk("lvmm: no room for checkpoints: the machine has %lu MiB of RAM above the log "
                "region\n",
                (u64)((end - base) / MIB));

@@ -383,4 +383,5 @@ const link_handler command_handlers[LINK_OPCODES] = {
     [LINK_OPCODE_PAGE_CHANGES] = command_page_changes,
     [LINK_OPCODE_START_RECORDING] = command_start_recording,
     [LINK_OPCODE_STOP_RECORDING] = command_stop_recording,
+    [LINK_OPCODE_KEEP_CHECKPOINTS] = command_keep_checkpoints,
 };

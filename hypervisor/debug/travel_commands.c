@@ -172,3 +172,24 @@ u8 command_page_changes(void *context, struct link_exchange *e)
     }
     return LINK_RESULT_OK;
 }
+
+u8 command_keep_checkpoints(void *context, struct link_exchange *e)
+{
+    struct link_keep_checkpoints_reply *reply = e->reply;
+    u8 result = check(e);
+    u64 size;
+    int error;
+
+    if (result != LINK_RESULT_OK)
+        return result;
+    error = checkpoints_keep(context, &size);
+    if (error == ERR_NO_SPACE)
+        return LINK_RESULT_NO_SPACE;
+    if (error < 0) {
+        link_reply_text(e, "the guest is not at the last checkpoint: go back to that first");
+        return LINK_RESULT_REFUSED;
+    }
+    reply->address = (u64)checkpoints_memory();
+    reply->size = size;
+    return LINK_RESULT_OK;
+}

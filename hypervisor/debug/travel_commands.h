@@ -11,5 +11,6 @@ u8 command_restore(void *context, struct link_exchange *e);
 u8 command_run_to(void *context, struct link_exchange *e);
 u8 command_last_hit(void *context, struct link_exchange *e);
 u8 command_page_changes(void *context, struct link_exchange *e);
+u8 command_keep_checkpoints(void *context, struct link_exchange *e);
 
 #endif

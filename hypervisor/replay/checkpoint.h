@@ -15,9 +15,22 @@ struct run_position {
 
 struct run_position run_position(const struct vcpu *vcpu);
 
-/* Makes checkpoints from now on, the first one here, the others every `interval` branches or more.
- * `memory` is page-aligned and has `size` bytes. ERR_NO_SPACE: that is too little. */
-int checkpoints_start(struct vcpu *vcpu, void *memory, u64 size, u64 interval);
+/* Where checkpoints are to be, which is all that this looks at: `memory` is page-aligned and has
+ * `size` bytes. They will be `interval` branches or more from each other. ERR_NO_SPACE: the memory
+ * is too little. */
+int checkpoints_init(void *memory, u64 size, u64 interval);
+/* Makes checkpoints from now on, the first one here. ERR_NO_SPACE. */
+int checkpoints_start(struct vcpu *vcpu);
+/* Instead: the guest goes to the last of the checkpoints that an earlier replay has kept in the
+ * same memory. Guest RAM is all zeros before. ERR_INVALID: there are none of this recording,
+ * monitor and amount of memory. */
+int checkpoints_resume(struct vcpu *vcpu);
+/* With the guest at the last checkpoint: adds all that checkpoints_resume() needs to what is in
+ * the memory, and says how much of it that is, in bytes from its start. ERR_INVALID where the guest
+ * has gone on from there; ERR_NO_SPACE. */
+int checkpoints_keep(struct vcpu *vcpu, u64 *size);
+const void *checkpoints_memory(void);
+
 bool checkpoints_on(void);
 /* At each boundary before the guest goes on: makes one when it is time for it. */
 void checkpoints_look(struct vcpu *vcpu);

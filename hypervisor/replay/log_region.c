@@ -109,6 +109,14 @@ void log_console_put(void *region, u8 byte)
     header->console_head++;
 }
 
+u8 *log_console_ring(const void *region, u64 *size)
+{
+    const struct log_region_header *header = region;
+
+    *size = header->console_size;
+    return (u8 *)region + header->console_offset;
+}
+
 void log_console_return(void *region, u64 bytes)
 {
     struct log_region_header *header = region;

@@ -40,6 +40,8 @@ bool log_region_holds_any(const void *region, u64 size, struct log_region_found 
 /* Sets the state that tools show; `state` is an enum log_region_state. */
 void log_region_set_state(void *region, u32 state);
 
+/* The ring of console output, and its size in bytes. */
+u8 *log_console_ring(const void *region, u64 *size);
 /* As if only so many console bytes had ever been written. */
 void log_console_return(void *region, u64 bytes);
 

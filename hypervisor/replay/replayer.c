@@ -148,6 +148,16 @@ void session_begin_after(const struct output_state *output)
     session.out_crc = output->crc;
 }
 
+u64 session_recording_id(void)
+{
+    return session.reader.recording_id;
+}
+
+u64 session_log_size(void)
+{
+    return session.reader.size;
+}
+
 void session_get_mark(struct session_mark *mark)
 {
     *mark = (struct session_mark){

@@ -57,6 +57,10 @@ struct session_mark {
     u64 events_by_kind[SESSION_EVENT_KINDS];
 };
 
+/* Replay: which recording it is, and the bytes of its log. */
+u64 session_recording_id(void);
+u64 session_log_size(void);
+
 void session_get_mark(struct session_mark *mark);
 /* Goes back, also from a run that has ended; the guest's state is the caller's to restore, its
  * output so far being `output`. An error of log_read(): the log cannot be read any more. */

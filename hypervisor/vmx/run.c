@@ -247,9 +247,14 @@ void hv_read_system(struct system_regs *out)
     out->idtr_limit = (u32)vmread(VMCS_GUEST_IDTR_LIMIT);
 }
 
+/* CD and NW are the CPU's own (vmx/state.c), and before the first exit the VMCS does not know them.
+ */
 u64 hv_read_cr0(void)
 {
-    return (vmread(VMCS_GUEST_CR0) & ~CR0_NE) | (vmread(VMCS_CR0_SHADOW) & CR0_NE);
+    u64 own = CR0_CD | CR0_NW;
+
+    return (vmread(VMCS_GUEST_CR0) & ~(CR0_NE | own)) | (vmread(VMCS_CR0_SHADOW) & CR0_NE) |
+           (read_cr0() & own);
 }
 
 void hv_write_pdptes(const u64 pdptes[4])

@@ -114,6 +114,7 @@ def _settings(
         watchdog_s=getattr(options, "watchdog", 0),
         on_demand=getattr(options, "on_demand", False),
         triggers=_triggers(options),
+        from_end=getattr(options, "from_end", False),
         sent_bytes=getattr(options, "sent_bytes", None),
         log_kib=getattr(options, "log_size", None),
         unfenced=tuple(getattr(options, "unfenced", ())),
@@ -244,8 +245,10 @@ def _replay_directory(options: argparse.Namespace) -> int:
         quiet=options.json or bool(queries),
         kind=manifest.kind,
         kernel=recorded_kernel(options.directory, manifest),
-        wait=True,
+        wait=not options.from_end,
     )
+    if options.from_end and not (settings.gdb or settings.attach):
+        raise UsageError("--from-end goes with --gdb PORT or --attach PORT")
     core = wanted_core(options)
     _say_unsound(manifest)
     if queries:

@@ -305,6 +305,12 @@ def command_line() -> argparse.ArgumentParser:
         help="a file of the guest's that is not in the pack, or of a log's guest; may be repeated",
     )
     replay.add_argument(
+        "--from-end",
+        action="store_true",
+        help="with --gdb or --attach: look at the end first, and go back from there; checkpoints"
+        " are kept beside the recording, so that the next time takes seconds",
+    )
+    replay.add_argument(
         "--core", type=Path, metavar="FILE", help="write registers and memory at the end, as ELF"
     )
     replay.add_argument(

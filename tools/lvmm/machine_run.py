@@ -74,6 +74,7 @@ class RunOptions:
     when the guest has ended. `log_sink` is a file into which the log is taken over the monitor's
     line while the machine runs. `guest_disk` is the image of the guest's own disk; what it writes
     there is lost, unless `write_guest_disk`. `visitor` decides when the run is over.
+    `on_end` is called when the guest has ended; a debugger is let in only after that.
     """
 
     net_port: int | None = None
@@ -96,6 +97,7 @@ class RunOptions:
     guest_disk: Path | None = None
     write_guest_disk: bool = False
     visitor: Visitor | None = None
+    on_end: Callable[[LinkClient], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -334,6 +336,7 @@ def _watch(
     stop_deadline: float | None = None
     result = watcher.result
     visitor = watcher.options.visitor
+    on_end = watcher.options.on_end
     while not watcher.ended():
         watcher.line.poll(POLL_S)
         watcher.tell_fenced()
@@ -342,7 +345,10 @@ def _watch(
         expired = watcher.elapsed() > watcher.options.deadline_s
         if receiver is not None and result.report.running:
             receiver.start()
-        if debugger is not None:
+        if on_end is not None and watcher.halted():
+            on_end(watcher.line.link)
+            on_end = None
+        if debugger is not None and on_end is None:
             debugger.attend(watcher.halted() and not stopping)
         left = debugger is None or debugger.left()
         watcher.line.poll(0)  # one that has left may have gone back before

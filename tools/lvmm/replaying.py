@@ -18,12 +18,14 @@ from lvmm.crash import CrashedGuest, explain_crash
 from lvmm.divergence import explain_divergence
 from lvmm.emulator import MAX_MEMORY_MIB
 from lvmm.errors import MachineError, RecordingError
+from lvmm.kept_checkpoints import KeptCheckpoints
 from lvmm.logs import Event, Recording
 from lvmm.logs.layout import RegionState
 from lvmm.logs.region import find_regions
 from lvmm.logs.source import Source
 from lvmm.machine_run import RunResult, StopRequest, Visitor, run_machine
 from lvmm.memory_digest import MemoryDigest, digest_memory, ram_ranges
+from lvmm.monitor_build import monitor_elf
 from lvmm.recording_dir import Manifest
 from lvmm.session import (
     GUEST_STOP,
@@ -176,7 +178,15 @@ def replayed(
         check_space(Path(scratch), guest, board)
         image = Path(scratch) / "boot.iso"
         run_dir = keep_run or Path(scratch) / "run"
+        ram = run_dir / "ram.img"
         words = {**settings.words(), **({"wait": "1"} if visitor is not None else {})}
+        kept = None
+        if settings.from_end and (debugger := settings.gdb or settings.attach):
+            monitor, total_mib = monitor_elf(board.name), board.memory.total_mib
+            kept = KeptCheckpoints(directory, log, monitor, total_mib, debugger.say)
+        resumes = kept is not None and kept.load(ram)
+        if resumes:
+            words["resume"] = "1"
         monitor_image(board, guest, "replay", image, log=log, words=words)
         options = run_options(
             settings,
@@ -185,12 +195,13 @@ def replayed(
             ring_console=True,
             at_end=core.take_registers if core is not None else None,
             visitor=visitor,
+            warm=resumes,
+            on_end=(lambda link: kept.save(link, ram)) if kept and not resumes else None,
         )
         options = with_log(options, directory)
         result = run_machine(board, image, run_dir, options, stop)
         if result.interrupted and visitor is None:
             raise KeyboardInterrupt
-        ram = run_dir / "ram.img"
         try:
             yield Replayed(manifest, result, ram, options.seed)
         finally:

@@ -99,7 +99,8 @@ class RunSettings:
     the log goes. `guest_disk`: the image of the guest's own disk, which stays as it is. `unfenced`:
     devices that may be bus masters although their DMA is not recorded: PCI addresses, or `all`.
     `checkpoints`: conditional branches from one checkpoint of a replay to the next; 0: it makes
-    none, and cannot go back. `triggers`: what begins and ends the recording.
+    none, and cannot go back. `triggers`: what begins and ends the recording. `from_end`: a debugger
+    is let in at the end of a replay, whose checkpoints are kept beside the recording.
     """
 
     net_port: int | None = None
@@ -122,6 +123,7 @@ class RunSettings:
     unfenced: tuple[str, ...] = ()
     checkpoints: int = 0
     triggers: Triggers = NO_TRIGGERS
+    from_end: bool = False
 
     @property
     def wait(self) -> bool:

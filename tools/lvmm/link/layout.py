@@ -10,7 +10,7 @@ from typing import ClassVar
 # of the link
 PROTOCOL_VERSION = 0x1
 # of the description, without its texts
-LAYOUT_DIGEST = 0x7ADE8B96
+LAYOUT_DIGEST = 0xD78619C2
 # the bytes `LVMM-LNK`: first of a HELLO, in both directions
 MAGIC = 0x4B4E4C2D4D4D564C
 # most data bytes of a request or reply: one page
@@ -339,6 +339,10 @@ class Opcode(enum.IntEnum):
     # End the recording, where the guest is stopped: it can be replayed, and the guest
     # runs on. REFUSED: nothing is recorded, or this is no boundary.
     STOP_RECORDING = 32
+    # With the guest at the last checkpoint: makes the memory that holds the
+    # checkpoints complete, for a replay that is to resume from there. REFUSED where
+    # the guest is elsewhere.
+    KEEP_CHECKPOINTS = 33
 
 
 @dataclass(frozen=True, slots=True)
@@ -1326,6 +1330,30 @@ class PageChangesRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepCheckpointsReply:
+    """The fields of the reply to a KEEP_CHECKPOINTS."""
+
+    STRUCT: ClassVar[struct.Struct] = struct.Struct("<QQ")
+
+    # of that memory, machine-physical
+    address: int
+    # bytes of it that count
+    size: int
+
+    def pack(self) -> bytes:
+        """The 16 bytes of the layout."""
+        return self.STRUCT.pack(
+            self.address,
+            self.size,
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes, at: int = 0) -> KeepCheckpointsReply:
+        """Read the layout at offset `at`; raises struct.error when cut short."""
+        return cls(*cls.STRUCT.unpack_from(data, at))
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """What a request and its reply consist of, beside opcode and result; sizes in bytes."""
 
@@ -1559,6 +1587,13 @@ SHAPES: dict[Opcode, Shape] = {
         0,
         False,
         0,
+        False,
+    ),
+    Opcode.KEEP_CHECKPOINTS: Shape(
+        Channel.CONTROL,
+        0,
+        False,
+        16,
         False,
     ),
 }

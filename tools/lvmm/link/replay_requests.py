@@ -10,6 +10,7 @@ from lvmm.link.layout import (
     Checkpoint,
     CheckpointsReply,
     CheckpointsRequest,
+    KeepCheckpointsReply,
     LastHitReply,
     LookBack,
     Opcode,
@@ -82,6 +83,12 @@ class ReplayRequests:
     def make_checkpoint(self) -> Checkpoint:
         """Makes the present position one."""
         return Checkpoint.unpack(self._session.request(Opcode.CHECKPOINT, b"", b"")[0])
+
+    def keep(self) -> KeepCheckpointsReply:
+        """With the guest at the last checkpoint: where the machine's memory has all of them."""
+        return KeepCheckpointsReply.unpack(
+            self._session.request(Opcode.KEEP_CHECKPOINTS, b"", b"")[0]
+        )
 
     def restore(self, number: int) -> Status:
         """Goes back to a checkpoint: the later ones are gone."""

@@ -28,14 +28,14 @@ def is_compressed(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def compressed_to(file: IO[bytes]) -> Iterator[IO[bytes]]:
+def compressed_to(file: IO[bytes], level: int = _LEVEL) -> Iterator[IO[bytes]]:
     """A stream whose bytes go to `file`, compressed. Raises EnvironmentProblem."""
     module = _module()
     if module is not None:
-        with module.ZstdCompressor(level=_LEVEL).stream_writer(file, closefd=False) as stream:
+        with module.ZstdCompressor(level=level).stream_writer(file, closefd=False) as stream:
             yield stream
         return
-    process = subprocess.Popen(_program(f"-{_LEVEL}"), stdin=subprocess.PIPE, stdout=file)
+    process = subprocess.Popen(_program(f"-{level}"), stdin=subprocess.PIPE, stdout=file)
     assert process.stdin is not None
     try:
         yield process.stdin
