@@ -56,6 +56,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=5,
         help="how long the log's reader is fuzzed with coverage as a guide (default 5)",
     )
+    parser.addoption(
+        "--disk-systems",
+        action="store_true",
+        help="boot Debian, memtest86+ and iPXE from disks of their own, too (minutes, downloads)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

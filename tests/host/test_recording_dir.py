@@ -28,7 +28,7 @@ def test_manifest_round_trip(tmp_path: Path) -> None:
 
 def test_disk_of_a_recording(recording: Path) -> None:
     """A system on its own disk: the image is named, and neither needed nor looked for."""
-    disk = recording_dir.FileEntry("/somewhere/disk.img", 4096, "00" * 32)
+    disk = recording_dir.FileEntry("disk.img", 4096, "00" * 32)
     manifest = dataclasses.replace(
         recording_dir.read_manifest(recording), kind="disk", kernel=None, disk=disk
     )

@@ -14,7 +14,7 @@ _PART_BYTES = 1 << 20
 
 
 def describe_disk(image: Path) -> FileEntry:
-    """Place, size and digest of the image, as it is now. Raises EnvironmentProblem."""
+    """Name, size and digest of the image, as it is now. Raises EnvironmentProblem."""
     digest = hashlib.sha256()
     done = 0
     try:
@@ -26,4 +26,4 @@ def describe_disk(image: Path) -> FileEntry:
                 progress.at(done)
     except OSError as error:
         raise EnvironmentProblem(f"cannot read {image}: {error.strerror}") from None
-    return FileEntry(str(image.resolve()), done, digest.hexdigest())
+    return FileEntry(image.name, done, digest.hexdigest())
