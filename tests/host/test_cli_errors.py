@@ -132,6 +132,7 @@ def test_disks(capsys: Capture, tmp_path: Path, bzimage: Path) -> None:
     disk.write_bytes(bytes(1024))
     fails(capsys, arguments, 2, "cannot be booted", "55 AA")
     disk.write_bytes(bytes(510) + b"\x55\xaa")
+    fails(capsys, arguments, 2, "too small for a disk", "516096")
     fails(capsys, [*arguments, "--memory", 1], 2, "too little memory")
     fails(capsys, [*arguments, "--as-disk"], 2, "--as-disk")
     for option in (["--initrd", bzimage], ["--module", bzimage], ["--append", "word"]):

@@ -14,6 +14,7 @@ from lvmm.image import BootFile
 LINUX_MIN_MIB = 64
 GUEST_MIN_MIB = 2
 SECTOR_SIZE = 512  # bytes
+CYLINDER_SIZE = 16 * 63 * SECTOR_SIZE
 FIRST_DISK = 0x80  # the BIOS's number (INT 13h)
 
 Kind = Literal["linux", "multiboot", "sector", "disk"]
@@ -184,6 +185,11 @@ def _check_disk(path: Path) -> None:
         raise UsageError(
             f"{path} cannot be booted: its first sector does not end in the bytes 55 AA (the image "
             "of a whole disk is needed, raw, with a boot loader for BIOS)"
+        )
+    if size < CYLINDER_SIZE:
+        raise UsageError(
+            f"{path} is too small for a disk: it has {size} bytes, one cylinder of 16 heads and "
+            f"63 sectors has {CYLINDER_SIZE}"
         )
 
 

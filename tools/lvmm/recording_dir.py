@@ -52,7 +52,7 @@ class Manifest:
 
     `altered`: a debugger changed the guest in a way that the log does not know, so that a replay
     goes another way. A system on its own disk has no `kernel`; `disk` is then the image as it was
-    before the run, wherever it is: no copy is here, and a replay needs none. `unfenced`:
+    before the run (`path` is its name): no copy is here, and a replay needs none. `unfenced`:
     devices that were bus masters although their DMA is not recorded (PCI addresses, or `all`), so
     that it may go another way, too; `fenced`: what the monitor said of such devices. `log_alone`:
     made of a log (lvmm.log_alone), so that memory and console at the end are not known.
