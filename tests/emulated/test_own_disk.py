@@ -15,12 +15,14 @@ from tests.emulated.machine import (
     replay,
 )
 
-from lvmm import guest_build, recording_dir, session
+from lvmm import cli, guest_build, recording_dir, session
 from lvmm.guest import Guest
-from lvmm.logs import Recording
-from lvmm.logs.layout import GuestKind, InString
+from lvmm.logs import Event, Recording
+from lvmm.logs.layout import GuestKind, In, InString
+from lvmm.machine_run import RunOptions, run_machine
 from lvmm.session import RunSettings
 
+DATA_PORT = 0x170  # of the second IDE channel
 SCRATCH = slice(1000 * 512, 1001 * 512)  # the sector that the guest writes
 
 
@@ -49,13 +51,21 @@ def test_recorded_and_replayed_without_the_disk(tmp_path: Path) -> None:
         assert opened.header.machine.guest_kind == GuestKind.DISK
     # All that was read from the disk is in the log, and not much more: the sectors of the program
     # that its boot loader read, and one twice.
-    read = b"".join(
-        event.payload.data for event in events_of(recording) if isinstance(event.payload, InString)
-    )
+    read = b"".join(map(read_from_disk, events_of(recording)))
     assert before[:2048] in read
     assert b"\xef\xbe" * 256 in read
     check_console((recording / recording_dir.CONSOLE).read_text())
     assert_identical(replay(recording, 7, tmp_path / "replay"))
+
+
+def read_from_disk(event: Event) -> bytes:
+    """What an event says of the disk's data; a word that lies in two pages is an IN."""
+    match event.payload:
+        case InString(data=data):
+            return data
+        case In(port=port, size=size, value=value) if port == DATA_PORT:
+            return value.to_bytes(size, "little")
+    return b""
 
 
 def check_console(text: str) -> None:
@@ -97,6 +107,20 @@ def test_written_only_if_asked(tmp_path: Path) -> None:
     assert after[SCRATCH] == b"\xef\xbe" * 256
     assert after[: SCRATCH.start] == before[: SCRATCH.start]
     assert after[SCRATCH.stop :] == before[SCRATCH.stop :]
+
+
+def test_built_image_boots_the_machines_disk(tmp_path: Path, image: Path) -> None:
+    """As on a server: the monitor's image is a USB stick, the BIOS's first disk."""
+    stick = tmp_path / "stick.img"
+    arguments = ["build", "--disk", "0x81", "--memory", str(TINY_MEMORY_MIB), "--mode", "live"]
+    assert cli.main([*arguments, "-o", str(stick)]) == 0
+    options = RunOptions(as_disk=True, guest_disk=image, deadline_s=RECORD_TIMEOUT_S)
+    result = run_machine(BOARD, stick, tmp_path / "run", options)
+    assert result.error is None
+    assert result.report.reason == "halt"
+    lines = result.console.decode().split("\n")
+    assert lines[0] == "own disk"
+    assert lines[1].startswith("0081 ")
 
 
 def test_no_such_disk_is_told(tmp_path: Path, image: Path) -> None:

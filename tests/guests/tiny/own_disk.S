@@ -8,7 +8,7 @@
 #define SECTORS     4 /* of this program */
 
 #define SCRATCH_SECTOR 1000
-#define BUFFER         0x9000
+#define BUFFER         0x8f01 /* a word lies in two pages */
 #define ENTRY          0xa000
 #define SMAP           0x534d4150
 #define TICKS          3
