@@ -56,6 +56,21 @@ def test_a_machine_that_was_reset_starts_anew() -> None:
     assert not report.running
 
 
+def test_a_replay_that_was_brought_back_is_not_over() -> None:
+    report = MonitorReport()
+    running, halted = '{"lvmm":"running"}', '{"lvmm":"halted","reason":"triple-fault","events":7}'
+    statistics = '{"lvmm":"events","kind":"IN","count":3}'
+    divergence = '{"lvmm":"divergence","why":"other code"}'
+    for line in (running, statistics, divergence, halted, '{"lvmm":"restored"}'):
+        report.take(line)
+    assert report.running
+    assert (report.halted, report.divergence, report.events) == (None, None, {})
+    for line in (statistics, halted):
+        report.take(line)
+    assert report.reason == "triple-fault"
+    assert report.events == {"IN": 3}, "not those of both ends"
+
+
 class Machine:
     """The other end of a line: a monitor without link, or (after answer_requests()) one with it."""
 

@@ -170,7 +170,7 @@ def replayed(
     if (settings.gdb or settings.attach) and not settings.checkpoints:
         settings = dataclasses.replace(settings, checkpoints=CHECKPOINT_BRANCHES)
     if settings.checkpoints:
-        board = _with_room_for_checkpoints(board)
+        board = with_room_for_checkpoints(board)
     manifest = recording_dir.read_manifest(directory)
     recording_dir.verify_files(directory, manifest)
     guest = recording_dir.recorded_guest(directory, manifest)
@@ -209,7 +209,7 @@ def replayed(
                 ram.unlink(missing_ok=True)
 
 
-def _with_room_for_checkpoints(board: Board) -> Board:
+def with_room_for_checkpoints(board: Board) -> Board:
     """The same board with more RAM, which the monitor keeps from the replayed guest."""
     total = max(board.memory.total_mib, MAX_MEMORY_MIB)
     return dataclasses.replace(board, memory=dataclasses.replace(board.memory, total_mib=total))
