@@ -4,11 +4,6 @@
 
 #define LIST_BYTES 4 /* of the register with the list's address */
 
-static void write_register(struct dma_device *device, u32 reg, u8 size, u64 value)
-{
-    device->env.device_write(device->env.ctx, reg, size, value);
-}
-
 void dma_channel_init(struct dma_device *device, u32 index, u8 *memory, u64 phys, u64 size)
 {
     struct dma_channel *channel = &device->channels[index];
@@ -62,13 +57,13 @@ static void start(struct dma_device *device, struct dma_channel *channel, bool t
     if (!to_memory)
         device->stats.tx_bytes += bytes;
     channel->running = true;
-    write_register(device, profile->list, LIST_BYTES, channel->buffers.list_phys);
+    dma_write_register(device, profile->list, LIST_BYTES, channel->buffers.list_phys);
 }
 
 /* A command that is stopped has done what it has done. */
 static void stop(struct dma_device *device, struct dma_channel *channel, u8 value)
 {
-    write_register(device, channel->profile->command, 1, value);
+    dma_write_register(device, channel->profile->command, 1, value);
     if (!channel->running)
         return;
     take_written(device, channel);
@@ -95,7 +90,7 @@ static void set_command(struct dma_device *device, struct dma_channel *channel, 
     }
     if (!was_started)
         start(device, channel, value & profile->to_memory_mask);
-    write_register(device, profile->command, 1, value);
+    dma_write_register(device, profile->command, 1, value);
 }
 
 static bool is_list(const struct dma_channel *channel, u32 reg)
@@ -121,7 +116,7 @@ static void write_byte(struct dma_device *device, u32 reg, u8 value)
     u32 shift;
 
     if (channel == NULL) {
-        write_register(device, reg, 1, value);
+        dma_write_register(device, reg, 1, value);
     } else if (is_list(channel, reg)) {
         shift = 8 * (reg - channel->profile->list);
         channel->guest_list = (channel->guest_list & ~(0xffU << shift)) | (u32)value << shift;

@@ -49,3 +49,14 @@ int dma_write_guest(struct dma_device *device, u8 stream, u64 gpa, const void *d
     device->env.emit(device->env.ctx, stream, gpa, data, len);
     return 0;
 }
+
+void dma_write_register(struct dma_device *device, u32 reg, u8 size, u64 value)
+{
+    device->env.device_write(device->env.ctx, reg, size, value);
+}
+
+void dma_refuse(struct dma_device *device, bool *forward)
+{
+    device->stats.refused_writes++;
+    *forward = false;
+}

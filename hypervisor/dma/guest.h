@@ -1,4 +1,5 @@
-/* The guest's memory and little-endian numbers in it, for the parts of the engine. */
+/* The guest's memory, little-endian numbers in it, and the device's registers, for the parts of the
+ * engine. */
 #ifndef LVMM_DMA_GUEST_H
 #define LVMM_DMA_GUEST_H
 
@@ -14,6 +15,11 @@ bool dma_guest_range_is_sane(u64 gpa, u32 len);
 
 /* The part of `len` bytes from `gpa` on that lies in the first page. */
 u32 dma_page_part(u64 gpa, u32 len);
+
+/* The engine's own write to a register. */
+void dma_write_register(struct dma_device *device, u32 reg, u8 size, u64 value);
+/* The guest's write does not reach the device; counted. */
+void dma_refuse(struct dma_device *device, bool *forward);
 
 /* Notes a text for dma_take_error(), if there is none yet. */
 void dma_note_error(struct dma_device *device, const char *text);

@@ -22,6 +22,13 @@ int dma_ring_post(struct dma_device *device, struct dma_ring *ring, u32 tail);
  * ERR_INVALID: one of these is outside the ring. ERR_NO_SPACE as above. */
 int dma_ring_restart(struct dma_device *device, struct dma_ring *ring);
 
+/* Whether a 32-bit register concerns the ring. */
+bool dma_ring_has_register(const struct dma_ring_profile *ring, u32 reg);
+
+/* Before a 32-bit register is written: the value for the device, if *forward. */
+u64 dma_ring_write(struct dma_device *device, struct dma_ring *ring, u32 reg, u64 value,
+                   bool *forward);
+
 /* Of a transmit descriptor: the kind that it is of, NULL when none. */
 const struct dma_form *dma_form_of(const struct dma_ring_profile *profile, const u8 *descriptor);
 

@@ -180,7 +180,7 @@ int dma_slots_harvest(struct dma_device *device, struct dma_slots *slots)
     take_area(device, slots);
     issued = issue(device, slots);
     if (issued != 0)
-        device->env.device_write(device->env.ctx, profile->issue, 4, issued);
+        dma_write_register(device, profile->issue, 4, issued);
     return completed;
 }
 
@@ -220,8 +220,7 @@ static u32 set_base(struct dma_device *device, struct dma_slots *slots, bool hig
                     bool *forward)
 {
     if (slots->started) {
-        device->stats.refused_writes++;
-        *forward = false;
+        dma_refuse(device, forward);
         return value;
     }
     slots->guest_base = half(slots->guest_base, high, value);
@@ -247,12 +246,11 @@ static u32 set_area(struct dma_device *device, struct dma_slots *slots, bool hig
 static void program(struct dma_device *device, struct dma_slots *slots)
 {
     const struct dma_slots_profile *profile = slots->profile;
-    const struct dma_env *env = &device->env;
 
-    env->device_write(env->ctx, profile->base_lo, 4, slots->headers_phys & 0xffffffff);
-    env->device_write(env->ctx, profile->base_hi, 4, slots->headers_phys >> 32);
-    env->device_write(env->ctx, profile->area_lo, 4, slots->area_phys & 0xffffffff);
-    env->device_write(env->ctx, profile->area_hi, 4, slots->area_phys >> 32);
+    dma_write_register(device, profile->base_lo, 4, slots->headers_phys & 0xffffffff);
+    dma_write_register(device, profile->base_hi, 4, slots->headers_phys >> 32);
+    dma_write_register(device, profile->area_lo, 4, slots->area_phys & 0xffffffff);
+    dma_write_register(device, profile->area_hi, 4, slots->area_phys >> 32);
 }
 
 u32 dma_slots_write(struct dma_device *device, struct dma_slots *slots, u32 reg, u32 value,
@@ -268,7 +266,7 @@ u32 dma_slots_write(struct dma_device *device, struct dma_slots *slots, u32 reg,
         if (!slots->started)
             program(device, slots);
         if (slots->started && !(value & profile->start.mask)) {
-            device->env.device_write(device->env.ctx, reg, 4, value);
+            dma_write_register(device, reg, 4, value);
             dma_slots_stop(device, slots);
             *forward = false;
         }
