@@ -18,6 +18,7 @@ from lvmm.guest import Guest
 from lvmm.guest_build import ROOT
 from lvmm.logs import Event, Recording
 from lvmm.logs.writer import LogWriter
+from lvmm.machine_run import Visitor
 from lvmm.replaying import ReplayVerdict
 from lvmm.session import RunSettings
 from lvmm.vmcore.replay_core import ReplayCore
@@ -53,10 +54,16 @@ def record_guest(guest: Guest, directory: Path, seed: int = 1, *, as_disk: bool 
     return directory
 
 
-def replay(directory: Path, seed: int, logs: Path, core: ReplayCore | None = None) -> ReplayVerdict:
+def replay(
+    directory: Path,
+    seed: int,
+    logs: Path,
+    core: ReplayCore | None = None,
+    visitor: Visitor | None = None,
+) -> ReplayVerdict:
     """Replays a recording; the machine's logs stay in `logs`, and a core where it says."""
     settings = RunSettings(seed=seed, timeout_s=REPLAY_TIMEOUT_S)
-    return replaying.replay(BOARD, directory, settings, keep_run=logs, core=core)
+    return replaying.replay(BOARD, directory, settings, keep_run=logs, core=core, visitor=visitor)
 
 
 def assert_identical(verdict: ReplayVerdict) -> None:

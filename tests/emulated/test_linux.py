@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.emulated import crash_tool, tshark
@@ -32,9 +33,13 @@ from lvmm import guest_build, provision, session
 from lvmm.demo import NetRecording, record_receiving
 from lvmm.guest_build import ROOT
 from lvmm.linux_modules import in_module_space
+from lvmm.logs import Event
 from lvmm.logs.layout import Dma
 from lvmm.machine_run import RunOptions
 from lvmm.netpeer import Traffic
+from lvmm.queries.command import Limits, prepared_search
+from lvmm.queries.query import parse_query
+from lvmm.queries.visit import SearchVisit
 from lvmm.recording_dir import read_manifest
 from lvmm.replaying import ReplayVerdict
 from lvmm.session import BOOT_MARK, RunSettings
@@ -44,6 +49,7 @@ DEADLINE_S = 600.0
 SHORT = "lvmm.race=600000"
 SHORT_PACKETS = 50
 EVEN_PACKETS = 1000
+SEARCHED = ("write jiffies_64", "call e1000_clean", "call vfs_write", "call panic")
 ENDS = ("crash", "poweroff", "halt")
 STOCK_EVERY = 20  # one in so many of the short recordings is of the stock kernel with its network
 
@@ -79,19 +85,32 @@ def even(tmp_path_factory: pytest.TempPathFactory) -> NetRecording:
 
 @dataclass(frozen=True)
 class Replayed:
-    """A replay of it, and the core and symbols of the kernel at the end."""
+    """A replay of it, the core and symbols of the kernel at its end, and what a search found."""
 
     verdict: ReplayVerdict
     core: Path
     symbols: Path
+    found: dict[str, dict[str, Any]]  # by query
 
 
 @pytest.fixture(scope="module")
 def replayed(even: NetRecording, tmp_path_factory: pytest.TempPathFactory) -> Replayed:
     folder = tmp_path_factory.mktemp("replayed")
     core = ReplayCore(folder / "vmcore", folder / "vmcore.symbols")
-    verdict = replay(even.directory, 2, folder / "run", core)
-    return Replayed(verdict, folder / "vmcore", folder / "vmcore.symbols")
+    queries = [parse_query(text) for text in (*SEARCHED, f"running {interrupted(even).index}")]
+    with prepared_search(even.directory, queries, Limits(limit=2)) as search:
+        visit = SearchVisit(search, folder / "run" / "ram.img")
+        verdict = replay(even.directory, 2, folder / "run", core, visit)
+        visit.close()
+    assert visit.failure is None
+    found = {answer.query.text: answer.facts() for answer in search.answers}
+    return Replayed(verdict, folder / "vmcore", folder / "vmcore.symbols", found)
+
+
+def interrupted(even: NetRecording) -> Event:
+    """An interrupt, late in the run."""
+    found = [e for e in events_of(even.directory) if e.name == "INTERRUPT" and not e.same_position]
+    return found[-10]
 
 
 @of_even_datagrams
@@ -100,6 +119,28 @@ def test_even_datagrams_replay_identically(even: NetRecording, replayed: Replaye
     assert even.manifest.end_reason == "reset"
     assert "Kernel panic" in even.console
     assert_identical(replayed.verdict)
+
+
+@of_even_datagrams
+def test_the_search_has_found_what_the_kernel_did(even: NetRecording, replayed: Replayed) -> None:
+    """Its place, names of the module too, types and tasks; the replay is identical for all that."""
+    jiffies, clean, write, crash = (replayed.found[text]["findings"] for text in SEARCHED)
+    assert [len(each) for each in (jiffies, clean, write, crash)] == [2, 2, 2, 1]
+    assert [int(one["new"], 16) - int(one["old"], 16) for one in jiffies] == [1, 1]
+    assert jiffies[0]["code"].startswith("do_timer+")
+    assert jiffies[0]["task"].startswith("swapper/0/")
+    assert clean[0]["code"] == "e1000_clean+0x0 [e1000]"
+    names = [argument["name"] for argument in write[0]["arguments"]]
+    assert names == ["file", "buf", "count", "pos"]
+    (text,) = [argument["text"] for argument in crash[0]["arguments"]]
+    assert text.endswith('"sysrq triggered crash\\n"'), text
+    crashed = re.search(r"PID: (\d+) Comm: (\S+)", even.console)
+    assert crashed is not None
+    assert crash[0]["task"] == f"{crashed[2]}/{crashed[1]}"
+    due = interrupted(even)
+    (running,) = replayed.found[f"running {due.index}"]["findings"]
+    assert (running["branches"], running["rip"]) == (due.branches, f"{due.rip:#x}")
+    assert running["task"]
 
 
 @of_even_datagrams

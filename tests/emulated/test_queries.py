@@ -13,7 +13,7 @@ from tests.emulated.test_polled_dma import frames_to
 from tests.emulated.test_watches import address_of
 
 from lvmm import cli, netpeer, session
-from lvmm.logs.layout import Dma
+from lvmm.logs.layout import NOTES, Dma
 from lvmm.session import RunSettings
 
 PAGE = 4096
@@ -64,6 +64,21 @@ def test_writes_changes_and_calls(watched: Path, capsys: pytest.CaptureFixture[s
     seconds = [w["seconds"] for w in every["findings"]]
     assert seconds == sorted(seconds)
     assert every["since_event"] == 0
+
+
+def test_who_runs_at_events(watched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One event of each kind, and one after the other."""
+    events = [event for event in events_of(watched) if event.kind not in NOTES]
+    wanted = {event.kind: event for event in events if not event.same_position}
+    words = [f"--find=running {event.index}" for event in wanted.values()]
+    answers = find(watched, capsys, *words)
+    assert len(wanted) >= 3
+    for event, answer in zip(wanted.values(), answers, strict=True):
+        (found,) = answer["findings"]
+        assert (found["event"], found["kind"]) == (event.index, event.name)
+        assert (found["branches"], found["rip"]) == (event.branches, f"{event.rip:#x}")
+        assert (found["privilege"], answer["count"]) == (0, 1)
+        assert "+" in found["code"]
 
 
 def test_the_last_write_by_a_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from lvmm.link import (
     Status,
     StopReason,
 )
-from lvmm.link.layout import Opcode, Registers, Result, Segment
+from lvmm.link.layout import Opcode, Position, PositionFlag, Registers, Result, Segment
 
 RAM_SIZE = 0x10000
 CODE_64 = 1 << 13
@@ -42,7 +42,7 @@ class SearchedMachine:
     def __init__(self, steps: Sequence[Step], *, room: int = 256) -> None:
         self.ram = bytearray(RAM_SIZE)
         self.set: dict[int, tuple[BreakpointKind, int, int]] = {}
-        self.stops = 0  # by a breakpoint or watchpoint
+        self.stops = 0
         self.timeouts = 0  # so often the guest runs on for long
         self._steps = steps
         self._at = 0
@@ -51,6 +51,7 @@ class SearchedMachine:
         self._stop = (StopReason.INTERRUPT, 0, 0)
         self._state = RunState.STOPPED
         self._stops = 1
+        self._goal: tuple[int, int, int] | None = None
 
     def read(self, offset: int, size: int) -> bytes:
         return bytes(self.ram[offset : offset + size])
@@ -66,7 +67,20 @@ class SearchedMachine:
             **{**fields, "events": step.events, "branches": step.branches, "rip": step.rip}
         )
 
+    @property
+    def replay(self) -> SearchedMachine:
+        return self
+
+    def run_to(self, at: Position, flags: int = PositionFlag.RIP) -> Status:
+        assert flags == PositionFlag.RIP
+        self._goal = (at.events, at.branches, at.rip)
+        return self._resumed()
+
     def resume(self) -> Status:
+        self._goal = None
+        return self._resumed()
+
+    def _resumed(self) -> Status:
         assert self._state == RunState.STOPPED
         self._state = RunState.RUNNING
         return self.status()
@@ -112,6 +126,10 @@ class SearchedMachine:
 
     def _hit(self, step: Step) -> tuple[StopReason, int, int] | None:
         """Only one of several: a watchpoint goes first."""
+        if self._goal is not None and step.events > self._goal[0]:
+            return StopReason.PASSED, 0, step.rip
+        if self._goal == (step.events, step.branches, step.rip):
+            return StopReason.POSITION, 0, step.rip
         found = None
         for address, data in step.writes:
             for number, (kind, start, length) in self.set.items():

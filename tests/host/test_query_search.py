@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from tests.host.searched_machine import SearchedMachine, Step
 
+from lvmm.errors import UsageError
 from lvmm.logs.codec import Event
 from lvmm.logs.guest_time import TimedEvent
-from lvmm.logs.layout import Dma, Payload, Rdtsc, Task
+from lvmm.logs.layout import ConsoleLine, Dma, Payload, Rdtsc, Task, Time
 from lvmm.queries.command import Limits
 from lvmm.queries.findings import Answer, Call, Running, Where, Write, Writer
+from lvmm.queries.goals import find_goals
 from lvmm.queries.guest import SearchedGuest
 from lvmm.queries.moments import Moments
 from lvmm.queries.query import parse_query
@@ -59,7 +61,8 @@ def search(
 ) -> list[Answer]:
     answers = [limits.answer(parse_query(text)) for text in texts]
     guest = SearchedGuest("multiboot", program)
-    searched = Search(guest, answers, Moments(timed), None, lambda _events, _found: None)
+    goals = find_goals([each.event for each in timed], len(timed), answers)
+    searched = Search(guest, answers, Moments(timed), goals, None, lambda _events, _found: None)
     searched.run(machine, machine)
     assert searched.ended
     searched.explain_what_waits()
@@ -165,6 +168,51 @@ def test_guest_time_devices_and_tasks(program: Path) -> None:
     assert by == [Writer.CODE, Writer.DEVICE, Writer.CODE]
 
 
+TIMED = [
+    TimedEvent(event(0, 100, 0x1100, Rdtsc(1)), 1.0),
+    TimedEvent(event(1, 100, 0x1100, Time(1), same=True), 1.0),
+    TimedEvent(event(2, 300, 0x110C, Dma(1, 0x4000, b"\3")), 2.0),
+    TimedEvent(event(3, 300, 0x110C, Dma(1, 0x4001, b"\3"), same=True), 2.0),
+    TimedEvent(event(4, 500, 0x1000, Rdtsc(2)), 4.0),
+    TimedEvent(event(5, 500, 0x1000, ConsoleLine(3), same=True), 4.0),
+]
+
+
+def test_who_runs_at_events(program: Path) -> None:
+    """In order of the queries; of a note, at the event behind it; of DMA, at its position."""
+    script = [
+        Step(0x1100),
+        Step(0x1100, branches=100),
+        Step(0x1104, events=2, branches=150, writes=[(0x4000, b"\1")]),
+        Step(0x110C, events=2, branches=300),
+        Step(0x1000, events=4, branches=500),
+        Step(0x1004, events=6, branches=500),
+    ]
+    texts = ("running 4", "running 3", "running 1", "running 0", "write count 1", "call add")
+    *running, every, calls = search(program, SearchedMachine(script), *texts, timed=TIMED)
+    found = [finding for answer in running for finding in answer.kept]
+    assert [(one.where.event, one.where.branches) for one in found] == [
+        (4, 500),
+        (3, 300),
+        (2, 300),
+        (0, 100),
+    ]
+    assert isinstance(found[0], Running)
+    assert (found[0].kind, found[0].where.code, found[1].where.code) == (
+        *("RDTSC", "add+0x0", "main+0xc"),
+    )
+    assert (every.count, calls.count) == (1, 1), "a call right where an event is due counts"
+
+
+def test_events_that_are_not_there(program: Path) -> None:
+    for text, said in (("running 6", "events from 0 to 5"), ("running 5", "only notes")):
+        with pytest.raises(UsageError, match=said):
+            search(program, SearchedMachine(SCRIPT), text, timed=TIMED)
+    script = [Step(0x1100), Step(0x1104, events=3, branches=400)]
+    (missed,) = search(program, SearchedMachine(script), "running 2", timed=TIMED)
+    assert missed.note == "the replay did not stop there"
+
+
 def test_memory_that_is_mapped_later(program: Path) -> None:
     script = [
         Step(0x1100, mapped=False),
@@ -230,7 +278,7 @@ def test_ctrl_c_keeps_what_was_found(program: Path) -> None:
         searched.stop()
 
     guest = SearchedGuest("multiboot", program)
-    searched = Search(guest, answers, Moments(()), None, tell)
+    searched = Search(guest, answers, Moments(()), (), None, tell)
     resume = machine.resume
 
     def slow_after_one() -> object:

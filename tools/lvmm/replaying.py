@@ -90,15 +90,16 @@ def replay(
     keep_run: Path | None = None,
     stop: StopRequest | None = None,
     core: ReplayCore | None = None,
+    visitor: Visitor | None = None,
 ) -> ReplayVerdict:
     """Replays a recording on a fresh machine without a network, and compares everything.
 
     A divergence is part of the verdict, not an exception. `keep_run` names a directory for the
-    machine's own logs; `core` is written where the replay has ended. Raises KeyboardInterrupt when
-    a stop request came before the end.
+    machine's own logs; `core` is written where the replay has ended. A `visitor` looks at it
+    on the way. Raises KeyboardInterrupt when a stop request came before the end.
     """
     log = directory / recording_dir.LOG
-    with replayed(board, directory, settings, log, keep_run, stop, core) as run:
+    with replayed(board, directory, settings, log, keep_run, stop, core, visitor) as run:
         if run.result.report.divergence is None:
             raise_run_error(run.result)
         if core is not None:

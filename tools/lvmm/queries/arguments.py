@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -66,6 +68,7 @@ def _text(look: Look, kind: DataType, value: int) -> str:
     if kind.form is Form.TEXT and value:
         data = look.space.read(value, _TEXT_MAX)
         if b"\0" in data:
-            text = data[: data.index(0)].decode("utf-8", "replace")
-            return f'{value:#x} "{text}"' if text.isprintable() else f"{value:#x}"
+            with contextlib.suppress(UnicodeDecodeError):
+                text = data[: data.index(0)].decode()
+                return f"{value:#x} {json.dumps(text, ensure_ascii=False)}"
     return f"{value:#x}"

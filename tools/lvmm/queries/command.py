@@ -8,7 +8,7 @@ import json
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from lvmm.logs import Recording
 from lvmm.logs.guest_time import GuestClock
 from lvmm.machine_run import StopRequest
 from lvmm.queries.findings import Answer
+from lvmm.queries.goals import find_goals
 from lvmm.queries.guest import KERNEL_TEXT, SearchedGuest
 from lvmm.queries.moments import Moments
 from lvmm.queries.places import UnknownName, check_place, closest, resolve
@@ -105,6 +106,24 @@ class Limits:
         return Answer(query, deque(), limit=self.limit)
 
 
+@contextlib.contextmanager
+def prepared_search(
+    directory: Path,
+    queries: Sequence[Query],
+    limits: Limits,
+    tell: Callable[[int, int], None] = lambda _events, _found: None,
+) -> Iterator[Search]:
+    """A search that a replay of the recording can be visited by. Raises LvmmError."""
+    manifest = recording_dir.read_manifest(directory)
+    guest = SearchedGuest(manifest.kind, recording_dir.recorded_kernel(directory, manifest))
+    _check_names(guest, queries, manifest.kernel_name or "the guest")
+    answers = [limits.answer(query) for query in queries]
+    with Recording.open(directory) as recording:
+        anchor = _anchor(recording) if guest.is_linux else None
+        goals = find_goals(recording.events(), recording.event_count, answers)
+        yield Search(guest, answers, _moments(recording), goals, anchor, tell)
+
+
 def search_recording(
     board: Board,
     directory: Path,
@@ -118,14 +137,8 @@ def search_recording(
 
     Raises LvmmError for what is wrong before.
     """
-    manifest = recording_dir.read_manifest(directory)
-    guest = SearchedGuest(manifest.kind, recording_dir.recorded_kernel(directory, manifest))
-    _check_names(guest, queries, manifest.kernel_name or "the guest")
-    answers = [limits.answer(query) for query in queries]
     with contextlib.ExitStack() as open_files:
-        recording = open_files.enter_context(Recording.open(directory))
-        anchor = _anchor(recording) if guest.is_linux else None
-        search = Search(guest, answers, _moments(recording), anchor, tell)
+        search = open_files.enter_context(prepared_search(directory, queries, limits, tell))
         scratch = open_files.enter_context(tempfile.TemporaryDirectory(prefix="lvmm-find-"))
         visit = SearchVisit(search, Path(scratch) / "ram.img")
         failure = None
@@ -146,10 +159,10 @@ def search_recording(
     visit.close()
     if search.at_end:
         search.explain_what_waits()
-    unset = [answer for answer in answers if answer.since is None and answer.note]
+    unset = [answer for answer in search.answers if answer.since is None and answer.note]
     if failure is None and unset:
         failure = UsageError(f"--find {unset[0].query.text!r}: {unset[0].note}")
-    return Found(answers, interrupted), failure
+    return Found(search.answers, interrupted), failure
 
 
 def _failure(run: replaying.Replayed, search: Search) -> LvmmError | None:
@@ -173,7 +186,7 @@ def _failure(run: replaying.Replayed, search: Search) -> LvmmError | None:
 def _check_names(guest: SearchedGuest, queries: Sequence[Query], program: str) -> None:
     """Raises UsageError for a name that the program lacks; of Linux it may be a module's."""
     for query in queries:
-        if guest.is_linux or not query.place:
+        if not guest.ready or not query.place:
             continue
         try:
             resolve(query.place, query.length, guest.names.address, guest.types)

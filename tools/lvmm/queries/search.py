@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from lvmm.debug.registers import by_name
@@ -11,9 +11,10 @@ from lvmm.errors import UsageError
 from lvmm.guest_view import Physical
 from lvmm.link import BreakpointKind, LinkTimeout, NoSpace, RunState, Status, StopReason
 from lvmm.link import MemoryFault as LinkFault
-from lvmm.link.layout import Registers
+from lvmm.link.layout import Position, PositionFlag, Registers
 from lvmm.queries.arguments import arguments, caller
-from lvmm.queries.findings import Answer, Call, Where
+from lvmm.queries.findings import Answer, Call, Running, Where
+from lvmm.queries.goals import Goal
 from lvmm.queries.guest import MODULE_LOADED, Look, SearchedGuest
 from lvmm.queries.moments import Moment, Moments
 from lvmm.queries.places import UnknownName, closest, resolve
@@ -25,8 +26,17 @@ _WATCHES = {Kind.WRITE: BreakpointKind.WATCH_STORE, Kind.CHANGE: BreakpointKind.
 _LOOK_S = 1.0  # how often progress is told
 
 
+class Travel(Protocol):
+    """What of lvmm.link.replay_requests.ReplayRequests is used."""
+
+    def run_to(self, at: Position, flags: int = ...) -> Status: ...
+
+
 class Link(Points, Protocol):
     """What of lvmm.link.LinkClient is used."""
+
+    @property
+    def replay(self) -> Travel: ...
 
     def status(self) -> Status: ...
 
@@ -48,9 +58,10 @@ class _Function:
 class Search:
     """Goes through a replay once, with a guest that waits at its first instruction.
 
-    `anchor` is an address of the Linux kernel's code that the guest comes to: its place is found
-    there, if not before. `tell` gets how many events were replayed, and how much was found. `ended`
-    says that the replay was searched to its end, or that every query has found enough.
+    `goals` are where to stop for those that ask who runs, in order. `anchor` is an address of the
+    Linux kernel's code that the guest comes to: its place is found there, if not before. `tell`
+    gets how many events were replayed, and how much was found. `ended` says that the replay was
+    searched to its end, or that every query has found enough.
     """
 
     def __init__(
@@ -58,17 +69,21 @@ class Search:
         guest: SearchedGuest,
         answers: Sequence[Answer],
         moments: Moments,
+        goals: Sequence[Goal],
         anchor: int | None,
         tell: Callable[[int, int], None],
     ) -> None:
         self.ended = False
         self.at_end = False
         self._guest = guest
-        self._answers = answers
+        self.answers = answers
         self._moments = moments
+        self._goals = list(goals)
         self._anchor = anchor
         self._tell = tell
-        self._waiting = list(answers)  # those that nothing is set for
+        at_goals = [goal.answer for goal in goals]
+        # Those that nothing is set for.
+        self._waiting = [answer for answer in answers if answer not in at_goals]
         self._points = SearchPoints()
         self._watches: list[Watch] = []
         self._functions: dict[int, _Function] = {}  # by address
@@ -86,7 +101,7 @@ class Search:
         status = link.wait_for_stop(status)
         while status.state == RunState.STOPPED and not self._stopping:
             self._at_stop(link, memory, status)
-            if all(answer.full for answer in self._answers):
+            if all(answer.full for answer in self.answers):
                 self.ended = True
                 return
             status = self._next_stop(link)
@@ -106,27 +121,35 @@ class Search:
                 answer.note = f"nothing was mapped at {answer.range.address:#x}"
 
     def _next_stop(self, link: Link) -> Status:
-        since = link.resume()
+        since = self._go(link)
         while not self._stopping:
             try:
                 return link.wait_for_stop(since, _LOOK_S)
             except LinkTimeout:
                 now = link.status()
-                self._tell(now.events, sum(answer.count for answer in self._answers))
+                self._tell(now.events, sum(answer.count for answer in self.answers))
         return since
+
+    def _go(self, link: Link) -> Status:
+        if not self._goals:
+            return link.resume()
+        goal = self._goals[0]
+        at = Position(goal.events, goal.due.branches, goal.due.rip, 0)
+        return link.replay.run_to(at, PositionFlag.RIP)
 
     def _at_stop(self, link: Link, memory: Physical, status: Status) -> None:
         look = Look(by_name(link.read_registers()), memory)
         moment = self._moments.at(status.events, status.branches, status.rip)
-        where = self._where(look, moment)
-        if self._waiting:
+        if not self._guest.ready:
             self._guest.look(look)
+        where = self._where(look, moment)
         if status.reason == StopReason.WATCHPOINT:
             for watch in self._watches:
                 watch.look_at(look, where, moment.dma, status.breakpoint, status.address)
         self._called(look, where)
+        self._reached(look, where, status)
         self._clear_what_is_full(link)
-        if self._waiting:
+        if self._waiting or self._helpers or not self._guest.ready:
             self._set_what_waits(link, look, moment.events)
 
     def _where(self, look: Look, moment: Moment) -> Where:
@@ -136,6 +159,25 @@ class Search:
             task = f"{moment.task.name.decode('utf-8', 'replace')}/{moment.task.number}"
         code = names.describe(look.rip)
         return Where(moment.events, moment.branches, look.rip, moment.seconds, code, task)
+
+    # ---- who runs
+
+    def _reached(self, look: Look, where: Where, status: Status) -> None:
+        """At any stop: it may be where an event is due."""
+        here = (status.events, status.branches, status.rip)
+        while self._goals:
+            goal = self._goals[0]
+            if (goal.events, goal.due.branches, goal.due.rip) == here:
+                at = replace(where, event=goal.due.index)
+                privilege = look.registers["cs"] & 3
+                goal.answer.since = goal.answer.since or 0
+                goal.answer.add(Running(at, goal.due.name, privilege))
+            elif status.events > goal.events or status.reason == StopReason.PASSED:
+                goal.answer.give_up("the replay did not stop there")
+            else:
+                return
+            goal.answer.full = True
+            del self._goals[0]
 
     # ---- calls
 
@@ -183,10 +225,10 @@ class Search:
 
     def _helper_wanted(self) -> int | None:
         """Where to stop to look again: the kernel is there, or another module."""
+        if not self._guest.ready:
+            return self._anchor if self._waiting or self._goals else None
         if not self._waiting:
             return None
-        if not self._guest.ready:
-            return self._anchor
         return self._guest.names.address(MODULE_LOADED) if self._guest.is_linux else None
 
     def _set(self, link: Link, look: Look, events: int, answer: Answer) -> bool:
