@@ -6,7 +6,23 @@ from pathlib import Path
 
 import pytest
 from tests.host import extract_tool
-from tests.host.extract_tool import ENVIRONMENT, NO_LOG, USAGE, Tool, log_of, one_line, write
+from tests.host.extract_tool import (
+    COMPLETE,
+    ENVIRONMENT,
+    NO_LOG,
+    USAGE,
+    Tool,
+    log_of,
+    one_line,
+    write,
+)
+from tests.host.log_driver import HEADER, RECORDING_ID
+
+from lvmm.errors import RecordingError
+from lvmm.logs import Recording, layout
+from lvmm.logs.codec import Event
+from lvmm.logs.writer import LogWriter
+from lvmm.recorded_part import recorded_part
 
 pytestmark = pytest.mark.host
 
@@ -67,3 +83,19 @@ def test_an_output_that_cannot_be(words: list[str], tool: Tool, log: Path) -> No
 
 def test_an_id_that_is_not_there(tool: Tool, log: Path) -> None:
     assert one_line(tool("info", log, "--recording", "abc")) == NO_LOG
+
+
+def test_a_beginning_without_its_state(tool: Tool, tmp_path: Path) -> None:
+    """Its CRC is right, but it is shorter than the structure that should be in it."""
+    writer = LogWriter(RECORDING_ID, HEADER)
+    writer.write(Event(layout.Begin(bytes(200)), 5, 0x1000, True, check=0))
+    writer.write(Event(layout.ConsoleLine(40), 10, 0x1000, check=0))
+    writer.write(Event(layout.Rdtsc(500), 20, 0x1000, check=0))
+    writer.flush()
+    log = write(tmp_path / "log.lvmm", bytes(writer.data))
+    for command in ("info", "verify", "dump", "stats"):
+        assert tool(command, log)[0] == COMPLETE
+    code, _, err = tool("timeline", log, "-o", tmp_path / "trace")
+    assert code == COMPLETE, err
+    with Recording.open(log) as recording, pytest.raises(RecordingError, match="is cut short"):
+        recorded_part(recording)

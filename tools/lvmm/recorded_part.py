@@ -32,7 +32,9 @@ class RecordedPart:
 
 
 def recorded_part(recording: Recording) -> RecordedPart:
-    """Raises RecordingError for a run whose guest has never started the recording."""
+    """Raises RecordingError for a run whose guest has never started the recording, and for a
+    malformed beginning.
+    """
     first = next(recording.events(), None)
     if first is None:
         raise RecordingError(
@@ -41,7 +43,9 @@ def recorded_part(recording: Recording) -> RecordedPart:
         )
     start = 0
     if isinstance(first.payload, Begin):
-        start = CpuState.unpack(first.payload.state[: CpuState.STRUCT.size]).console_bytes
+        if len(first.payload.state) < CpuState.STRUCT.size:
+            raise RecordingError("the state that the recording begins with is cut short")
+        start = CpuState.unpack(first.payload.state).console_bytes
     return RecordedPart(start, _console_end(recording))
 
 

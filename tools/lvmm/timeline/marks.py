@@ -80,8 +80,8 @@ class MarkMaker:
                 size, self._console = max(end - self._console, 0), end
                 label = self._lines.get(end, "")
                 return TimelineMark(Lane.CONSOLE, "output", seconds, size, event, label)
-            case Begin(state=state):
-                self._console = CpuState.unpack(state[: CpuState.STRUCT.size]).console_bytes
+            case Begin(state=state) if len(state) >= CpuState.STRUCT.size:
+                self._console = CpuState.unpack(state).console_bytes
         if event.kind in _NO_EXITS:
             return None
         return TimelineMark(Lane.EXITS, event.name, seconds, 1, event)
