@@ -34,12 +34,12 @@ static void move_page(u32 to, u32 from)
     memcpy(checkpoints.pages[to], checkpoints.pages[from], PAGE_SIZE);
 }
 
-/* Whether the page is the first one for its address since `seen` was cleared. */
-static bool first_seen(u32 page)
+/* Whether this address is asked for the first time since `seen` was cleared. */
+static bool first_seen(u64 gpa)
 {
     u32 index;
 
-    if (!guest_memory_index(checkpoints.gpas[page], &index))
+    if (!guest_memory_index(gpa, &index))
         return true;
     if (checkpoints.seen[index])
         return false;
@@ -53,7 +53,7 @@ void checkpoints_thin_out(void)
     u32 to = 0;
 
     for (unsigned int i = 0; i < checkpoints.count; i++) {
-        bool keep = i % 2 == 0 || i + 1 == checkpoints.count;
+        bool keep = i % 2 == 0 || (i + 1 == checkpoints.count && checkpoints.count > 2);
         u32 from = checkpoints.list[i].first_page, end = end_of(i);
 
         if (keep) {
@@ -63,9 +63,10 @@ void checkpoints_thin_out(void)
             checkpoints.list[kept++].first_page = to;
         }
         for (; from < end; from++)
-            if (first_seen(from))
+            if (first_seen(checkpoints.gpas[from]))
                 move_page(to++, from);
     }
+    checkpoints.merged = true;
     checkpoints.count = kept;
     checkpoints.page_count = to;
     checkpoints.interval *= 2;
@@ -86,7 +87,9 @@ static void drop_oldest(void)
 
 void checkpoints_save_page(u64 gpa, const void *page)
 {
-    while (checkpoints.page_count == checkpoints.pages_max && checkpoints.count > 2)
+    if (checkpoints.merged && !first_seen(gpa))
+        return;
+    while (checkpoints.page_count == checkpoints.pages_max && checkpoints.count > 1)
         checkpoints_thin_out();
     while (checkpoints.page_count == checkpoints.pages_max && checkpoints.count > 0)
         drop_oldest();
@@ -160,6 +163,7 @@ int checkpoint_take(struct vcpu *vcpu)
     new->state_size = cpu_state_save(vcpu, &output, new->state);
     if (new->state_size == 0)
         return ERR_INVALID;
+    checkpoints.merged = false;
     new->id = ++checkpoints.last_id;
     new->first_page = checkpoints.page_count;
     new->at = run_position(vcpu);
@@ -191,6 +195,7 @@ int checkpoint_restore(struct vcpu *vcpu, u32 id)
                               checkpoints.pages[checkpoints.page_count]);
     }
     checkpoints.count = (unsigned int)(to - checkpoints.list) + 1;
+    checkpoints.merged = false;
     guest_memory_forget_firmware(to->firmware_pages);
     page_journal_protect();
     position_forget();

@@ -33,13 +33,14 @@ struct checkpoints {
     u32 page_count, pages_max;
 
     void *journal; /* memory for core/page_journal.h */
-    u8 *seen;      /* scratch: a byte for each guest_memory_index() */
+    u8 *seen;      /* a byte for each guest_memory_index() */
+    bool merged;   /* `seen` is of the last interval, which has pages of one that was forgotten */
 };
 
 extern struct checkpoints checkpoints;
 
-/* Forgets every second checkpoint, but neither the first nor the last. What was saved after one
- * that goes belongs to the one before it, whose own pages are older. */
+/* Forgets every second checkpoint, but not the first, and the last only where there are no others.
+ * What was saved after one that goes belongs to the one before it, whose own pages are older. */
 void checkpoints_thin_out(void);
 /* For the page journal. */
 void checkpoints_save_page(u64 gpa, const void *page);

@@ -1,6 +1,5 @@
 /* Checkpoints that outlive a replay: their memory, with all of guest memory at the last one behind
  * the pages that undo it. A tool saves that, and puts it back for another replay. */
-#include "board_config.h"
 #include "core/guest_memory.h"
 #include "core/page_journal.h"
 #include "lib/crc32c.h"
