@@ -15,7 +15,7 @@ REFERENCE = (BOARDS_DIR / "bochs-vtx.toml").read_text()
 def test_reference_board() -> None:
     board = load_board("bochs-vtx")
     assert board.kind == "bochs"
-    assert board.memory.total_bytes == 1376 << 20
+    assert board.memory.total_bytes == 1408 << 20
     assert board.memory.log_base == board.memory.monitor_base + (board.memory.monitor_mib << 20)
     assert board.device[0].pci_address == (0, 3, 0)
     assert "bochs-vtx" in known_boards()
@@ -37,10 +37,10 @@ def test_unknown_board_lists_the_known() -> None:
     [
         ('kind = "bochs"\n', "", "key 'kind' is missing"),
         ('kind = "bochs"', 'kind = "abacus"', "kind 'abacus' is not supported"),
-        ("total_mib = 1376", 'total_mib = "1376"', "memory: total_mib: must be a number"),
-        ("total_mib = 1376", "total_mib = true", "memory: total_mib: must be a number"),
-        ("total_mib = 1376", "total_mib = 1311", "does not fit into total_mib"),
-        ("total_mib = 1376", "total_mib = 1375", "leave 64 MiB above the log region"),
+        ("total_mib = 1408", 'total_mib = "1408"', "memory: total_mib: must be a number"),
+        ("total_mib = 1408", "total_mib = true", "memory: total_mib: must be a number"),
+        ("total_mib = 1408", "total_mib = 1343", "does not fit into total_mib"),
+        ("total_mib = 1408", "total_mib = 1407", "leave 64 MiB above the log region"),
         ("guest_max_mib = 1024", "guest_max_mib = 1025", "guest memory overlaps the monitor"),
         ("guest_default_mib = 256", "guest_default_mib = 0", "guest_default_mib out of range"),
         ("monitor_mib = 32", "monitor_mib = 33", "the monitor overlaps the log region"),

@@ -238,7 +238,7 @@ def test_recordings_that_cannot_be_replayed(capsys: Capture, tmp_path: Path) -> 
         (["--epoch-ms", "5"], ["--ring SIZE"]),
         (["--ring", "4M", "--overwrite", "--log-size", "4096"], ["--log-size"]),
         (["--ring", "4M", "--overwrite", "--sink", "serial"], ["--sink serial"]),
-        (["--ring", "1G", "--overwrite"], ["256 MiB", "at most 254M"]),
+        (["--ring", "1G", "--overwrite"], ["288 MiB", "at most 286M"]),
     ],
 )
 def test_options_of_a_ring(

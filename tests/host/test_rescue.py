@@ -259,14 +259,14 @@ def test_image_without_place_for_a_partition(tmp_path: Path, sector: bytes, why:
 def test_kernel_leaves_the_region_alone() -> None:
     board = load_board("bochs-vtx")
     words = rescue.command_line(board)
-    assert "memmap=256M$0x42000000" in words.split()
+    assert "memmap=288M$0x42000000" in words.split()
     assert "nokaslr" in words.split()
     assert "console=ttyS0,115200" in words.split()
     other = dataclasses.replace(board.serial, guest_console=0x1000)
     assert "ttyS" not in rescue.command_line(dataclasses.replace(board, serial=other))
     # GRUB's script language would take $0 as a variable.
     config = grub_config(BootImage(None, {}, (BootFile("linux", Path("k"), words),)))
-    assert " 'memmap=256M$0x42000000' " in config
+    assert " 'memmap=288M$0x42000000' " in config
 
 
 def test_modules_that_a_kernel_has(tmp_path: Path) -> None:

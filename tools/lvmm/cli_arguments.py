@@ -77,7 +77,7 @@ def _log_kib(text: str) -> int:
 def _ring_kib(text: str) -> int:
     match = re.fullmatch(r"([0-9]+)([KMG])i?B?", text, re.IGNORECASE)
     if match is None:
-        raise argparse.ArgumentTypeError("a size is needed, as 128M")
+        raise argparse.ArgumentTypeError("a size is needed, as 256M")
     kib = int(match[1]) << {"K": 0, "M": 10, "G": 20}[match[2].upper()]
     if kib < RING_MIN_KIB:
         raise argparse.ArgumentTypeError(f"at least {RING_MIN_KIB >> 10}M is needed")
@@ -269,7 +269,7 @@ def command_line() -> argparse.ArgumentParser:
         "--ring",
         type=_ring_kib,
         metavar="SIZE",
-        help="keep the newest part of the log only, in a ring of this size, as 128M"
+        help="keep the newest part of the log only, in a ring of this size, as 256M"
         " (docs/flight-recorder.md)",
     )
     recorded.add_argument(
