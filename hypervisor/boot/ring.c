@@ -1,9 +1,8 @@
 #include "boot/ring.h"
 #include "arch/tsc.h"
 #include "board_config.h"
+#include "boot/settings.h"
 #include "core/page_journal.h"
-#include "lib/printk.h"
-#include "lib/text.h"
 
 #define KIB 1024ULL
 
@@ -13,34 +12,16 @@
 #define EPOCH_MS_MAX     3600000
 #define EPOCH_EVENTS_MAX 0xffffffff
 
-/* False: the word is there, and no number up to `max`. */
-static bool read_number(const char *cmdline, const char *word, u64 max, u64 *value)
-{
-    char text[32];
-
-    if (text_option(cmdline, word, text, sizeof(text)) < 0)
-        return true;
-    if (text_number(text, value) == 0 && *value <= max)
-        return true;
-    printk("lvmm: %s=%s: a number is needed, 0 to %lu\n", word, text, max);
-    return false;
-}
-
 bool ring_read_words(const char *cmdline, struct ring_settings *ring)
 {
     u64 room = (LOG_SIZE - page_journal_size()) / KIB, ms = 0;
-    char text[32];
 
-    if (text_option(cmdline, "ring", text, sizeof(text)) < 0)
-        return true;
-    if (text_number(text, &ring->size) < 0 || ring->size < RING_MIN_KIB || ring->size > room) {
-        printk("lvmm: ring=%s: a number of KiB is needed, %u to %lu\n", text, RING_MIN_KIB, room);
+    if (!settings_number(cmdline, "ring", RING_MIN_KIB, room, "a number of KiB is", &ring->size) ||
+        !settings_number(cmdline, "epoch-events", 0, EPOCH_EVENTS_MAX, "a number of events is",
+                         &ring->limits.events) ||
+        !settings_number(cmdline, "epoch-ms", 0, EPOCH_MS_MAX, "milliseconds are", &ms))
         return false;
-    }
     ring->size *= KIB;
-    if (!read_number(cmdline, "epoch-events", EPOCH_EVENTS_MAX, &ring->limits.events) ||
-        !read_number(cmdline, "epoch-ms", EPOCH_MS_MAX, &ms))
-        return false;
     ring->limits.ticks = ms * (tsc_frequency() / 1000);
     return true;
 }

@@ -21,9 +21,8 @@ static bool has(const char *cmdline, const char *name)
     return text_option(cmdline, name, text, sizeof(text)) >= 0;
 }
 
-/* A word that is a number; without it *value stays. False, told: `what` would be right. */
-static bool number(const char *cmdline, const char *name, u64 min, u64 max, const char *what,
-                   u64 *value)
+bool settings_number(const char *cmdline, const char *name, u64 min, u64 max, const char *what,
+                     u64 *value)
 {
     char text[32];
 
@@ -55,16 +54,18 @@ bool settings_read(const char *cmdline, struct settings *settings)
     settings->guest_memory = GUEST_DEFAULT_MIB;
     settings->sent = SENT_MAX;
     if (!read_mode(cmdline, &settings->mode) ||
-        !number(cmdline, "memory", 2, GUEST_MAX_MIB, "the guest's memory in MiB is",
-                &settings->guest_memory) ||
-        !number(cmdline, "watchdog", 0, WATCHDOG_MAX, "seconds are", &settings->watchdog) ||
-        !number(cmdline, "sent", 0, SENT_MAX, "bytes of each sent frame are", &settings->sent) ||
-        !number(cmdline, "log", LOG_MIN_KIB, LOG_SIZE / KIB, "a number of KiB is",
-                &settings->log_size) ||
-        !number(cmdline, "disk", 0, DRIVE_MAX, "the BIOS's number of a disk is",
-                &settings->drive) ||
-        !number(cmdline, "checkpoints", 0, ~0ULL, "a number of branches is",
-                &settings->checkpoints))
+        !settings_number(cmdline, "memory", 2, GUEST_MAX_MIB, "the guest's memory in MiB is",
+                         &settings->guest_memory) ||
+        !settings_number(cmdline, "watchdog", 0, WATCHDOG_MAX, "seconds are",
+                         &settings->watchdog) ||
+        !settings_number(cmdline, "sent", 0, SENT_MAX, "bytes of each sent frame are",
+                         &settings->sent) ||
+        !settings_number(cmdline, "log", LOG_MIN_KIB, LOG_SIZE / KIB, "a number of KiB is",
+                         &settings->log_size) ||
+        !settings_number(cmdline, "disk", 0, DRIVE_MAX, "the BIOS's number of a disk is",
+                         &settings->drive) ||
+        !settings_number(cmdline, "checkpoints", 0, ~0ULL, "a number of branches is",
+                         &settings->checkpoints))
         return false;
     settings->guest_memory *= MIB;
     settings->log_size *= KIB;

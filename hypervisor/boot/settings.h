@@ -21,6 +21,9 @@ struct settings {
     u64 drive; /* the BIOS's number of which this is */
 };
 
+/* A word that is a number; without it *value stays. False, told: it is wrong, `what` is needed. */
+bool settings_number(const char *cmdline, const char *name, u64 min, u64 max, const char *what,
+                     u64 *value);
 /* False, told: a word is wrong. `ring` is left as it is. */
 bool settings_read(const char *cmdline, struct settings *settings);
 

@@ -1,4 +1,5 @@
 #include "replay/checkpoint.h"
+#include "arch/msr_index.h"
 #include "core/guest_memory.h"
 #include "core/page_journal.h"
 #include "lib/crc32c.h"
@@ -140,9 +141,10 @@ static bool whole(const struct vcpu *vcpu)
     return !vcpu->event.valid && !vcpu->halted && !session_ended();
 }
 
+/* RF is no part of the state that is saved: the next boundary will do. */
 void checkpoints_look(struct vcpu *vcpu)
 {
-    if (checkpoints.list == NULL || !whole(vcpu))
+    if (checkpoints.list == NULL || !whole(vcpu) || (vcpu->regs.rflags & RFLAGS_RF))
         return;
     if (checkpoints.count == 0 ||
         vcpu->branches - checkpoints.list[checkpoints.count - 1].at.branches >=

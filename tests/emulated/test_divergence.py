@@ -17,7 +17,7 @@ from tests.emulated.machine import (
 
 from lvmm import cli
 from lvmm.logs import Event
-from lvmm.logs.layout import End, EventKind, FinalState, In
+from lvmm.logs.layout import End, EventKind, FinalState, In, InString
 
 PIT_COUNTER_0 = 0x40
 
@@ -140,7 +140,9 @@ def test_another_vector_is_found(timer: Path, tmp_path: Path) -> None:
 def test_divergence_in_real_mode_shows_the_code(tmp_path: Path) -> None:
     recording = record_guest(boot_sector("real_mode"), tmp_path / "recording")
     events = events_of(recording)
-    first = next(e for e in events if isinstance(e.payload, In) and e.payload.port == PIT_COUNTER_0)
+    first = next(event for event in events if event.kind == EventKind.IN_STRING)
+    assert isinstance(first.payload, InString)
+    assert first.payload.port == PIT_COUNTER_0
     events[first.index] = flip_check(first)
     tampered(recording, tmp_path / "planted", events)
     verdict = replay(tmp_path / "planted", 5, tmp_path / "run")
