@@ -29,14 +29,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--linux-recordings",
         type=int,
-        default=6,
-        help="how many short Linux recordings to make and replay (default 6)",
+        default=4,
+        help="how many short Linux recordings to make and replay (default 4)",
     )
     parser.addoption(
         "--appliance-recordings",
         type=int,
-        default=14,
-        help="how many short recordings of the sample appliance to make and replay (default 14)",
+        default=10,
+        help="how many short recordings of the sample appliance to make and replay (default 10)",
     )
     parser.addoption(
         "--hostile-seeds",

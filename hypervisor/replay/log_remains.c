@@ -5,8 +5,10 @@
 
 #define CHUNK_CRC_SIZE offsetof(struct log_chunk_header, crc32c)
 
-/* Memory that holds nothing is mostly zeros, and there is much of it: of each of its pages only
- * every so many words are looked at. The first chunks are where a log has them in any case. */
+/* Memory that holds nothing is mostly zeros, and there is much of it: of each part only the first
+ * page is looked at, and of that every so many words. The first chunks are where a log has them in
+ * any case; behind them chunks follow each other, and most are as long as a part. */
+#define PART_SIZE    ((u64)LOG_CHUNK_PAYLOAD_TARGET)
 #define SAMPLE_WORDS (PAGE_SIZE / sizeof(u64) / 4)
 #define FIRST_CHUNKS (PAGE_SIZE + LOG_CONSOLE_SIZE_DEFAULT + 2 * LOG_CHUNK_PAYLOAD_MAX)
 
@@ -36,10 +38,12 @@ bool log_remains(const void *region, u64 size, struct log_chunk_header *chunk)
 {
     const u8 *bytes = region;
 
-    for (u64 page = 0; page + PAGE_SIZE <= size; page += PAGE_SIZE) {
-        if (page >= FIRST_CHUNKS && looks_empty(bytes + page))
+    for (u64 part = 0; part + PAGE_SIZE <= size; part += PART_SIZE) {
+        u64 end = size - part < PART_SIZE ? size : part + PART_SIZE;
+
+        if (part >= FIRST_CHUNKS && looks_empty(bytes + part))
             continue;
-        for (u64 at = page; at < page + PAGE_SIZE; at += LOG_CHUNK_ALIGN)
+        for (u64 at = part; at < end; at += LOG_CHUNK_ALIGN)
             if (*(const u32 *)(bytes + at) == LOG_CHUNK_MAGIC &&
                 log_chunk_intact(bytes + at, size - at, chunk))
                 return true;

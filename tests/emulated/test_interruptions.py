@@ -121,8 +121,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_disk_that_fills_up_during_a_recording(small_disk: Path, tmp_path: Path) -> None:
     arguments = ["record", "--multiboot", tiny_guest("forever"), "--memory", 16]
     process = start_cli([*arguments, "-o", small_disk / "r"], tmp_path / "cli")
-    log = small_disk / "r.partial" / "run" / "monitor.log"
-    wait_for(lambda: log.exists() and b"running" in log.read_bytes(), START_S, "the guest")
+    # Full before the machine has touched all the memory that its boot needs.
+    ram = small_disk / "r.partial" / "run" / "ram.img"
+    wait_for(ram.exists, START_S, "the machine's memory")
     with (small_disk / "filler").open("wb") as file, pytest.raises(OSError, match="No space"):
         while True:
             file.write(bytes(1 << 16))
