@@ -195,11 +195,12 @@ def gdb_sees_it(run: Run, folder: Path) -> None:
             *("echo back\\n", f"source {script}", "backtrace", "delete", "detach"),
         )
         assert debug.ended() == 0, debug.said
-    assert re.search(r"^#1 .* in pool_take ", said, re.MULTILINE), said
-    assert re.search(r"^#\d+ .* in start ", said, re.MULTILINE), said
+    assert re.search(r"^#1 .*\bpool_take \(", said, re.MULTILINE), said
+    assert re.search(r"^#\d+ .*\bstart \(", said, re.MULTILINE), said
     _, back, before = said.partition("back\n")
     assert back and "New value = OWNER_POOL" in before, said
-    assert re.search(r"^#0 .* in pool_take .*\n(#.*\n)*#\d+ .* in pool_put ", before, re.MULTILINE)
+    race = r"^#0 .*\bpool_take \(.*\n(#.*\n)*#\d+ .*\bpool_put \("
+    assert re.search(race, before, re.MULTILINE), said
     assert "$1 = true" in said
     assert "$2 = OWNER_CARD" in said or "$2 = OWNER_STACK" in said
     assert "reached the end of its recording (guest panic)" in said
