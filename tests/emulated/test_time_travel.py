@@ -32,7 +32,7 @@ from lvmm.session import RunSettings
 
 STEPS = 3  # in a row, wherever the guest is looked at for the first time
 PLACES = 10
-MOVES = 50
+MOVES = 100  # in each of two guests
 
 # Digest of memory; registers and FPU where they were read, which takes the line a while. A position
 # has a check of the general registers.
