@@ -1,5 +1,4 @@
 #include "replay/checkpoint.h"
-#include "arch/msr_index.h"
 #include "core/guest_memory.h"
 #include "core/page_journal.h"
 #include "lib/crc32c.h"
@@ -141,10 +140,11 @@ static bool whole(const struct vcpu *vcpu)
     return !vcpu->event.valid && !vcpu->halted && !session_ended();
 }
 
-/* RF is no part of the state that is saved: the next boundary will do. */
+/* RF is no part of the state that is saved. That does not matter: the exits that the journal causes
+ * set it, and with a guest that writes to many pages there may be no others for long. */
 void checkpoints_look(struct vcpu *vcpu)
 {
-    if (checkpoints.list == NULL || !whole(vcpu) || (vcpu->regs.rflags & RFLAGS_RF))
+    if (checkpoints.list == NULL || !whole(vcpu))
         return;
     if (checkpoints.count == 0 ||
         vcpu->branches - checkpoints.list[checkpoints.count - 1].at.branches >=
