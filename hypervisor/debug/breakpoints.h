@@ -23,9 +23,9 @@ struct breakpoint breakpoints_point(unsigned int point);
 struct breakpoint breakpoints_after_access(void);
 /* What a write of the monitor's, which is not done yet, hits: of any means. */
 struct breakpoint breakpoints_written(const struct vcpu *vcpu, u64 gpa, const void *data, u64 size);
-/* Whether a hardware breakpoint is set at this address. */
 /* The breakpoint at this address; id 0: none. */
 struct breakpoint breakpoints_at(u64 address);
+/* Whether a hardware breakpoint is set at this address. */
 bool breakpoints_hardware_at(u64 address);
 
 #endif

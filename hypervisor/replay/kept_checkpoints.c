@@ -3,6 +3,7 @@
 #include "core/guest_memory.h"
 #include "core/page_journal.h"
 #include "lib/crc32c.h"
+#include "lib/page.h"
 #include "lib/string.h"
 #include "replay/checkpoint_state.h"
 #include "replay/log_region.h"
@@ -30,14 +31,6 @@ static u32 checksum(const struct kept_checkpoints *kept)
     return crc32c(crc, checkpoints.list, kept->count * sizeof(*checkpoints.list));
 }
 
-static bool is_zero(const void *page)
-{
-    for (const u64 *w = page, *end = w + PAGE_SIZE / sizeof(*w); w < end; w++)
-        if (*w != 0)
-            return false;
-    return true;
-}
-
 /* Adds a page behind the store. */
 static bool add(u32 *at, u64 gpa, const void *page)
 {
@@ -61,7 +54,8 @@ static bool add_all(struct kept_checkpoints *kept, u32 *at)
     kept->firmware_pages = *at - start;
     for (gpa = 0; gpa < guest_memory_size(); gpa += PAGE_SIZE) {
         page = guest_memory_page(gpa);
-        if (page != NULL && !guest_memory_is_firmware(gpa) && !is_zero(page) && !add(at, gpa, page))
+        if (page != NULL && !guest_memory_is_firmware(gpa) && !page_is_zero(page) &&
+            !add(at, gpa, page))
             return false;
     }
     kept->memory_pages = *at - start - kept->firmware_pages;
