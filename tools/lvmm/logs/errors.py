@@ -16,7 +16,7 @@ __all__ = [
     "version_mismatch",
 ]
 
-# Versions 3 and 4 added kinds of events and header items; what is older than 2 is coded otherwise.
+# Versions 3 to 5 added kinds of events and header items; what is older than 2 is coded otherwise.
 READABLE_VERSIONS = range(2, FORMAT_VERSION + 1)
 
 
