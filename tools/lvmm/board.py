@@ -65,13 +65,15 @@ class EmulatorSettings:
 
     `ips` is the number of instructions that make a second of emulated time; `skid_margin` the most
     conditional branches between a counter overflow and its interrupt. `counter_fault` makes the
-    counter inexact, for tests: "start" or "interrupts" (boards/bochs/README.md).
+    counter inexact, for tests: "start" or "interrupts" (boards/bochs/README.md). The TLB is emptied
+    at random, every `tlb_flush` instructions on average (0: never).
     """
 
     cpu_model: str
     ips: int
     skid_margin: int
     counter_fault: str = ""
+    tlb_flush: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

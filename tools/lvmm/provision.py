@@ -49,6 +49,8 @@ _CONFIGURE = (
     "--enable-pci",
     "--enable-e1000",
     "--enable-ne2000",
+    "--enable-usb",
+    "--enable-es1370",
     "--enable-configurable-msrs",
     "--enable-smp=no",
     "--disable-plugins",

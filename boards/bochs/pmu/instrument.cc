@@ -7,15 +7,19 @@
 #include "line.h"
 #include "pmu.h"
 #include "ram.h"
+#include "random.h"
 #include "stats.h"
+#include "tlb.h"
 
 void lvmm_initialize(void)
 {
   ram_initialize();
   clock_initialize();
+  random_initialize();
   pmu_initialize();
   stats_initialize();
   line_initialize();
+  tlb_initialize();
 }
 
 // Also called when Bochs gives up before there is a machine.

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "pmu.h"
+#include "random.h"
 #include "stats.h"
 
 lvmm_pmu_fast lvmm_pmu;
@@ -37,24 +38,8 @@ static bool nmi_pending;     // overflowed; the interrupt waits for the end of i
 static unsigned skid_margin; // in counted branches
 static bool start_fault;     // counts one too many when counting starts
 static bool interrupt_fault; // counts each interrupt
-static Bit64u random_state;
 static Bit64u branches_until_write; // counted before the counter's last write
 static Bit64u counter_at_write;
-
-static Bit64u environment_number(const char *name, Bit64u otherwise)
-{
-  const char *text = getenv(name);
-  return text ? strtoull(text, NULL, 0) : otherwise;
-}
-
-// SplitMix64: any seed, zero included, gives a full-quality sequence.
-static Bit64u random_next(void)
-{
-  Bit64u z = random_state += BX_CONST64(0x9e3779b97f4a7c15);
-  z = (z ^ (z >> 30)) * BX_CONST64(0xbf58476d1ce4e5b9);
-  z = (z ^ (z >> 27)) * BX_CONST64(0x94d049bb133111eb);
-  return z ^ (z >> 31);
-}
 
 static void set_msr(unsigned index, Bit64u value)
 {
@@ -187,7 +172,6 @@ void pmu_initialize(void)
     }
   }
   skid_margin = (unsigned)environment_number("LVMM_PMU_MARGIN", 100);
-  random_state = environment_number("LVMM_PMU_SEED", 0);
   const char *fault = getenv("LVMM_PMU_FAULT");
   start_fault = fault && !strcmp(fault, "start");
   interrupt_fault = fault && !strcmp(fault, "interrupts");
