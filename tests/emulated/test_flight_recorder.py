@@ -18,7 +18,7 @@ from tests.emulated.machine import (
 )
 from tests.host.extract_tool import load_tool
 
-from lvmm import cli, guest_build, netpeer, session
+from lvmm import cli, guest_build, netpeer, replaying, session
 from lvmm.cli_arguments import RING_MIN_KIB
 from lvmm.console_ring import log_bytes
 from lvmm.echo_peer import EchoPeer
@@ -85,6 +85,18 @@ def test_a_ring_that_was_overwritten_ten_times_replays(run: Run, tmp_path: Path)
     assert sum(event.kind == EventKind.DMA for event in events) > 50
     assert (run.directory / "console.log").read_text().splitlines()[-1].startswith("appliance: ")
     assert_identical(replay(run.directory, 3, tmp_path / "replay"))
+
+
+def test_a_replay_stops_where_dma_came_before(run: Run) -> None:
+    """An interrupt has the position of the DMA that it announces."""
+    due = next(
+        event
+        for event in events_of(run.directory)
+        if event.kind == EventKind.INTERRUPT and event.same_position
+    )
+    seeds = RunSettings(seed=3, timeout_s=RECORD_TIMEOUT_S)
+    stopped = replaying.replay_until(BOARD, run.directory, seeds, None, due.index)
+    assert stopped.index == due.index
 
 
 def test_a_run_that_was_killed(

@@ -117,22 +117,24 @@ def cut_log(directory: Path, event: int, output: Path) -> Event:
             if header.kind == ChunkKind.EVENTS and header.first_event + header.event_count > event:
                 for due in decode_chunk(header, chunk.payload()):
                     if due.index >= event and due.kind not in PASSED_OVER:
-                        write_atomically(output, _cut(recording.chunks[:number], chunk, due))
+                        write_atomically(output, _cut(recording.chunks[: number + 1], due))
                         return due
         raise UsageError(f"from event {event} on there are only notes: replay cannot stop there")
 
 
-def _cut(before: list[Chunk], last: Chunk, due: Event) -> Iterator[bytes]:
-    for chunk in before:
+def _cut(chunks: list[Chunk], due: Event) -> Iterator[bytes]:
+    """`due` is in the last of the chunks."""
+    for chunk in chunks[:-1]:
         yield chunk.pack()
-    header = last.header
+    header = chunks[-1].header
     kept = due.index - header.first_event
     if kept:
         header = replace(header, event_count=kept)
-        yield pack_chunk(header, last.payload()[: due.offset])
+        yield pack_chunk(header, chunks[-1].payload()[: due.offset])
     end = End(EndReason.STOPPED, bytes(FinalState.STRUCT.size))
+    at_due = replace(_first_there(chunks, due), payload=end, asynchronous=True)
     data = bytearray()
-    encode_event(Codec(due.branches, due.rip), replace(due, payload=end, asynchronous=True), data)
+    encode_event(Codec(due.branches, due.rip), at_due, data)
     header = replace(
         header,
         first_event=due.index,
@@ -142,3 +144,18 @@ def _cut(before: list[Chunk], last: Chunk, due: Event) -> Iterator[bytes]:
         event_count=1,
     )
     yield pack_chunk(header, bytes(data))
+
+
+def _first_there(chunks: list[Chunk], due: Event) -> Event:
+    """The event that has the position of `due`, with its check: itself, or one before it."""
+    if not due.same_position:
+        return due
+    for chunk in reversed(chunks):
+        before = [
+            event
+            for event in decode_chunk(chunk.header, chunk.payload())
+            if event.index < due.index and not event.same_position
+        ]
+        if before:
+            return before[-1]
+    raise RecordingError(f"the log does not say where event {due.index} was")
