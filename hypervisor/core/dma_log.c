@@ -164,6 +164,16 @@ static u32 describe_channels(const struct dma_device *device, u16 bdf, u32 first
                                          (u8)(first + DMA_STREAM_PAYLOAD(slots->index, 0)),
                                          LOG_STREAM_CONTENT_BLOCKS);
     }
+    for (u32 i = 0; device->profile->queues != NULL && i < DMA_MAX_QUEUES; i++) {
+        const char *name = i == 0 ? "admin" : "io";
+
+        out[count++] =
+            describe_commands(device, bdf, i, name, (u8)(first + DMA_STREAM_DESCRIPTORS(i)),
+                              LOG_STREAM_CONTENT_STATUS);
+        out[count++] =
+            describe_commands(device, bdf, i, name, (u8)(first + DMA_STREAM_PAYLOAD(i, 0)),
+                              LOG_STREAM_CONTENT_BLOCKS);
+    }
     return count;
 }
 

@@ -62,6 +62,31 @@ void dma_buffers_init(struct dma_buffers *buffers, const struct dma_list_profile
     buffers->before = memory + at + buffers->size;
 }
 
+void dma_commands_init(struct dma_device *device, const struct dma_list_profile *profile,
+                       u8 *memory, u64 phys, u64 size, u64 room)
+{
+    u64 at = 0;
+
+    for (; device->command_count < DMA_MAX_COMMANDS && size - at >= room; at += room)
+        dma_buffers_init(&device->commands[device->command_count++], profile, memory + at,
+                         phys + at, room);
+}
+
+struct dma_buffers *dma_commands_take(struct dma_device *device)
+{
+    for (u32 i = 0; i < device->command_count; i++)
+        if (!(device->commands_used >> i & 1)) {
+            device->commands_used |= 1U << i;
+            return &device->commands[i];
+        }
+    return NULL;
+}
+
+void dma_commands_give_back(struct dma_device *device, const struct dma_buffers *buffers)
+{
+    device->commands_used &= ~(1U << (buffers - device->commands));
+}
+
 static u32 entry_length(const struct dma_list_profile *profile, const u8 *entry)
 {
     u32 length =
@@ -99,6 +124,15 @@ static void fill(struct dma_device *device, struct dma_buffers *buffers,
         memcpy(buffers->before + segment->offset, image, segment->length);
 }
 
+void dma_buffers_add(struct dma_device *device, struct dma_buffers *buffers, u64 gpa, u32 offset,
+                     u32 length)
+{
+    struct dma_segment *segment = &buffers->segments[buffers->count++];
+
+    *segment = (struct dma_segment){.gpa = gpa, .offset = offset, .length = length};
+    fill(device, buffers, segment);
+}
+
 /* The device must find an end, and memory of its own, whatever the guest's list is. */
 static void end_list(struct dma_buffers *buffers)
 {
@@ -122,10 +156,10 @@ u64 dma_buffers_map(struct dma_device *device, struct dma_buffers *buffers, u64 
     buffers->count = 0;
     buffers->to_memory = to_memory;
     buffers->is_cut = false;
-    for (bool last = false; !last && buffers->count < entries; buffers->count++) {
+    for (bool last = false; !last && buffers->count < entries;) {
         u8 *entry = buffers->list + (u64)buffers->count * profile->entry_size;
-        struct dma_segment *segment = &buffers->segments[buffers->count];
         u32 length;
+        u64 gpa;
 
         buffers->is_cut = buffers->count == profile->max_entries;
         if (buffers->is_cut ||
@@ -137,14 +171,10 @@ u64 dma_buffers_map(struct dma_device *device, struct dma_buffers *buffers, u64 
         buffers->is_cut = phys + length > buffers->image_phys + buffers->size;
         if (buffers->is_cut)
             break;
-        *segment = (struct dma_segment){
-            .gpa = dma_get_field(entry, profile->address) & ~(u64)(profile->address_align - 1),
-            .offset = (u32)(phys - buffers->image_phys),
-            .length = length,
-        };
+        gpa = dma_get_field(entry, profile->address) & ~(u64)(profile->address_align - 1);
         set_address(profile, entry, phys);
         last = is_last(profile, entry);
-        fill(device, buffers, segment);
+        dma_buffers_add(device, buffers, gpa, (u32)(phys - buffers->image_phys), length);
         phys += length;
         total += length;
     }

@@ -16,6 +16,17 @@ u64 dma_buffers_minimum(const struct dma_list_profile *profile);
 void dma_buffers_init(struct dma_buffers *buffers, const struct dma_list_profile *profile,
                       u8 *memory, u64 phys, u64 size);
 
+/* Divides a piece of shadow area among the device's buffers for commands, `room` bytes each. */
+void dma_commands_init(struct dma_device *device, const struct dma_list_profile *profile,
+                       u8 *memory, u64 phys, u64 size, u64 room);
+/* One of them that is free, or NULL. */
+struct dma_buffers *dma_commands_take(struct dma_device *device);
+void dma_commands_give_back(struct dma_device *device, const struct dma_buffers *buffers);
+
+/* Adds one range of guest memory, at `offset` in the image, which is filled with what is there. */
+void dma_buffers_add(struct dma_device *device, struct dma_buffers *buffers, u64 gpa, u32 offset,
+                     u32 length);
+
 /* Reads the guest's list, of at most `entries` entries, and makes the shadow list at
  * buffers->list_phys of it. What of it is not RAM is left out of the guest's memory. The list is
  * cut, and buffers->is_cut set, where the shadow area ends. Returns the bytes described. */

@@ -1,6 +1,7 @@
 #include "dma/buffers.h"
 #include "dma/channel.h"
 #include "dma/guest.h"
+#include "dma/queues.h"
 #include "dma/ring.h"
 #include "dma/slots.h"
 #include "lib/string.h"
@@ -32,7 +33,7 @@ u64 dma_shadow_minimum(const struct dma_profile *profile)
 
         size += ALIGN_UP(room, PAGE_SIZE);
     }
-    return size + dma_slots_minimum(profile);
+    return size + dma_slots_minimum(profile) + dma_queues_minimum(profile);
 }
 
 /* RX rings and channels share what is left. */
@@ -48,7 +49,8 @@ static u32 shares(const struct dma_profile *profile)
 
 static bool profile_is_sane(const struct dma_profile *profile)
 {
-    u32 count = profile->ring_count + profile->channel_count + profile->slots_count;
+    u32 count = profile->ring_count + profile->channel_count + profile->slots_count +
+                (profile->queues != NULL ? DMA_MAX_QUEUES : 0);
 
     if (count == 0 || count > DMA_MAX_RINGS) {
         return false;
@@ -115,6 +117,7 @@ int dma_device_init(struct dma_device *device, const struct dma_profile *profile
         offset += buffers_size;
     }
     dma_slots_init(device, (u8 *)shadow_virt + offset, shadow_phys + offset, shadow_size - offset);
+    dma_queues_init(device, (u8 *)shadow_virt + offset, shadow_phys + offset, shadow_size - offset);
     for (u32 i = 0; i < profile->ring_count; i++) {
         struct dma_ring *ring = &device->rings[i];
 
@@ -157,7 +160,7 @@ int dma_harvest(struct dma_device *device)
     for (u32 i = 0; i < device->profile->slots_count; i++) {
         completed += dma_slots_harvest(device, &device->slots[i]);
     }
-    return completed;
+    return completed + dma_queues_harvest(device);
 }
 
 bool dma_outstanding(const struct dma_device *device)
@@ -172,7 +175,7 @@ bool dma_outstanding(const struct dma_device *device)
             return true;
         }
     }
-    return device->commands_used != 0;
+    return device->commands_used != 0 || dma_queues_busy(device);
 }
 
 void dma_reset(struct dma_device *device)
@@ -197,6 +200,7 @@ void dma_reset(struct dma_device *device)
     for (u32 i = 0; i < device->profile->slots_count; i++) {
         dma_slots_reset(device, &device->slots[i]);
     }
+    dma_queues_stop(device);
 }
 
 void dma_note_error(struct dma_device *device, const char *text)

@@ -48,7 +48,7 @@ struct dma_env {
 
 #define DMA_SENT_PART 4096 /* bytes of data in a part at most */
 
-/* Stream numbers; ring: index in the profile, where channels and lists of commands count
+/* Stream numbers; ring: index in the profile, where channels, lists and queues of commands count
  * on from the rings. Payload of a ring has several, so that each transfer says by itself what it is
  * of a frame. */
 #define DMA_STREAMS_PER_RING            5
@@ -142,13 +142,73 @@ struct dma_slots {
     u64 area_phys;
 };
 
+#define DMA_QUEUE_ENTRIES  64 /* of a shadow queue at most */
+#define DMA_COMMAND_SIZE   64
+#define DMA_MAX_IN_FLIGHT  (DMA_QUEUE_ENTRIES - 1)
+#define DMA_MAX_NAMESPACES 16
+
+/* A queue of commands. The guest's entries are taken one by one into the shadow, which has a length
+ * of its own: the rest waits in the guest's memory. */
+struct dma_submission {
+    bool live;
+    u32 completion; /* the queue of its completions */
+    u64 guest_base;
+    u32 guest_count, guest_head, guest_tail;
+    u32 count, tail, in_flight; /* of the shadow */
+    u8 *entries;
+    u64 phys;
+};
+
+/* A queue of completions. */
+struct dma_completion {
+    bool live;
+    u64 guest_base;
+    u32 guest_count, guest_head, guest_tail;
+    bool guest_phase;
+    u32 count, head, in_flight; /* of the shadow; commands whose completion goes here */
+    bool phase;
+    u8 *entries;
+    u64 phys;
+};
+
+/* A command that the device works on. */
+struct dma_in_flight {
+    bool used;
+    u32 queue;
+    u8 command[DMA_COMMAND_SIZE]; /* as the guest wrote it */
+    struct dma_buffers *buffers;  /* NULL: it transfers no data */
+};
+
+struct dma_namespace {
+    u32 id;    /* 0: none */
+    u32 block; /* bytes; 0: the format is not supported */
+};
+
+struct dma_queues {
+    const struct dma_queues_profile *profile;
+    bool enabled;
+    u32 admin_attributes; /* as written by the guest; likewise: */
+    u64 admin_submission, admin_completion;
+    u32 configuration;
+    u32 entries_max; /* of a queue, by the device's capabilities */
+    u32 stride;      /* bytes between doorbells */
+    u32 turn;        /* the queue that is served first, next time */
+    struct dma_submission submissions[DMA_MAX_QUEUES];
+    struct dma_completion completions[DMA_MAX_QUEUES];
+    struct dma_in_flight in_flight[DMA_MAX_IN_FLIGHT];
+    struct dma_namespace namespaces[DMA_MAX_NAMESPACES];
+    u32 next_namespace;
+    u64 scratch_phys; /* a page for addresses that the device has no use for */
+};
+
 struct dma_device {
     const struct dma_profile *profile;
     struct dma_env env;
     struct dma_ring rings[DMA_MAX_RINGS];
     struct dma_channel channels[DMA_MAX_CHANNELS];
     struct dma_slots slots[DMA_MAX_CHANNELS];
-    struct dma_buffers commands[DMA_MAX_COMMANDS]; /* of the lists of commands */
+    struct dma_queues queues;
+    struct dma_buffers commands[DMA_MAX_COMMANDS]; /* of the lists and queues of commands */
     u32 command_count;
     u32 commands_used; /* a bit each */
     u32 io_register;   /* last value written to the I/O window's address port */

@@ -12,6 +12,7 @@
 #define DMA_MAX_CHANNELS        8 /* with the rings: each has its streams */
 #define DMA_MAX_SLOTS           32
 #define DMA_MAX_COMMANDS        32 /* with a shadow at once */
+#define DMA_MAX_QUEUES          8  /* of each kind, the admin queue with them */
 #define DMA_MAX_DESCRIPTOR_SIZE 64
 
 /* Bits of one byte of a descriptor. */
@@ -159,9 +160,49 @@ struct dma_slots_profile {
     struct dma_list_profile entries;
 };
 
+/* A command of a queue transfers (count + add) * unit bytes. */
+struct dma_command_profile {
+    u8 opcode;
+    struct dma_field count; /* of the command; width 0: none */
+    u32 add;
+    u32 unit; /* bytes; 0: blocks of the command's namespace */
+};
+
+/* A command by its opcode, and the byte that says what it is about. */
+struct dma_command_selector {
+    u8 opcode, selected;
+};
+
+/* What a command returns that the guest must not see: these bits are cleared. */
+struct dma_reply_bits {
+    struct dma_command_selector command;
+    u32 offset;
+    u32 mask; /* of the 32-bit word there */
+};
+
+/* Queues of commands with lists of pages (NVMe). All registers have 32 bits, or are two of them. */
+struct dma_queues_profile {
+    u32 capabilities, configuration;
+    u32 admin_attributes, admin_submission, admin_completion;
+    u32 doorbells;
+    u32 max_transfer; /* bytes of a command for which shadow memory is set aside */
+    struct dma_list_profile pages;
+    const struct dma_command_profile *admin, *io; /* all that the device may be given */
+    u32 admin_count, io_count;
+    const struct dma_command_selector *refused; /* but not these */
+    u32 refused_count;
+    const struct dma_reply_bits *cleared;
+    u32 cleared_count;
+};
+
 /* Ports whose reading tells of a channel's progress, beside its registers. */
 struct dma_ports {
     u16 first, count;
+};
+
+/* What the guest sees of a register: some bits are always 0, others always 1. */
+struct dma_register_view {
+    u32 reg, clear, set;
 };
 
 /* A second address of registers, of `size` bytes. */
@@ -183,6 +224,10 @@ struct dma_profile {
     struct dma_register_bits reset;
     const struct dma_range *closed; /* not described, and must not be written */
     u32 closed_count;
+    const struct dma_range *hidden; /* are read as 0, and writes do not reach the device */
+    u32 hidden_count;
+    const struct dma_register_view *views;
+    u32 view_count;
     const struct dma_alias *aliases;
     u32 alias_count;
 
@@ -197,6 +242,7 @@ struct dma_profile {
     u32 channel_count;
     const struct dma_slots_profile *slots;
     u32 slots_count;
+    const struct dma_queues_profile *queues; /* NULL: none */
     const struct dma_ports *progress_ports;
     u32 progress_port_count;
 };

@@ -1,6 +1,7 @@
 /* The guest's accesses to the device's registers: to what they belong. */
 #include "dma/channel.h"
 #include "dma/guest.h"
+#include "dma/queues.h"
 #include "dma/ring.h"
 #include "dma/slots.h"
 
@@ -16,11 +17,30 @@ static u32 canonical(const struct dma_profile *profile, u32 reg)
     return reg;
 }
 
+static bool is_among(const struct dma_range *ranges, u32 count, u32 reg)
+{
+    for (u32 i = 0; i < count; i++) {
+        if (reg - ranges[i].first < ranges[i].size) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_hidden(const struct dma_profile *profile, u32 reg)
+{
+    return is_among(profile->hidden, profile->hidden_count, reg);
+}
+
 static u64 write_dword(struct dma_device *device, u32 reg, u64 value, bool *forward)
 {
     const struct dma_profile *profile = device->profile;
 
     reg = canonical(profile, reg);
+    if (is_hidden(profile, reg)) {
+        dma_refuse(device, forward);
+        return value;
+    }
     if (reg == profile->reset.reg && (value & profile->reset.mask) != 0) {
         dma_harvest(device);
         for (u32 i = 0; i < profile->slots_count; i++) {
@@ -35,6 +55,7 @@ static u64 write_dword(struct dma_device *device, u32 reg, u64 value, bool *forw
     for (u32 i = 0; i < profile->slots_count; i++) {
         value = dma_slots_write(device, &device->slots[i], reg, (u32)value, forward);
     }
+    dma_queues_write(device, reg, (u32)value, forward);
     return value;
 }
 
@@ -53,8 +74,10 @@ static u64 write_qword(struct dma_device *device, u32 reg, u64 value, bool *forw
     return high << 32 | low;
 }
 
-static bool is_known_register(const struct dma_profile *profile, u32 reg)
+static bool is_known_register(const struct dma_device *device, u32 reg)
 {
+    const struct dma_profile *profile = device->profile;
+
     reg = canonical(profile, reg);
     if (profile->reset.mask != 0 && reg == profile->reset.reg) {
         return true;
@@ -69,23 +92,13 @@ static bool is_known_register(const struct dma_profile *profile, u32 reg)
             return true;
         }
     }
-    return false;
-}
-
-static bool is_closed(const struct dma_profile *profile, u32 reg)
-{
-    for (u32 i = 0; i < profile->closed_count; i++) {
-        if (reg - profile->closed[i].first < profile->closed[i].size) {
-            return true;
-        }
-    }
-    return false;
+    return dma_queues_has_register(device, reg);
 }
 
 u64 dma_on_register_write(struct dma_device *device, u32 reg, u8 size, u64 value, bool *forward)
 {
     *forward = true;
-    if (is_closed(device->profile, reg)) {
+    if (is_among(device->profile->closed, device->profile->closed_count, reg)) {
         dma_note_error(device,
                        "the device has more ports or queues than its DMA profile describes");
         dma_refuse(device, forward);
@@ -103,7 +116,7 @@ u64 dma_on_register_write(struct dma_device *device, u32 reg, u8 size, u64 value
     }
     /* A part of a register, or parts of several. */
     for (u32 dword = reg & ~3U; dword < reg + size; dword += 4) {
-        if (is_known_register(device->profile, dword)) {
+        if (is_known_register(device, dword) || is_hidden(device->profile, dword)) {
             dma_refuse(device, forward);
             break;
         }
@@ -115,6 +128,16 @@ u64 dma_on_register_write(struct dma_device *device, u32 reg, u8 size, u64 value
 static u32 guest_view(const struct dma_device *device, u32 reg, u32 value)
 {
     reg = canonical(device->profile, reg);
+    if (is_hidden(device->profile, reg)) {
+        return 0;
+    }
+    for (u32 i = 0; i < device->profile->view_count; i++) {
+        const struct dma_register_view *view = &device->profile->views[i];
+
+        if (reg == view->reg) {
+            value = (value & ~view->clear) | view->set;
+        }
+    }
     for (u32 i = 0; i < device->profile->ring_count; i++) {
         const struct dma_ring *ring = &device->rings[i];
         u32 align_bits = ring->profile->base_align - 1;
@@ -129,7 +152,7 @@ static u32 guest_view(const struct dma_device *device, u32 reg, u32 value)
     for (u32 i = 0; i < device->profile->slots_count; i++) {
         value = dma_slots_view(&device->slots[i], reg, value);
     }
-    return value;
+    return dma_queues_view(device, reg, value);
 }
 
 u64 dma_on_register_read(struct dma_device *device, u32 reg, u8 size, u64 value_from_device)

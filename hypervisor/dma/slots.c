@@ -39,7 +39,7 @@ u64 dma_slots_minimum(const struct dma_profile *profile)
 void dma_slots_init(struct dma_device *device, u8 *memory, u64 phys, u64 size)
 {
     const struct dma_profile *profile = device->profile;
-    u64 at = 0, room;
+    u64 at = 0;
 
     for (u32 i = 0; i < profile->slots_count; i++) {
         struct dma_slots *slots = &device->slots[i];
@@ -54,29 +54,16 @@ void dma_slots_init(struct dma_device *device, u8 *memory, u64 phys, u64 size)
         slots->area_before = slots->area + PAGE_SIZE;
         at += 2 * PAGE_SIZE;
     }
-    if (profile->slots_count == 0)
-        return;
-    room = command_room(&profile->slots[0]);
-    for (; device->command_count < DMA_MAX_COMMANDS && size - at >= room; at += room)
-        dma_buffers_init(&device->commands[device->command_count++], &profile->slots[0].entries,
-                         memory + at, phys + at, room);
+    if (profile->slots_count != 0)
+        dma_commands_init(device, &profile->slots[0].entries, memory + at, phys + at, size - at,
+                          command_room(&profile->slots[0]));
 }
 
 /* --- commands --- */
 
-static struct dma_buffers *take_buffers(struct dma_device *device)
-{
-    for (u32 i = 0; i < device->command_count; i++)
-        if (!(device->commands_used >> i & 1)) {
-            device->commands_used |= 1U << i;
-            return &device->commands[i];
-        }
-    return NULL;
-}
-
 static void give_back(struct dma_device *device, struct dma_slots *slots, u32 slot)
 {
-    device->commands_used &= ~(1U << (slots->commands[slot] - device->commands));
+    dma_commands_give_back(device, slots->commands[slot]);
     slots->commands[slot] = NULL;
 }
 
@@ -123,7 +110,7 @@ static u32 issue(struct dma_device *device, struct dma_slots *slots)
     for (u32 slot = 0; slots->started && slot < slots->profile->slot_count; slot++) {
         if (!(slots->waiting >> slot & 1))
             continue;
-        slots->commands[slot] = take_buffers(device);
+        slots->commands[slot] = dma_commands_take(device);
         if (slots->commands[slot] == NULL)
             break;
         prepare(device, slots, slot);

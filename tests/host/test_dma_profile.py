@@ -90,7 +90,7 @@ def test_profiles_are_sorted_by_name(tmp_path: Path) -> None:
         ("aliases.0.alias", 2, "aliases[0].alias: 0x2 is not a multiple of 4"),
         ("io_window.data", None, "io_window.data: missing"),
         ("ring", [], "ring: not a list of tables"),
-        ("ring", None, "ring: missing, as are channel and slots"),
+        ("ring", None, "ring: missing, as are channel, slots and queues"),
         ("ring", 1, "ring: not a list of tables"),
         ("ring", [1], "ring: not a list of tables"),
         ("ring.1.name", "rx", "ring[1].name: two rings are called rx"),
@@ -148,6 +148,35 @@ def test_wrong_channels_are_refused(path: str, value: object, message: str) -> N
     change(values, path, value)
     with pytest.raises(ProfileError) as caught:
         compile_profile(Source("some.toml"), values)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("queues", [], "queues: not a table"),
+        ("queues.doorbells", 0x3FC4, "queues.doorbells: goes beyond the registers"),
+        ("queues.max_transfer", 0x2_0200, "max_transfer: 0x20200 is not a multiple of 0x1000"),
+        ("queues.max_transfer", 0x40_0000, "max_transfer: 0x400000 is outside 0x2000 to 0x200000"),
+        ("queues.io", None, "queues.io: missing"),
+        ("queues.io.1.opcode", 0, "queues.io[1].opcode: 0x0 is given twice"),
+        ("queues.io.1.blocks.offset", 63, "io[1].blocks.width: ends after the descriptor's 64"),
+        ("queues.io.1.unit", 4, "queues.io[1].unit: unknown key"),
+        ("queues.admin.0.unit", None, "queues.admin[0].unit: missing"),
+        ("queues.admin.1.bytes", 4097, "queues.admin[1].bytes: 0x1001 is outside"),
+        ("queues.refused.0.selected", 256, "queues.refused[0].selected: 0x100 is outside"),
+        ("queues.cleared.0.offset", 4093, "queues.cleared[0].offset: 0xffd is outside"),
+        ("queues.cleared.0.mask", 0, "queues.cleared[0].mask: 0x0 is outside"),
+        ("hidden.0.size", 0x4000, "hidden[0].size: 0x4000 is outside"),
+        ("views.0.register", 3, "views[0].register: 0x3 is not a multiple of 4"),
+    ],
+)
+def test_wrong_queues_are_refused(path: str, value: object, message: str) -> None:
+    values = tomllib.loads(profile_text("nvme"))
+    change(values, path, value)
+    with pytest.raises(ProfileError) as caught:
+        compile_profile(Source("nvme.toml"), values)
+    assert str(caught.value).startswith("nvme.toml: ")
     assert message in str(caught.value)
 
 

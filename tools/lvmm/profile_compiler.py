@@ -17,9 +17,11 @@ from typing import Any
 
 from lvmm.profile_channels import compile_channel, compile_progress_ports
 from lvmm.profile_lines import key_lines
+from lvmm.profile_queues import compile_queues
 from lvmm.profile_rings import compile_ring
 from lvmm.profile_slots import compile_slots
 from lvmm.profile_table import (
+    U32,
     ProfileError,
     Source,
     Table,
@@ -48,18 +50,38 @@ def _aliases(profile: Table, symbol: str, register_size: int) -> tuple[list[str]
     )
 
 
-def _closed(profile: Table, symbol: str, register_size: int) -> tuple[list[str], list[str]]:
-    """Take the registers that must not be written: C definitions, and members of the profile."""
-    if not profile.has("closed"):
+def _ranges(
+    profile: Table, key: str, symbol: str, register_size: int
+) -> tuple[list[str], list[str]]:
+    """Take a list of ranges of registers: C definitions, and members of the profile."""
+    if not profile.has(key):
         return [], []
     rows = []
-    for closed in profile.tables("closed"):
-        first = take_register(closed, "first", register_size)
-        rows.append(f"    {{{first:#x}, {closed.number('size', 4, register_size - first):#x}}},")
-        closed.close()
+    for item in profile.tables(key):
+        first = take_register(item, "first", register_size)
+        rows.append(f"    {{{first:#x}, {item.number('size', 4, register_size - first):#x}}},")
+        item.close()
     return (
-        [f"static const struct dma_range {symbol}_closed[] = {{", *rows, "};", ""],
-        [f".closed = {symbol}_closed,", f".closed_count = {len(rows)},"],
+        [f"static const struct dma_range {symbol}_{key}[] = {{", *rows, "};", ""],
+        [f".{key} = {symbol}_{key},", f".{key}_count = {len(rows)},"],
+    )
+
+
+def _views(profile: Table, symbol: str, register_size: int) -> tuple[list[str], list[str]]:
+    """Take what the guest sees of registers: C definitions, and members of the profile."""
+    if not profile.has("views"):
+        return [], []
+    rows = []
+    for view in profile.tables("views"):
+        register = take_register(view, "register", register_size)
+        clear = view.number("clear", 0, U32, default=0)
+        rows.append(
+            f"    {{{register:#x}, {clear:#x}, {view.number('set', 0, U32, default=0):#x}}},"
+        )
+        view.close()
+    return (
+        [f"static const struct dma_register_view {symbol}_views[] = {{", *rows, "};", ""],
+        [f".views = {symbol}_views,", f".view_count = {len(rows)},"],
     )
 
 
@@ -160,8 +182,12 @@ def compile_profile(source: Source, values: dict[str, Any]) -> tuple[str, list[s
     ]
     if profile.has("reset"):
         members.append(f".reset = {take_register_bits(profile, 'reset', register_size)},")
-    for more in (_aliases, _closed):
-        more_definitions, more_members = more(profile, name, register_size)
+    for more_definitions, more_members in (
+        _aliases(profile, name, register_size),
+        _ranges(profile, "closed", name, register_size),
+        _ranges(profile, "hidden", name, register_size),
+        _views(profile, name, register_size),
+    ):
         definitions += more_definitions
         members += more_members
     if profile.has("io_window"):
@@ -176,10 +202,12 @@ def compile_profile(source: Source, values: dict[str, Any]) -> tuple[str, list[s
         compiled = _channels(profile, name, register_size)
     elif profile.has("slots"):
         compiled = _slots(profile, name, register_size)
+    elif profile.has("queues"):
+        compiled = compile_queues(profile.table("queues"), name, register_size)
     elif profile.has("ring"):
         compiled = _rings(profile, name, register_size)
     else:
-        raise profile.error("ring", "missing, as are channel and slots")
+        raise profile.error("ring", "missing, as are channel, slots and queues")
     definitions += compiled[0]
     members += compiled[1]
     profile.close()
