@@ -9,6 +9,7 @@ import shutil
 import time
 import zlib
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from tests.emulated.machine import (
     assert_identical,
     events_of,
     replay,
+    tampered,
 )
 from tests.host.dma_log import e1000_streams
 
@@ -29,6 +31,7 @@ from lvmm.echo_peer import EchoPeer, EchoResult
 from lvmm.guest import Guest
 from lvmm.logs import Recording
 from lvmm.logs.devices import profile_name
+from lvmm.logs.layout import Dma
 from lvmm.recording_dir import Manifest
 from lvmm.session import RunSettings
 
@@ -41,6 +44,9 @@ RACE_REQUESTS = 5000
 RACE_RUNS = 3
 PANIC = "appliance: panic: "
 
+# Tests that share a recording, and so a worker.
+of_echoes = pytest.mark.xdist_group("echoes")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -49,6 +55,7 @@ class Run:
     directory: Path
     manifest: Manifest
     peer: EchoResult
+    began: float  # Unix time
 
     @property
     def console(self) -> list[str]:
@@ -66,17 +73,25 @@ def record(
     )
     peer = EchoPeer(port, requests, seed)
     peer.start()
+    began = time.time()
     try:
         manifest = session.record(BOARD, guest, settings, directory)
     finally:
         result = peer.stop()
-    return Run(directory, manifest, result)
+    return Run(directory, manifest, result, began)
 
 
-def test_echoes_replay_identically(tmp_path: Path) -> None:
-    before = time.time()
-    run = record(tmp_path / "recording", "", REQUESTS, seed=1)
+@pytest.fixture(scope="module")
+def echoed(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A recording with all requests answered."""
+    run = record(tmp_path_factory.mktemp("echoes") / "recording", "", REQUESTS, seed=1)
     assert run.peer.complete, run.peer
+    return run
+
+
+@of_echoes
+def test_echoes_replay_identically(echoed: Run, tmp_path: Path) -> None:
+    run = echoed
     assert run.manifest.end_reason == "reset"
     half = REQUESTS // 2
     answered = f"{half} ICMP, {half} UDP, digest {run.peer.digest:08x}; ignored 0"
@@ -84,11 +99,11 @@ def test_echoes_replay_identically(tmp_path: Path) -> None:
     for seed in (2, 3):
         assert_identical(replay(run.directory, seed, tmp_path / f"replay-{seed}"))
     if shutil.which("tshark") is not None:
-        tshark_sees_it(run, before, tmp_path / "net.pcapng")
+        tshark_sees_it(run, tmp_path / "net.pcapng")
 
 
-def tshark_sees_it(run: Run, before: float, capture: Path) -> None:
-    """Another decoder finds the peer's frames, each way in order, from `before` on."""
+def tshark_sees_it(run: Run, capture: Path) -> None:
+    """Another decoder finds the peer's frames, each way in order, with the times of the run."""
     with Recording.open(run.directory) as recording:
         assert recording.header is not None
         streams = recording.header.dma_streams
@@ -117,7 +132,25 @@ def tshark_sees_it(run: Run, before: float, capture: Path) -> None:
     for earlier, later in itertools.pairwise(frames):
         assert earlier.seconds <= later.seconds
         assert last_event(earlier.comment) < last_event(later.comment)
-    assert before - 1 < frames[0].seconds < time.time() + 3600
+    assert run.began - 1 < frames[0].seconds < time.time() + 3600
+
+
+@of_echoes
+def test_changed_packet_is_found(echoed: Run, tmp_path: Path) -> None:
+    """One bit of a received payload: the guest's digest, and so its output, differs."""
+    events = events_of(echoed.directory)
+    payloads = [e.index for e in events if isinstance(e.payload, Dma) and len(e.payload.data) > 900]
+    index = payloads[len(payloads) // 2]
+    payload = events[index].payload
+    assert isinstance(payload, Dma)
+    data = bytearray(payload.data)
+    data[500] ^= 1
+    events[index] = changed(events[index], payload=changed(payload, data=bytes(data)))
+    tampered(echoed.directory, tmp_path / "planted", events)
+    verdict = replay(tmp_path / "planted", 3, tmp_path / "run")
+    assert verdict.divergence is not None
+    assert verdict.divergence["event"] > index
+    assert not verdict.identical
 
 
 def last_event(comment: str) -> int:

@@ -137,8 +137,8 @@ def test_exit_that_the_monitor_does_not_handle(
 
 
 def test_linux_that_panics_is_explained(tmp_path: Path) -> None:
-    """The stock kernel, told to reboot by a triple fault; it has no frame pointers."""
-    guest = guest_build.linux_guest(BOARD, "lvmm.packets=0 reboot=t")
+    """The small kernel, told to reboot by a triple fault; it has no frame pointers."""
+    guest = guest_build.small_linux_guest(BOARD, "reboot=t")
     settings = RunSettings(seed=1, timeout_s=LINUX_TIMEOUT_S)
     manifest = session.record(BOARD, guest, settings, tmp_path / "recording")
     assert manifest.end_reason == "triple-fault"

@@ -16,7 +16,10 @@ from lvmm.guest_build import tiny_guest
 from lvmm.logs.event_text import event_line
 from lvmm.recording_dir import read_manifest
 
-pytestmark = pytest.mark.skipif(shutil.which("gdb") is None, reason="there is no gdb")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("gdb") is None, reason="there is no gdb"),
+    pytest.mark.xdist_group(__name__),  # one worker: they share a recording
+]
 
 TICKS = "p *(unsigned int *) &ticks"
 INTERRUPTS = "p *(unsigned int *) &interrupts"

@@ -34,6 +34,8 @@ REQUESTS = 1300
 RING = RingSettings(RING_MIN_KIB, epoch_ms=100)
 GUEST = Guest("multiboot", guest_build.appliance(), "", TINY_MEMORY_MIB)
 
+pytestmark = pytest.mark.xdist_group(__name__)  # one worker: they share a recording
+
 
 def settings(port: int) -> RunSettings:
     return RunSettings(seed=1, timeout_s=RECORD_TIMEOUT_S, net_port=port, ring=RING)

@@ -22,6 +22,8 @@ from lvmm.session import RunSettings
 
 PANIC_TEXT = b'out of "cookies"\n'
 
+pytestmark = pytest.mark.xdist_group(__name__)  # one worker: they share a recording
+
 
 def marks_of(directory: Path) -> list[bytes]:
     return [event.payload.text for event in events_of(directory) if isinstance(event.payload, Mark)]

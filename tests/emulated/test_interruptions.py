@@ -62,7 +62,7 @@ def test_stopped_recording_is_valid(tmp_path: Path, how: signal.Signals) -> None
 
 def test_deadline_seals_the_recording(tmp_path: Path) -> None:
     arguments = ["record", "--multiboot", tiny_guest("forever"), "--memory", 16]
-    arguments += ["-o", tmp_path / "r", "--timeout", 15, "--json"]
+    arguments += ["-o", tmp_path / "r", "--timeout", 8, "--json"]
     process = start_cli(arguments, tmp_path / "cli")
     assert process.wait(END_S) == 0, error_line(tmp_path)
     printed = json.loads((tmp_path / "cli.out").read_text())

@@ -22,6 +22,8 @@ from lvmm.session import RunSettings
 
 ON_DEMAND = RunSettings(seed=1, timeout_s=RECORD_TIMEOUT_S, on_demand=True)
 
+pytestmark = pytest.mark.xdist_group(__name__)  # one worker: they share a recording
+
 
 @pytest.fixture(scope="module")
 def part(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -19,6 +19,8 @@ from lvmm.session import RunSettings
 PAGE = 4096
 BUFFER = 2048
 
+pytestmark = pytest.mark.xdist_group(__name__)  # one worker: they share a recording
+
 
 def find(directory: Path, capsys: pytest.CaptureFixture[str], *words: str) -> list[Any]:
     """The answers to the queries, which are found out in one replay."""

@@ -47,6 +47,11 @@ _FULL_BELOW = 16 << 20
 _COMPLAINT = re.compile(r"\d+[ep](\[.*)")
 
 
+def _block_kib(memory_mib: int) -> int:
+    """Of Bochs's memory blocks, the largest: it lists them all, which is slow where they are many."""
+    return min(memory_mib & -memory_mib, 8) << 10
+
+
 def _tail(path: Path) -> list[str]:
     """The last lines of a file, those that hold something."""
     lines = path.read_bytes()[-8192:].decode(errors="replace").splitlines()
@@ -308,7 +313,7 @@ class Emulator:
         memory = board.memory.total_mib
         lines = [
             "# Written by lvmm for one run.",
-            f"memory: guest={memory}, host={memory}",
+            f"memory: guest={memory}, host={memory}, block_size={_block_kib(memory)}",
             f"cpu: model={board.emulator.cpu_model}, count=1, ips={self._ips}, "
             # A triple fault of the monitor ends the emulator with a message.
             f'reset_on_triple_fault=0, ignore_bad_msrs=0, msrs="{provision.MSRS}"',
