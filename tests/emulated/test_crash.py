@@ -1,4 +1,4 @@
-"""Guests that crash: how their runs end, and what is told about it."""
+"""Guests that crash: how their runs end, and what is told about it. test_linux.py has Linux."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,6 @@ from lvmm.logs import Recording
 from lvmm.logs.layout import End, EndReason
 from lvmm.session import RunSettings
 
-LINUX_TIMEOUT_S = 600.0
 WATCHDOG_S = 2  # the guest's own work with interrupts disabled takes longer
 
 
@@ -134,20 +133,3 @@ def test_exit_that_the_monitor_does_not_handle(
     text = capsys.readouterr().err
     assert error in text
     assert "ljmp" in text
-
-
-def test_linux_that_panics_is_explained(tmp_path: Path) -> None:
-    """The small kernel, told to reboot by a triple fault; it has no frame pointers."""
-    guest = guest_build.small_linux_guest(BOARD, "reboot=t")
-    settings = RunSettings(seed=1, timeout_s=LINUX_TIMEOUT_S)
-    manifest = session.record(BOARD, guest, settings, tmp_path / "recording")
-    assert manifest.end_reason == "triple-fault"
-    report = read_crash(tmp_path / "recording")
-    assert report is not None
-    assert report["kernel_offset"] is not None
-    names = called(report)
-    assert names[0] == "native_machine_emergency_restart"
-    path = ("panic", "sysrq_handle_crash", "write_sysrq_trigger", "vfs_write", "ksys_write")
-    places = [names.index(name) for name in path]
-    assert places == sorted(places)
-    assert all(frame["how"] == "stack" for frame in report["backtrace"][1:])

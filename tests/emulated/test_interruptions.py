@@ -124,7 +124,7 @@ def test_disk_that_fills_up_during_a_recording(small_disk: Path, tmp_path: Path)
     # Full before the machine has touched all the memory that its boot needs.
     ram = small_disk / "r.partial" / "run" / "ram.img"
     wait_for(ram.exists, START_S, "the machine's memory")
-    with (small_disk / "filler").open("wb") as file, pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space"), (small_disk / "filler").open("wb") as file:
         while True:
             file.write(bytes(1 << 16))
     assert process.wait(END_S) == 1

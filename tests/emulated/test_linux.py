@@ -28,6 +28,7 @@ from tests.emulated.machine import (
 from tests.gdb_batch import gdb_words
 
 from lvmm import guest_build, provision, session
+from lvmm.crash import read_crash
 from lvmm.demo import NetRecording, record_receiving
 from lvmm.guest_build import ROOT
 from lvmm.linux_modules import in_module_space
@@ -46,6 +47,7 @@ DEADLINE_S = 600.0
 SHORT = "lvmm.race=600000"
 SHORT_PACKETS = 50
 EVEN_PACKETS = 1000
+EVEN = f"{SHORT} reboot=t"  # a triple fault, after the panic
 SEARCHED = ("write jiffies_64", "call e1000_clean", "call vfs_write", "call panic")
 ENDS = ("crash", "poweroff", "halt")
 STOCK_EVERY = 20  # one in so many of the short recordings is of the stock kernel with its network
@@ -76,7 +78,7 @@ def even(tmp_path_factory: pytest.TempPathFactory) -> NetRecording:
         EVEN_PACKETS,
         Traffic(seed=5, size=1024, pauses=False),
         RunSettings(seed=1, timeout_s=DEADLINE_S),
-        SHORT,
+        EVEN,
     )
 
 
@@ -113,9 +115,23 @@ def interrupted(even: NetRecording) -> Event:
 @of_even_datagrams
 def test_even_datagrams_replay_identically(even: NetRecording, replayed: Replayed) -> None:
     assert even.packets == EVEN_PACKETS
-    assert even.manifest.end_reason == "reset"
+    assert even.manifest.end_reason == "triple-fault"
     assert "Kernel panic" in even.console
     assert_identical(replayed.verdict)
+
+
+@of_even_datagrams
+def test_the_panic_is_explained(even: NetRecording) -> None:
+    """The kernel has no frame pointers."""
+    report = read_crash(even.directory)
+    assert report is not None
+    assert report["kernel_offset"] is not None
+    names = [(frame["symbol"] or "").partition("+")[0] for frame in report["backtrace"]]
+    assert names[0] == "native_machine_emergency_restart"
+    path = ("panic", "sysrq_handle_crash", "write_sysrq_trigger", "vfs_write", "ksys_write")
+    places = [names.index(name) for name in path]
+    assert places == sorted(places)
+    assert all(frame["how"] == "stack" for frame in report["backtrace"][1:])
 
 
 @of_even_datagrams

@@ -48,7 +48,7 @@ _COMPLAINT = re.compile(r"\d+[ep](\[.*)")
 
 
 def _block_kib(memory_mib: int) -> int:
-    """Of Bochs's memory blocks, the largest: it lists them all, which is slow where they are many."""
+    """The largest block of memory that Bochs has: a long list of blocks takes it long."""
     return min(memory_mib & -memory_mib, 8) << 10
 
 
