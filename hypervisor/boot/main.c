@@ -13,6 +13,7 @@
 #include "boot/guest_loader.h"
 #include "boot/multiboot2.h"
 #include "boot/page0.h"
+#include "boot/probe.h"
 #include "boot/settings.h"
 #include "boot/unsaved_log.h"
 #include "core/dma_log.h"
@@ -51,10 +52,16 @@ static struct vcpu vcpu;
 static struct log_image images[BOOT_MODULES_MAX];
 static u64 staging_top = LOG_BASE + LOG_SIZE;
 
+__attribute__((noreturn)) static void halt(const char *reason)
+{
+    printk("{\"lvmm\":\"halted\",\"reason\":\"%s\",\"branches\":0,\"events\":0,\"rip\":0}\n",
+           reason);
+    cpu_halt_forever();
+}
+
 __attribute__((noreturn)) static void stop(void)
 {
-    printk("{\"lvmm\":\"halted\",\"reason\":\"error\",\"branches\":0,\"events\":0,\"rip\":0}\n");
-    cpu_halt_forever();
+    halt("error");
 }
 
 static void read_fence(void)
@@ -322,6 +329,10 @@ void monitor_main(u32 magic, u64 info)
     read_settings();
     printk("{\"lvmm\":\"start\",\"mode\":\"%s\",\"version\":\"%s\",\"board\":\"%s\"}\n",
            modes[settings.mode], LVMM_VERSION, BOARD_NAME);
+    if (settings.probe) {
+        probe_machine(&boot, settings.guest_memory);
+        halt("probe");
+    }
     if (hv_check() < 0)
         stop();
     /* For the guest's vector state: without OSFXSR, FXSAVE leaves the XMM registers out. */
@@ -340,6 +351,8 @@ void monitor_main(u32 magic, u64 info)
     open_session();
     prepare_guest_view();
     clear_guest_memory();
+    if (!session_replaying() && probe_configuration_space(&boot) < 0)
+        stop();
     if (passthrough_init(shadow, MONITOR_BASE + MONITOR_SIZE - (u64)shadow, (u32)settings.sent) < 0)
         stop();
     load_guest(&start);

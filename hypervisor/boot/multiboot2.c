@@ -6,6 +6,8 @@
 #define TAG_CMDLINE 1
 #define TAG_MODULE  3
 #define TAG_MMAP    6
+#define TAG_ACPI_1  14 /* a copy of the root pointer, of the first version or a later one */
+#define TAG_ACPI_2  15
 
 struct tag {
     u32 type, size;
@@ -61,6 +63,15 @@ static int add_mmap(const struct tag_mmap *t, struct boot_info *out)
     return 0;
 }
 
+/* There may be one of each version, and then the later one follows. */
+static void keep_rsdp(const struct tag *t, struct boot_info *out)
+{
+    u32 size = t->size - (u32)sizeof(*t);
+
+    out->rsdp_size = size < sizeof(out->rsdp) ? size : sizeof(out->rsdp);
+    memcpy(out->rsdp, t + 1, out->rsdp_size);
+}
+
 int multiboot2_parse(u64 info, struct boot_info *out)
 {
     u32 total = *(const u32 *)info;
@@ -80,6 +91,8 @@ int multiboot2_parse(u64 info, struct boot_info *out)
             error = add_module((const struct tag_module *)t, out);
         else if (t->type == TAG_MMAP)
             error = add_mmap((const struct tag_mmap *)t, out);
+        else if (t->type == TAG_ACPI_1 || t->type == TAG_ACPI_2)
+            keep_rsdp(t, out);
         if (error < 0)
             return error;
         at += ALIGN_UP(t->size, 8);

@@ -9,6 +9,7 @@
 #define BOOT_MODULES_MAX 8
 #define BOOT_MMAP_MAX    32
 #define BOOT_STRING_MAX  1024
+#define BOOT_RSDP_MAX    36
 
 /* Memory types of an e820 map (ACPI specification, section 15). */
 enum memory_type {
@@ -36,6 +37,8 @@ struct boot_info {
     unsigned int module_count;
     struct memory_range mmap[BOOT_MMAP_MAX];
     unsigned int mmap_count;
+    u8 rsdp[BOOT_RSDP_MAX]; /* the root pointer of ACPI's tables */
+    u32 rsdp_size;          /* 0: none */
 };
 
 /* Copies what is needed out of GRUB's structure. 0, or ERR_INVALID / ERR_NO_SPACE. */

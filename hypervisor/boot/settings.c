@@ -71,6 +71,7 @@ bool settings_read(const char *cmdline, struct settings *settings)
     settings->log_size *= KIB;
     settings->wait = has(cmdline, "wait");
     settings->disk = has(cmdline, "disk");
+    settings->probe = has(cmdline, "probe");
     settings->wait_for_room = has(cmdline, "wait-for-room");
     settings->resume = has(cmdline, "resume");
     settings->on_demand = has(cmdline, "on-demand");

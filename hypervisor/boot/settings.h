@@ -17,8 +17,9 @@ struct settings {
     u64 checkpoints;    /* replay: branches from one to the next, 0: none are made */
     bool resume;        /* replay: from the last checkpoint that was kept */
     struct ring_settings ring;
-    bool disk; /* the guest is the system on the machine's own disk, */
-    u64 drive; /* the BIOS's number of which this is */
+    bool probe; /* no guest: only what the machine has is told */
+    bool disk;  /* the guest is the system on the machine's own disk, */
+    u64 drive;  /* the BIOS's number of which this is */
 };
 
 /* A word that is a number; without it *value stays. False, told: it is wrong, `what` is needed. */

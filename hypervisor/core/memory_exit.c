@@ -1,6 +1,7 @@
 /* Accesses to memory that is not mapped for the guest: devices, firmware, hidden memory. */
 #include "arch/lapic.h"
 #include "core/code_mode.h"
+#include "core/ecam.h"
 #include "core/guest_linear.h"
 #include "core/guest_memory.h"
 #include "core/guest_paging.h"
@@ -62,13 +63,13 @@ static int emulate(struct vcpu *vcpu, const struct exit *exit, const struct insn
     return error;
 }
 
-/* In a live run a device's page is the guest's from the first access on. Not the local APIC's:
- * device_write() keeps some of what is written to it from the machine. */
+/* In a live run a device's page is the guest's from the first access on. Not the local APIC's, and
+ * not PCI's configuration space: some of what is written there is kept from the machine. */
 static bool map_live(u64 gpa)
 {
     u64 page = gpa & ~PAGE_MASK;
 
-    return session_mode() == LOG_MODE_LIVE && page != LAPIC_BASE &&
+    return session_mode() == LOG_MODE_LIVE && page != LAPIC_BASE && ecam_window_at(gpa) == NULL &&
            guest_memory_kind(gpa) == GPA_DEVICE && ept_room(page) &&
            ept_map(page, page, PAGE_SIZE, EPT_READ | EPT_WRITE) == 0;
 }

@@ -4,13 +4,12 @@
 #include "core/fence.h"
 #include "core/guest_memory.h"
 #include "core/pci.h"
-#include "core/pci_guard.h"
+#include "core/pci_config.h"
 #include "dma/dma.h"
 #include "lib/printk.h"
 #include "lib/string.h"
 #include "replay/session.h"
 
-#define BUSES       256
 #define IO_BAR_SIZE 64
 
 struct device {
@@ -24,7 +23,6 @@ struct device {
 static struct device devices[PASSTHROUGH_DEVICES_MAX];
 static unsigned int device_count;
 static u32 sent_max;         /* bytes to log of each frame that is sent */
-static u32 config_address;   /* as the guest last wrote it */
 static struct vcpu *current; /* for the engine's callbacks */
 
 static int env_read(void *ctx, u64 gpa, void *buf, u32 len)
@@ -121,7 +119,7 @@ static struct device *find_bdf(pci_bdf bdf)
     return NULL;
 }
 
-static bool may_be_master(pci_bdf bdf)
+bool passthrough_may_be_master(pci_bdf bdf)
 {
     return find_bdf(bdf) != NULL || pci_read(bdf, PCI_CLASS) >> 24 == PCI_CLASS_BRIDGE;
 }
@@ -162,30 +160,21 @@ static int scan_function(pci_bdf bdf, u8 *shadow, u64 size)
 
     if (profile != NULL && device_count < PASSTHROUGH_DEVICES_MAX)
         return add_device(bdf, profile, shadow + device_count * size, size);
-    if (!may_be_master(bdf))
+    if (!passthrough_may_be_master(bdf))
         fence_close(bdf);
     return 0;
 }
 
 int passthrough_init(void *shadow, u64 shadow_size, u32 keep_sent)
 {
+    s32 function = -1;
+
     if (!session_recording())
         return 0;
     sent_max = keep_sent;
-    for (u32 device = 0; device < BUSES * 32; device++) {
-        pci_bdf bdf = (pci_bdf)(device << 3);
-        u32 functions = 1;
-
-        if ((pci_read(bdf, PCI_VENDOR_ID) & 0xffff) == 0xffff)
-            continue;
-        if (pci_read(bdf, PCI_HEADER_TYPE) & 0x800000)
-            functions = 8;
-        for (u32 f = 0; f < functions; f++)
-            if ((pci_read((pci_bdf)(bdf | f), PCI_VENDOR_ID) & 0xffff) != 0xffff &&
-                scan_function((pci_bdf)(bdf | f), shadow, shadow_size / PASSTHROUGH_DEVICES_MAX) <
-                    0)
-                return ERR_NO_SPACE;
-    }
+    while (pci_next_function(&function))
+        if (scan_function((pci_bdf)function, shadow, shadow_size / PASSTHROUGH_DEVICES_MAX) < 0)
+            return ERR_NO_SPACE;
     return 0;
 }
 
@@ -201,8 +190,10 @@ static void tell_errors(struct device *d)
 
 u64 passthrough_memory_read(struct vcpu *vcpu, u64 gpa, u8 size)
 {
-    u64 value = raw_memory_read(gpa, size);
+    u64 value;
 
+    if (!pci_config_memory_read(gpa, size, &value))
+        value = raw_memory_read(gpa, size);
     current = vcpu;
     for (unsigned int i = 0; i < device_count; i++)
         if (is_device(&devices[i], gpa)) {
@@ -230,7 +221,8 @@ void passthrough_memory_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value)
             if (!forward)
                 return;
         }
-    raw_memory_write(gpa, size, value);
+    if (!pci_config_memory_write(gpa, size, value))
+        raw_memory_write(gpa, size, value);
 }
 
 static struct device *find_port(u16 port, u16 *offset)
@@ -283,6 +275,8 @@ u64 passthrough_port_read(struct vcpu *vcpu, u16 port, u8 size)
     current = vcpu;
     if (d != NULL)
         value = read_device_port(d, offset, size, value);
+    else if (pci_config_is_data(port, size))
+        value = pci_config_port_read(port, size, value);
     harvest_before(port);
     dma_log_time(vcpu);
     return value;
@@ -316,22 +310,18 @@ void passthrough_port_read_string(struct vcpu *vcpu, u16 port, u8 size, u8 *buf,
     }
 }
 
-/* A write to a command register, as the fence lets it through. */
-static u64 fenced(u16 port, u64 value)
+void passthrough_moved(pci_bdf bdf)
 {
-    pci_bdf bdf = (pci_bdf)(config_address >> 8);
+    struct device *d = find_bdf(bdf);
 
-    if ((config_address & 0xfc) + (port - PCI_CONFIG_DATA) == PCI_COMMAND && !may_be_master(bdf))
-        value = fence_command(bdf, (u32)value);
-    pci_restore_address(config_address);
-    return value;
+    if (d != NULL)
+        read_bars(d);
 }
 
 void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
 {
     u16 offset;
     struct device *d = find_port(port, &offset);
-    bool is_config = port < PCI_CONFIG_DATA + 4 && port + size > PCI_CONFIG_DATA;
     bool forward = true;
 
     current = vcpu;
@@ -339,19 +329,11 @@ void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
         value = write_device_port(d, offset, size, value, &forward);
     dma_log_time(vcpu);
     if (port == PCI_CONFIG_ADDRESS && size == 4)
-        config_address = (u32)value;
-    if (is_config) {
-        forward = pci_guard_allows(config_address, port, size, value);
-        pci_restore_address(config_address);
-    }
-    if (is_config && session_recording())
-        value = fenced(port, value);
-    if (forward)
+        pci_config_set_address((u32)value);
+    if (pci_config_is_data(port, size))
+        pci_config_port_write(port, size, value);
+    else if (forward)
         raw_port_write(port, size, value);
-    if (is_config && (d = find_bdf((pci_bdf)(config_address >> 8))) != NULL) {
-        read_bars(d);
-        pci_restore_address(config_address);
-    }
 }
 
 void passthrough_harvest(struct vcpu *vcpu)

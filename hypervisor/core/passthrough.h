@@ -4,6 +4,7 @@
 #ifndef LVMM_CORE_PASSTHROUGH_H
 #define LVMM_CORE_PASSTHROUGH_H
 
+#include "core/pci.h"
 #include "core/vcpu.h"
 #include "dma/dma.h"
 
@@ -20,6 +21,11 @@ void passthrough_memory_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value);
 u64 passthrough_port_read(struct vcpu *vcpu, u16 port, u8 size);
 void passthrough_port_read_string(struct vcpu *vcpu, u16 port, u8 size, u8 *buf, u32 count);
 void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value);
+
+/* Whether its DMA is recorded, or it is a bridge and passes that of others on. */
+bool passthrough_may_be_master(pci_bdf bdf);
+/* The guest may have written a BAR of its. */
+void passthrough_moved(pci_bdf bdf);
 
 /* Device `i` from 0: its bus, device and function as in PCI's configuration address, and its
  * engine; NULL after the last. */

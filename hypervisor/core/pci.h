@@ -25,4 +25,7 @@ u32 pci_read(pci_bdf bdf, u8 offset);
 void pci_write(pci_bdf bdf, u8 offset, u32 value);
 void pci_restore_address(u32 guest_address);
 
+/* The next function that there is after `*at`, which begins as -1. False: there are no more. */
+bool pci_next_function(s32 *at);
+
 #endif

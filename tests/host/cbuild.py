@@ -15,6 +15,20 @@ FLAGS = (
     *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
 )
 
+# Every name that SConstruct gives a board; the values do not matter to a header.
+BOARD_CONFIG = """\
+#define LVMM_VERSION "0"
+#define BOARD_NAME "test"
+#define MONITOR_BASE 0x40000000ULL
+#define MONITOR_SIZE 0x2000000ULL
+#define LOG_BASE 0x42000000ULL
+#define LOG_SIZE 0x10000000ULL
+#define GUEST_MAX_MIB 1024
+#define GUEST_DEFAULT_MIB 256
+#define CONSOLE_SERIAL 0x3f8
+#define MONITOR_SERIAL 0x2f8
+"""
+
 
 @functools.cache
 def log_format_header() -> Path:
@@ -30,6 +44,12 @@ def log_format_header() -> Path:
             target = folder / header.name
             if not target.exists() or target.read_bytes() != header.read_bytes():
                 header.replace(target)
+    return folder
+
+
+def board_config(folder: Path) -> Path:
+    """Writes the header with the board's constants; returns the folder to include it from."""
+    (folder / "board_config.h").write_text(BOARD_CONFIG)
     return folder
 
 

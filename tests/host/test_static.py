@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.host.cbuild import ROOT, log_format_header
+from tests.host.cbuild import ROOT, board_config, log_format_header
 
 MONITOR = ROOT / "hypervisor"
 APPLIANCE = ROOT / "guest_support" / "appliance"
@@ -20,20 +20,6 @@ PYTHON = ("tools", "tests", "logs_format", "SConstruct")
 
 # What these versions make of .clang-format agrees on the monitor's sources.
 CLANG_FORMAT_MAJORS = range(14, 20)
-
-# Every name that SConstruct gives a board; the values do not matter to a header.
-BOARD_CONFIG = """\
-#define LVMM_VERSION "0"
-#define BOARD_NAME "test"
-#define MONITOR_BASE 0x40000000ULL
-#define MONITOR_SIZE 0x2000000ULL
-#define LOG_BASE 0x42000000ULL
-#define LOG_SIZE 0x10000000ULL
-#define GUEST_MAX_MIB 1024
-#define GUEST_DEFAULT_MIB 256
-#define CONSOLE_SERIAL 0x3f8
-#define MONITOR_SERIAL 0x2f8
-"""
 
 CPPCHECK_SUPPRESSIONS = (
     "duplicateAssignExpression",  # two variables may well start out equal
@@ -122,11 +108,6 @@ def test_native_decoder_has_no_warnings() -> None:
         *("-Wmissing-prototypes", "-I", MONITOR, "-I", log_format_header()),
         *sorted(NATIVE.glob("*.c")),
     )
-
-
-def board_config(folder: Path) -> Path:
-    (folder / "board_config.h").write_text(BOARD_CONFIG)
-    return folder
 
 
 @pytest.mark.parametrize("header", sources(".h"), ids=lambda path: str(path.relative_to(MONITOR)))

@@ -16,7 +16,7 @@ from pathlib import Path
 from lvmm import provision, replaying, session
 from lvmm.apt import ensure_packages
 from lvmm.board import Board, load_board
-from lvmm.cli_arguments import DEFAULT_TIMEOUT_S, command_line
+from lvmm.cli_arguments import DEFAULT_BOARD, DEFAULT_TIMEOUT_S, command_line
 from lvmm.cli_ring import check_ring, ring_settings
 from lvmm.crash import read_crash
 from lvmm.crash_report import render_crash
@@ -443,6 +443,13 @@ def _bench(options: argparse.Namespace) -> int:
     return 0
 
 
+def _doctor(options: argparse.Namespace) -> int:
+    from lvmm.doctor.command import run
+
+    board = load_board(options.board or DEFAULT_BOARD)
+    return run(board, boots=options.board is not None, as_json=options.json)
+
+
 def _test(options: argparse.Namespace) -> int:
     if not options.host:
         provision.setup()
@@ -467,5 +474,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "rescue": _rescue,
     "demo": _demo,
     "bench": _bench,
+    "doctor": _doctor,
     "test": _test,
 }

@@ -417,6 +417,16 @@ def command_line() -> argparse.ArgumentParser:
     bench.add_argument("--quick", action="store_true", help="few repetitions")
     bench.add_argument("--json", action="store_true", help="results as JSON on stdout")
 
+    doctor = commands.add_parser(
+        "doctor",
+        help="tell what this machine and a board can do, and what to fix",
+        description="Tells what this machine has and lacks; it changes nothing. With --board it"
+        " boots the monitor there, without a guest, and tells what that finds. The exit code is 0"
+        " when nothing is missing, else 1.",
+    )
+    doctor.add_argument("--board", metavar="BOARD", help="a board of boards/, which is booted")
+    doctor.add_argument("--json", action="store_true", help="results as JSON on stdout")
+
     test = commands.add_parser("test", help="run the tests; other arguments go to pytest")
     test.add_argument("--host", action="store_true", help="only those without a machine")
     return parser

@@ -63,6 +63,11 @@ def device_name(vendor: str, device: str, files: tuple[Path, ...] = _FILES) -> s
     return None
 
 
+def has_names(files: tuple[Path, ...] = _FILES) -> bool:
+    """Whether there is a list of names."""
+    return any(file.exists() for file in files)
+
+
 @cache
 def _read(file: Path) -> dict[str, str]:
     """The names of vendors, by ID, and of devices, by both IDs (format: pci.ids itself)."""

@@ -37,7 +37,7 @@ TEST_PACKAGES = ("clang-format", "cppcheck", "gdb", "tshark")
 _BIOS = Path("/usr/share/bochs/BIOS-bochs-latest")
 _VGA_BIOS = Path("/usr/share/vgabios/vgabios.bin")
 
-_BOCHS_MAJOR = 3
+BOCHS_MAJOR = 3
 _CONFIGURE = (
     "--enable-all-optimizations",
     "--enable-cpu-level=6",
@@ -102,12 +102,11 @@ def bochs() -> Bochs:
 
     Raises EnvironmentProblem when the source cannot be had or does not build.
     """
-    directory = cache_dir() / f"bochs-{_bochs_key()}"
-    program = directory / "bochs"
+    program = _bochs_program()
     if not program.exists():
         with errors_as_environment(), locked("bochs"):
             if not program.exists():  # another run may have built it meanwhile
-                _build_bochs(directory)
+                _build_bochs(program.parent)
     if not (_BIOS.exists() and _VGA_BIOS.exists()):
         ensure_packages(FIRMWARE_PACKAGES)
     for path in (_BIOS, _VGA_BIOS):
@@ -116,22 +115,41 @@ def bochs() -> Bochs:
     return Bochs(program, _BIOS, _VGA_BIOS)
 
 
+def cached_bochs() -> Path | None:
+    """The emulator's program, where it has been built."""
+    program = _bochs_program()
+    return program if program.exists() else None
+
+
 def kernel_package(flavour: str = "stock") -> Kernel:
     """The distribution's kernel of a flavour in KERNELS, downloaded and unpacked, not installed.
 
     The one in the cache is kept, so that runs can be compared.
     """
-    record = cache_dir() / f"kernel-{flavour}.json"
-    kernel = _read_kernel(record)
+    kernel = cached_kernel(flavour)
     if kernel:
         return kernel
+    record = _kernel_record(flavour)
     with errors_as_environment(), locked("kernel"):
         return _read_kernel(record) or _fetch_kernel(record, KERNELS[flavour])
 
 
+def cached_kernel(flavour: str) -> Kernel | None:
+    """The kernel of a flavour, where it has been downloaded."""
+    return _read_kernel(_kernel_record(flavour))
+
+
+def _kernel_record(flavour: str) -> Path:
+    return cache_dir() / f"kernel-{flavour}.json"
+
+
+def _bochs_program() -> Path:
+    return cache_dir() / f"bochs-{_bochs_key()}" / "bochs"
+
+
 def _bochs_key() -> str:
     digest = hashlib.sha256()
-    for text in (str(_BOCHS_MAJOR), _CXXFLAGS, *_CONFIGURE):
+    for text in (str(BOCHS_MAJOR), _CXXFLAGS, *_CONFIGURE):
         digest.update(text.encode() + b"\0")
     for path in sorted(_MODULE.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -192,7 +210,7 @@ def _run_build(command: list[str], tree: Path, output: int, log: Path) -> None:
 
 def _bochs_source() -> Path:
     """Bochs's source, downloaded through apt and checked by SHA256 unless that was done before."""
-    for ready in sorted(cache_dir().glob(f"bochs_{_BOCHS_MAJOR}.*.orig.tar.*")):
+    for ready in sorted(cache_dir().glob(f"bochs_{BOCHS_MAJOR}.*.orig.tar.*")):
         return ready
     if not shutil.which("apt-get"):
         raise EnvironmentProblem("this system has no apt to get the emulator's source from")
@@ -208,7 +226,7 @@ def _bochs_source() -> Path:
                 continue
             name, checksum = found
             match = re.match(r"bochs_(\d+)\.", name)
-            if not match or int(match[1]) < _BOCHS_MAJOR:
+            if not match or int(match[1]) < BOCHS_MAJOR:
                 problems.append(f"{suite} has only {name}")
                 continue
             problem = archive.download_tarball("bochs", Path(state))
@@ -220,7 +238,7 @@ def _bochs_source() -> Path:
                 raise EnvironmentProblem(f"{name} has not the checksum that the archive gives")
             return tarball.rename(cache_dir() / name)
     why = "; ".join(dict.fromkeys(problems)) or "no archive in apt's configuration"
-    raise EnvironmentProblem(f"cannot get the source of Bochs {_BOCHS_MAJOR} through apt: {why}")
+    raise EnvironmentProblem(f"cannot get the source of Bochs {BOCHS_MAJOR} through apt: {why}")
 
 
 def _source_candidates() -> list[tuple[str, str, str]]:

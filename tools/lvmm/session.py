@@ -190,11 +190,19 @@ def monitor_image(
     return monitor
 
 
+def _run_bytes(board: Board, memory_mib: int) -> int:
+    return (memory_mib << 20) + board.memory.log_bytes + _RUN_OVERHEAD_BYTES
+
+
+def run_mib(board: Board) -> int:
+    """MiB of disk that a run with the board's usual memory may need, besides the guest's files."""
+    return _run_bytes(board, board.memory.guest_default_mib) >> 20
+
+
 def check_space(directory: Path, guest: Guest, board: Board) -> None:
     """Raises EnvironmentProblem when the disk cannot take a run with this guest."""
     files = sum(path.stat().st_size for path in guest.files)
-    memory = (guest.memory_mib << 20) + board.memory.log_bytes
-    needed = memory + 4 * files + _RUN_OVERHEAD_BYTES
+    needed = _run_bytes(board, guest.memory_mib) + 4 * files
     existing = directory
     while not existing.exists():
         existing = existing.parent
