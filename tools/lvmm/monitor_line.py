@@ -8,6 +8,7 @@ The monitor's messages, by the value of that key (numbers are JSON numbers):
     exits       reason, count             statistics, one line a reason
     fence       address, vendor, device, class, allowed
                                           a device without DMA profile is to become bus master
+    cpu, ecam, pci, probe                 what the machine has (lvmm.doctor.probe reads them)
     recording   branches                  a trigger has begun the recording
     divergence  ...                       a replay left its recording (lvmm.divergence renders it)
     error       text                      the monitor cannot go on
