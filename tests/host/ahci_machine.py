@@ -5,9 +5,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from tests.host.dma_world import Reply, World, build_driver
+from tests.host.dma_world import DiskWorld, Reply, build_driver
 from tests.host.ide_machine import Piece
 
 GHC, GHC_RESET = 0x4, 1
@@ -22,30 +21,10 @@ def build_ahci_machine() -> Path:
     return build_driver("dma_ahci_driver", ("dma_ahci_driver.c", "dma_ahci.c"))
 
 
-class AhciCounters(NamedTuple):
-    """struct counters with struct dma_stats."""
-
-    ram_writes: int
-    stray_writes: int
-    stray_reads: int
-    ram_reads: int
-    emitted_bytes: int
-    direct_first: int
-    direct_second: int
-    recorded_first: int
-    recorded_second: int
-    doorbells: int
-    completed: int
-    rx_packets: int
-    rx_bytes: int
-    tx_bytes: int
-    guest_faults: int
-    clamped_lengths: int
-    refused_writes: int
-
-
-class AhciMachine(World):
+class AhciMachine(DiskWorld):
     """The three machines with AHCI. Ports are 0 and 1."""
+
+    drives = 2
 
     def start(self, *, shadow: int = 8 << 20, shadow_phys: int = SHADOW_PHYS) -> Reply:
         """Begin anew; `status` is dma_device_init's, `a` dma_shadow_minimum's."""
@@ -67,30 +46,6 @@ class AhciMachine(World):
     def run(self, port: int, slot: int, length: int = 1 << 30) -> None:
         """Let the controllers carry out the command in a slot: up to `length` bytes."""
         self.call("t", port=port, reg=slot, value=length)
-
-    def counters(self) -> AhciCounters:
-        """Numbers since start()."""
-        payload = self.call("s").payload
-        return AhciCounters._make(struct.unpack(f"<{len(AhciCounters._fields)}Q", payload))
-
-    def assert_replay_matches(self) -> None:
-        """The log alone gives the recorded memory; the controller reached no RAM by itself."""
-        _, difference = self.differences()
-        assert difference is None, f"replay differs at {difference:#x}"
-        counters = self.counters()
-        assert counters.ram_writes == 0
-        assert counters.ram_reads == 0
-        assert counters.stray_writes == 0
-        assert counters.stray_reads == 0
-
-    def assert_same(self) -> None:
-        """The guest and the drives see what they would without the engine."""
-        difference, _ = self.differences()
-        assert difference is None, f"recorded differs from direct at {difference:#x}"
-        self.assert_replay_matches()
-        counters = self.counters()
-        assert counters.direct_first == counters.recorded_first
-        assert counters.direct_second == counters.recorded_second
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.host.dma_world import Reply, World, build_driver
+from tests.host.dma_world import DiskWorld, Reply, build_driver
 
 START, TO_MEMORY = 0x01, 0x08
 ACTIVE, INTERRUPT = 0x01, 0x04
@@ -20,30 +20,10 @@ def build_ide_machine() -> Path:
     return build_driver("dma_ide_driver", ("dma_ide_driver.c", "dma_ide.c"))
 
 
-class IdeCounters(NamedTuple):
-    """struct counters with struct dma_stats."""
-
-    ram_writes: int
-    stray_writes: int
-    stray_reads: int
-    ram_reads: int
-    emitted_bytes: int
-    direct_primary: int
-    direct_secondary: int
-    recorded_primary: int
-    recorded_secondary: int
-    doorbells: int
-    completed: int
-    rx_packets: int
-    rx_bytes: int
-    tx_bytes: int
-    guest_faults: int
-    clamped_lengths: int
-    refused_writes: int
-
-
-class IdeMachine(World):
+class IdeMachine(DiskWorld):
     """The three machines with bus-master IDE. Channels are 0 and 1."""
+
+    drives = 2
 
     def start(self, *, shadow: int = 4 << 20, shadow_phys: int = SHADOW_PHYS) -> Reply:
         """Begin anew; `status` is dma_device_init's, `a` dma_shadow_minimum's."""
@@ -65,30 +45,6 @@ class IdeMachine(World):
     def run(self, channel: int, count: int = 1 << 30) -> None:
         """Let the controllers transfer up to `count` bytes."""
         self.call("t", reg=channel, value=count)
-
-    def counters(self) -> IdeCounters:
-        """Numbers since start()."""
-        payload = self.call("s").payload
-        return IdeCounters._make(struct.unpack(f"<{len(IdeCounters._fields)}Q", payload))
-
-    def assert_replay_matches(self) -> None:
-        """The log alone gives the recorded memory; the controller reached no RAM by itself."""
-        _, difference = self.differences()
-        assert difference is None, f"replay differs at {difference:#x}"
-        counters = self.counters()
-        assert counters.ram_writes == 0
-        assert counters.ram_reads == 0
-        assert counters.stray_writes == 0
-        assert counters.stray_reads == 0
-
-    def assert_same(self) -> None:
-        """The guest and the drives see what they would without the engine."""
-        difference, _ = self.differences()
-        assert difference is None, f"recorded differs from direct at {difference:#x}"
-        self.assert_replay_matches()
-        counters = self.counters()
-        assert counters.direct_primary == counters.recorded_primary
-        assert counters.direct_secondary == counters.recorded_secondary
 
 
 class Piece(NamedTuple):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.host.dma_world import Reply, World, build_driver
+from tests.host.dma_world import DiskWorld, Reply, build_driver
 
 CAP, CC, AQA, ASQ, ACQ, DOORBELLS = 0x0, 0x14, 0x24, 0x28, 0x30, 0x1000
 ENABLED = 0x46_0001  # entries of 64 and 16 bytes, pages of 4096
@@ -26,28 +26,10 @@ def build_nvme_machine() -> Path:
     return build_driver("dma_nvme_driver", ("dma_nvme_driver.c", "dma_nvme.c"))
 
 
-class NvmeCounters(NamedTuple):
-    """struct counters with struct dma_stats."""
-
-    ram_writes: int
-    stray_writes: int
-    stray_reads: int
-    ram_reads: int
-    emitted_bytes: int
-    direct_digest: int
-    recorded_digest: int
-    doorbells: int
-    completed: int
-    rx_packets: int
-    rx_bytes: int
-    tx_bytes: int
-    guest_faults: int
-    clamped_lengths: int
-    refused_writes: int
-
-
-class NvmeMachine(World):
+class NvmeMachine(DiskWorld):
     """The three machines with an NVMe controller each."""
+
+    drives = 1
 
     def start(
         self, *, shadow: int = 8 << 20, shadow_phys: int = SHADOW_PHYS, stride: int = 0
@@ -73,29 +55,6 @@ class NvmeMachine(World):
         """Let the controllers carry out a command; which of the two had it?"""
         reply = self.call("t", port=queue, reg=command)
         return bool(reply.a), bool(reply.b)
-
-    def counters(self) -> NvmeCounters:
-        """Numbers since start()."""
-        payload = self.call("s").payload
-        return NvmeCounters._make(struct.unpack(f"<{len(NvmeCounters._fields)}Q", payload))
-
-    def assert_replay_matches(self) -> None:
-        """The log alone gives the recorded memory; the controller reached no RAM by itself."""
-        _, difference = self.differences()
-        assert difference is None, f"replay differs at {difference:#x}"
-        counters = self.counters()
-        assert counters.ram_writes == 0
-        assert counters.ram_reads == 0
-        assert counters.stray_writes == 0
-        assert counters.stray_reads == 0
-
-    def assert_same(self) -> None:
-        """The guest and the controllers see what they would without the engine."""
-        difference, _ = self.differences()
-        assert difference is None, f"recorded differs from direct at {difference:#x}"
-        self.assert_replay_matches()
-        counters = self.counters()
-        assert counters.direct_digest == counters.recorded_digest
 
 
 class Completion(NamedTuple):

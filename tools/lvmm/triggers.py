@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import enum
 import re
-import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lvmm.errors import LvmmError, UsageError
+from lvmm.errors import UsageError
 from lvmm.guest import Guest
 from lvmm.guest_names import GuestNames
 from lvmm.link import BreakpointKind, LinkClient, LinkTimeout, RunState, Status, StopReason
+from lvmm.visitor_thread import VisitorThread
 
 PATTERN_MAX = 64  # bytes; as in hypervisor/core/triggers.c
 
@@ -117,44 +118,21 @@ def address_of(place: str, guest: Guest) -> int:
     return address
 
 
-class BreakVisit:
+class BreakVisit(VisitorThread):
     """Implements lvmm.machine_run.Visitor: begins and ends the recording at breakpoints."""
 
     def __init__(self, start: int | None, stop: int | None, say: Callable[[str], None]) -> None:
-        self.failure: LvmmError | None = None
+        super().__init__("lvmm-triggers")
         self._start = start
         self._stop = stop
         self._say = say
         self._stopping = False
-        self._thread: threading.Thread | None = None
-        self._over = threading.Event()
-
-    @property
-    def done(self) -> bool:
-        """See Visitor."""
-        return self._over.is_set()
-
-    def start(self, link: LinkClient) -> None:
-        """See Visitor."""
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._run, args=(link,), name="lvmm-triggers", daemon=True
-            )
-            self._thread.start()
 
     def stop(self) -> None:
         """See Visitor: the recording up to there is sealed."""
         self._stopping = True
 
-    def _run(self, link: LinkClient) -> None:
-        try:
-            self._watch(link)
-        except LvmmError as error:
-            self.failure = error
-        finally:
-            self._over.set()
-
-    def _watch(self, link: LinkClient) -> None:
+    def visit(self, link: LinkClient) -> None:
         """Until the run is over."""
         status = link.wait_for_stop(link.status())
         numbers = {
@@ -169,7 +147,7 @@ class BreakVisit:
         if status.state != RunState.HALTED:
             link.stop_run()
         while link.status().state != RunState.HALTED:
-            self._over.wait(_LOOK_S)
+            time.sleep(_LOOK_S)
 
     def _at(self, link: LinkClient, status: Status, numbers: dict[int, int]) -> bool:
         """At a stop; whether the recording is to end here."""
