@@ -136,7 +136,7 @@ def boot_sector(name: str) -> Path:
     output = OUTPUT / "tiny" / f"{name}.bin"
     source = folder / f"{name}.S"
     with build_lock():
-        if outdated(output, [source, *SUPPORT.glob("*.h")]):
+        if outdated(output, [source, *folder.glob("*.h"), *SUPPORT.glob("*.h")]):
             compile_program([*_SECTOR_FLAGS, source.name], folder, output)
     return output
 
