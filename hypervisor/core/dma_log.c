@@ -174,6 +174,16 @@ static u32 describe_channels(const struct dma_device *device, u16 bdf, u32 first
             describe_commands(device, bdf, i, name, (u8)(first + DMA_STREAM_PAYLOAD(i, 0)),
                               LOG_STREAM_CONTENT_BLOCKS);
     }
+    if (device->profile->schedule != NULL) {
+        const struct dma_schedule *schedule = &device->schedule;
+
+        out[count++] = describe_commands(device, bdf, schedule->index, schedule->profile->name,
+                                         (u8)(first + DMA_STREAM_DESCRIPTORS(schedule->index)),
+                                         LOG_STREAM_CONTENT_STATUS);
+        out[count++] = describe_commands(device, bdf, schedule->index, schedule->profile->name,
+                                         (u8)(first + DMA_STREAM_PAYLOAD(schedule->index, 0)),
+                                         LOG_STREAM_CONTENT_BLOCKS);
+    }
     return count;
 }
 

@@ -347,6 +347,14 @@ void passthrough_harvest(struct vcpu *vcpu)
     dma_log_time(vcpu);
 }
 
+bool passthrough_finds_work(void)
+{
+    for (unsigned int i = 0; i < device_count; i++)
+        if (dma_finds_work(&devices[i].dma))
+            return true;
+    return false;
+}
+
 const struct dma_device *passthrough_device(unsigned int i, u16 *bdf)
 {
     if (i >= device_count)

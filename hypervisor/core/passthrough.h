@@ -34,7 +34,11 @@ const struct dma_device *passthrough_device(unsigned int i, u16 *bdf);
 /* Prints what each device's engine did on the monitor's line. */
 void passthrough_report(void);
 
-/* Makes finished DMA visible to the guest at the vCPU's position. */
+/* Makes finished DMA visible to the guest at the vCPU's position, and gives devices what work they
+ * find in memory. */
 void passthrough_harvest(struct vcpu *vcpu);
+
+/* Must passthrough_harvest() be called often, since nothing announces work? */
+bool passthrough_finds_work(void);
 
 #endif

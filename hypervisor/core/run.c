@@ -18,18 +18,40 @@
  * interrupt announces. In ticks of the time-stamp counter. */
 #define TIME_SLICE 5000000
 
+/* The same where a device finds work in memory, that nothing announces. At most this part of the
+ * time goes into looking for it. */
+#define WORK_SLICE 250000
+#define WORK_SHARE 8
+
 static u64 exit_counts[HV_REASON_COUNT];
 
-static u64 next_look;
+static u64 next_look, next_work;
+
+/* A guest that halts waits for what it has just given the device. */
+static void look_for_work(struct vcpu *vcpu, const struct exit *exit, u64 now)
+{
+    bool finds_work = session_recording() && !session_ended() && passthrough_finds_work();
+    u64 cost;
+
+    hv_set_timer(finds_work ? WORK_SLICE : TIME_SLICE);
+    if (!finds_work || (exit->kind != EXIT_HLT && now < next_work && next_work - now <= TIME_SLICE))
+        return;
+    passthrough_harvest(vcpu);
+    cost = rdtsc() - now;
+    next_work = now + cost + (cost * WORK_SHARE > WORK_SLICE ? cost * WORK_SHARE : WORK_SLICE);
+}
 
 /* The preemption timer starts anew at each entry: with a guest that exits often it never fires, so
  * every exit looks at the clock. Not while an event is being delivered: that is no boundary. */
-static void look_around(struct vcpu *vcpu)
+static void look_around(struct vcpu *vcpu, const struct exit *exit)
 {
     u64 now = rdtsc();
 
+    if (vcpu->event.valid)
+        return;
+    look_for_work(vcpu, exit, now);
     /* The guest may set the counter back. */
-    if ((now < next_look && next_look - now <= TIME_SLICE) || vcpu->event.valid)
+    if (now < next_look && next_look - now <= TIME_SLICE)
         return;
     next_look = now + TIME_SLICE;
     debugger_poll();
@@ -168,7 +190,7 @@ void run_guest(struct vcpu *vcpu)
                 continue;
         }
         watchdog_exit(&exit);
-        look_around(vcpu);
+        look_around(vcpu, &exit);
         if (session_ended())
             break;
         if (handle(vcpu, &exit) < 0 && !session_ended())

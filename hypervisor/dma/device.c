@@ -3,6 +3,7 @@
 #include "dma/guest.h"
 #include "dma/queues.h"
 #include "dma/ring.h"
+#include "dma/schedule.h"
 #include "dma/slots.h"
 #include "lib/string.h"
 
@@ -33,7 +34,8 @@ u64 dma_shadow_minimum(const struct dma_profile *profile)
 
         size += ALIGN_UP(room, PAGE_SIZE);
     }
-    return size + dma_slots_minimum(profile) + dma_queues_minimum(profile);
+    return size + dma_slots_minimum(profile) + dma_queues_minimum(profile) +
+           dma_schedule_minimum(profile);
 }
 
 /* RX rings and channels share what is left. */
@@ -50,7 +52,7 @@ static u32 shares(const struct dma_profile *profile)
 static bool profile_is_sane(const struct dma_profile *profile)
 {
     u32 count = profile->ring_count + profile->channel_count + profile->slots_count +
-                (profile->queues != NULL ? DMA_MAX_QUEUES : 0);
+                (profile->queues != NULL ? DMA_MAX_QUEUES : 0) + (profile->schedule != NULL);
 
     if (count == 0 || count > DMA_MAX_RINGS) {
         return false;
@@ -72,13 +74,8 @@ static bool device_reaches(const struct dma_profile *profile, u64 address)
             return false;
         }
     }
-    for (u32 i = 0; i < profile->channel_count; i++) {
-        /* The register with the list's address has 32 bits. */
-        if (address > 0xffffffff) {
-            return false;
-        }
-    }
-    return true;
+    /* The register with the list's address has 32 bits. */
+    return (profile->channel_count == 0 && profile->schedule == NULL) || address <= 0xffffffff;
 }
 
 int dma_device_init(struct dma_device *device, const struct dma_profile *profile,
@@ -118,6 +115,8 @@ int dma_device_init(struct dma_device *device, const struct dma_profile *profile
     }
     dma_slots_init(device, (u8 *)shadow_virt + offset, shadow_phys + offset, shadow_size - offset);
     dma_queues_init(device, (u8 *)shadow_virt + offset, shadow_phys + offset, shadow_size - offset);
+    dma_schedule_init(device, (u8 *)shadow_virt + offset, shadow_phys + offset,
+                      shadow_size - offset);
     for (u32 i = 0; i < profile->ring_count; i++) {
         struct dma_ring *ring = &device->rings[i];
 
@@ -160,7 +159,7 @@ int dma_harvest(struct dma_device *device)
     for (u32 i = 0; i < device->profile->slots_count; i++) {
         completed += dma_slots_harvest(device, &device->slots[i]);
     }
-    return completed + dma_queues_harvest(device);
+    return completed + dma_queues_harvest(device) + dma_schedule_harvest(device);
 }
 
 bool dma_outstanding(const struct dma_device *device)
@@ -175,7 +174,12 @@ bool dma_outstanding(const struct dma_device *device)
             return true;
         }
     }
-    return device->commands_used != 0 || dma_queues_busy(device);
+    return device->commands_used != 0 || dma_queues_busy(device) || device->schedule.active;
+}
+
+bool dma_finds_work(const struct dma_device *device)
+{
+    return device->schedule.active;
 }
 
 void dma_reset(struct dma_device *device)
@@ -201,6 +205,7 @@ void dma_reset(struct dma_device *device)
         dma_slots_reset(device, &device->slots[i]);
     }
     dma_queues_stop(device);
+    dma_schedule_reset(device);
 }
 
 void dma_note_error(struct dma_device *device, const char *text)

@@ -21,6 +21,7 @@
 #define LVMM_DMA_DMA_H
 
 #include "dma/profile.h"
+#include "dma/schedule_state.h"
 #include "lib/types.h"
 
 /* What the engine needs of its surroundings; ctx is passed through. */
@@ -208,6 +209,7 @@ struct dma_device {
     struct dma_channel channels[DMA_MAX_CHANNELS];
     struct dma_slots slots[DMA_MAX_CHANNELS];
     struct dma_queues queues;
+    struct dma_schedule schedule;
     struct dma_buffers commands[DMA_MAX_COMMANDS]; /* of the lists and queues of commands */
     u32 command_count;
     u32 commands_used; /* a bit each */
@@ -245,8 +247,11 @@ u64 dma_on_port_read(struct dma_device *device, u16 port, u8 size, u64 value_fro
  * write-back. Returns the number of descriptors completed. */
 int dma_harvest(struct dma_device *device);
 
-/* Does the device own descriptors, or carry out a command? */
+/* Does the device own descriptors, carry out a command, or walk a schedule? */
 bool dma_outstanding(const struct dma_device *device);
+
+/* May the guest give the device work now without a register write? dma_harvest() finds it. */
+bool dma_finds_work(const struct dma_device *device);
 
 /* The device was reset: forget all rings. (The guest's own reset through a register is noticed.) */
 void dma_reset(struct dma_device *device);

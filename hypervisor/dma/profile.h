@@ -195,6 +195,30 @@ struct dma_queues_profile {
     u32 cleared_count;
 };
 
+/*
+ * A list of frames that the device walks by itself, one after the other (UHCI): links to transfers,
+ * and to queues of them. Bits of a link say that it leads nowhere, or to a queue. The device writes
+ * the status of a transfer, and a queue's link to its first transfer. Structures are of 32-bit
+ * words. `command` and the registers with masks here are 16 bits wide, `list` has 32.
+ */
+struct dma_schedule_profile {
+    const char *name;
+    u32 list, list_align; /* bytes: lower bits of `list` are not part of the address */
+    u32 list_count;       /* links in it, a page at most */
+    u32 command;
+    u32 start_mask, reset_mask;              /* of command */
+    struct dma_register_bits halted;         /* set when the device has stopped */
+    struct dma_register_bits frame;          /* counts frames */
+    u32 link_none, link_queue, link_address; /* bits of a link */
+    u32 transfer_size, queue_size;           /* bytes */
+    u32 transfer_link, status, buffer;       /* words of a transfer */
+    u32 active_mask;                         /* of status: the device has not done it yet */
+    u32 length, length_mask, length_add;     /* word; its field and this, modulo, are the bytes */
+    u32 kind, kind_mask, kind_to_memory;     /* word; the device writes the buffer of this kind */
+    u32 queue_link, element;                 /* words of a queue */
+    u32 max_items;                           /* for which shadow memory is set aside */
+};
+
 /* Ports whose reading tells of a channel's progress, beside its registers. */
 struct dma_ports {
     u16 first, count;
@@ -242,7 +266,8 @@ struct dma_profile {
     u32 channel_count;
     const struct dma_slots_profile *slots;
     u32 slots_count;
-    const struct dma_queues_profile *queues; /* NULL: none */
+    const struct dma_queues_profile *queues;     /* NULL: none */
+    const struct dma_schedule_profile *schedule; /* NULL: none */
     const struct dma_ports *progress_ports;
     u32 progress_port_count;
 };

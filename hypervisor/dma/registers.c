@@ -3,6 +3,7 @@
 #include "dma/guest.h"
 #include "dma/queues.h"
 #include "dma/ring.h"
+#include "dma/schedule.h"
 #include "dma/slots.h"
 
 static u32 canonical(const struct dma_profile *profile, u32 reg)
@@ -108,6 +109,10 @@ u64 dma_on_register_write(struct dma_device *device, u32 reg, u8 size, u64 value
         *forward = !dma_channels_write(device, reg, size, value);
         return value;
     }
+    if (device->profile->schedule != NULL) {
+        *forward = dma_schedule_write(device, reg, size, value);
+        return value;
+    }
     if (reg % 4 == 0 && size == 8) {
         return write_qword(device, reg, value, forward);
     }
@@ -159,6 +164,8 @@ u64 dma_on_register_read(struct dma_device *device, u32 reg, u8 size, u64 value_
 {
     u64 result = 0;
 
+    if (device->profile->schedule != NULL)
+        return dma_schedule_read(device, reg, size, value_from_device);
     dma_harvest(device);
     if (device->profile->channel_count != 0) {
         return dma_channels_view(device, reg, size, value_from_device);

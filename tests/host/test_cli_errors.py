@@ -141,6 +141,17 @@ def test_disks(capsys: Capture, tmp_path: Path, bzimage: Path) -> None:
     assert not (tmp_path / "recording").exists()
 
 
+def test_what_is_no_disk_on_usb_is_refused(capsys: Capture, tmp_path: Path, bzimage: Path) -> None:
+    image = tmp_path / "stick.img"
+    arguments = ["record", "-o", tmp_path / "recording", "--linux", bzimage, "--usb-disk"]
+    fails(capsys, [*arguments, image], 2, f"no such file: {image}")
+    fails(capsys, [*arguments, tmp_path], 2, f"not a file: {tmp_path}")
+    for size in (0, 513):
+        image.write_bytes(bytes(size))
+        fails(capsys, [*arguments, image], 2, f"it has {size} bytes, which are no whole sectors")
+    assert not (tmp_path / "recording").exists()
+
+
 def test_command_line_of_two_lines(capsys: Capture, bzimage: Path) -> None:
     fails(capsys, ["record", "--linux", bzimage, "--append", "a\nb"], 2, "one line")
 

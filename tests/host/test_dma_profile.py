@@ -90,7 +90,7 @@ def test_profiles_are_sorted_by_name(tmp_path: Path) -> None:
         ("aliases.0.alias", 2, "aliases[0].alias: 0x2 is not a multiple of 4"),
         ("io_window.data", None, "io_window.data: missing"),
         ("ring", [], "ring: not a list of tables"),
-        ("ring", None, "ring: missing, as are channel, slots and queues"),
+        ("ring", None, "ring: missing, as are channel, slots, queues and schedule"),
         ("ring", 1, "ring: not a list of tables"),
         ("ring", [1], "ring: not a list of tables"),
         ("ring.1.name", "rx", "ring[1].name: two rings are called rx"),
@@ -198,6 +198,39 @@ def test_wrong_queues_are_refused(path: str, value: object, message: str) -> Non
 )
 def test_wrong_lists_of_commands_are_refused(path: str, value: object, message: str) -> None:
     values = tomllib.loads(profile_text("ahci"))
+    change(values, path, value)
+    with pytest.raises(ProfileError) as caught:
+        compile_profile(Source("some.toml"), values)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("schedule", 1, "schedule: not a table"),
+        ("schedule.list", 30, "schedule.list: 0x1e is outside"),
+        ("schedule.list_count", 1025, "schedule.list_count: 0x401 is outside"),
+        ("schedule.command", 1, "schedule.command: 0x1 is not a multiple of 2"),
+        ("schedule.command", 10, "schedule.command: 0xa is already the list"),
+        ("schedule.command_bits.reset", 7, "command_bits.reset: has bits of another mask"),
+        ("schedule.halted.mask", 0x10000, "schedule.halted.mask: 0x10000 is outside"),
+        ("schedule.frame", None, "schedule.frame: missing"),
+        ("schedule.link.queue", 1, "schedule.link.address: has bits of another mask"),
+        ("schedule.link.address", 0xFFFFFFF8, "link.address: structures must be at multiples"),
+        ("schedule.transfer.size", 20, "schedule.transfer.size: 0x14 is outside"),
+        ("schedule.transfer.buffer", 4, "buffer: two of link, status and buffer are at one"),
+        ("schedule.transfer.length.mask", 0x00FF00FF, "length.mask: 0xff00ff is no field"),
+        ("schedule.transfer.length.mask", 0x1FFFF, "length.mask: 0x1ffff is no field"),
+        ("schedule.transfer.kind.offset", 14, "kind.offset: 0xe is outside"),
+        ("schedule.queue.size", 6, "schedule.queue.size: 6 is not a multiple of 4"),
+        ("schedule.queue.element", 0, "schedule.queue.element: is the link to the next queue"),
+        ("schedule.max_items", 32769, "schedule.max_items: 0x8001 is outside"),
+        ("schedule.colour", 1, "schedule.colour: unknown key"),
+        ("ports", 1, "ports: not true or false"),
+    ],
+)
+def test_wrong_schedules_are_refused(path: str, value: object, message: str) -> None:
+    values = tomllib.loads(profile_text("uhci"))
     change(values, path, value)
     with pytest.raises(ProfileError) as caught:
         compile_profile(Source("some.toml"), values)

@@ -29,6 +29,7 @@ from lvmm.errors import LvmmError, UsageError
 from lvmm.gdb.registers import I386, X86_64
 from lvmm.guest import FIRST_DISK, Guest, Kind, check_guest
 from lvmm.guest_build import ROOT
+from lvmm.guest_disk import check_usb_disk
 from lvmm.link import open_stream
 from lvmm.log_alone import CUT_OFF
 from lvmm.logs import Recording
@@ -117,11 +118,19 @@ def _settings(
         from_end=getattr(options, "from_end", False),
         sent_bytes=getattr(options, "sent_bytes", None),
         log_kib=getattr(options, "log_size", None),
+        usb_disk=_usb_disk(options),
         unfenced=tuple(getattr(options, "unfenced", ())),
         ring=ring_settings(options),
         sink=session.Sink(getattr(options, "sink", "memory")),
         checkpoints=getattr(options, "checkpoints", None) or 0,
     )
+
+
+def _usb_disk(options: argparse.Namespace) -> Path | None:
+    image: Path | None = getattr(options, "usb_disk", None)
+    if image is not None:
+        check_usb_disk(image)
+    return image
 
 
 def _symbols(kernel: Path) -> GuestSymbols:

@@ -221,6 +221,13 @@ def command_line() -> argparse.ArgumentParser:
         "--as-disk", action="store_true", help="boot the image with the guest as a disk, not a CD"
     )
     machine.add_argument(
+        "--usb-disk",
+        type=Path,
+        metavar="IMAGE",
+        help="a disk image that the machine has on a USB port (UHCI); it stays as it is, and a"
+        " replay needs none",
+    )
+    machine.add_argument(
         "--disk-write",
         action="store_true",
         help="keep what the guest writes to IMAGE of --disk (else the image stays as it is)",

@@ -29,6 +29,7 @@ MAX_MEMORY_MIB = 2048  # that Bochs takes
 
 MAC_ADDRESS = "52:54:00:12:34:56"
 _NE2000_MAC_ADDRESS = "52:54:00:12:34:57"
+_USB_IMAGE = "usb-disk"  # a link to it: names of other files may have what separates options
 _POWER_OFF = "ACPI control: soft power off"
 
 # Models of devices whose panics are about what they are told: no reason to end the machine, since
@@ -76,7 +77,8 @@ class Emulator:
     there is no network. `seed` selects the counter's skid. `start_time` is what the real-time clock
     shows at power-on (Unix time, UTC; default: now). `guest_disk` is a disk image for the guest,
     the master of the second IDE channel; what the machine writes to it is lost, unless
-    `write_guest_disk`.
+    `write_guest_disk`. `usb_disk` is the image of a disk on the first USB port; what
+    the machine writes to it is lost.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Emulator:
         warm: bool = False,
         guest_disk: Path | None = None,
         write_guest_disk: bool = False,
+        usb_disk: Path | None = None,
     ) -> None:
         if (iso is None) == (disk is None):
             raise UsageError("an emulator boots from either a CD image or a disk image")
@@ -101,8 +104,9 @@ class Emulator:
         assert image is not None
         if not image.is_file():
             raise UsageError(f"no boot image at {image}")
-        if guest_disk is not None and not guest_disk.is_file():
-            raise UsageError(f"no disk image at {guest_disk}")
+        for given in (guest_disk, usb_disk):
+            if given is not None and not given.is_file():
+                raise UsageError(f"no disk image at {given}")
         self.board = board
         self.run_dir = run_dir.resolve()
         self.console_path = self.run_dir / "console.log"
@@ -112,6 +116,7 @@ class Emulator:
         self._iso = iso.resolve() if iso else None
         self._disk = disk.resolve() if disk else None
         self._guest_disk = guest_disk.resolve() if guest_disk else None
+        self._usb_disk = usb_disk.resolve() if usb_disk else None
         self._net_port = net_port
         self._seed = seed
         self._start_time = int(time.time()) if start_time is None else start_time
@@ -171,6 +176,7 @@ class Emulator:
             if not self._warm:
                 self.ram_path.unlink(missing_ok=True)
             self._check_port()
+            self._link_usb_disk()
             with (
                 socket.create_server(("127.0.0.1", 0)) as guest,
                 socket.create_server(("127.0.0.1", 0)) as monitor,
@@ -218,6 +224,7 @@ class Emulator:
             self._terminated = True
             self._process.kill()
             self._process.wait()
+        (self.run_dir / _USB_IMAGE).unlink(missing_ok=True)
         if self._serial is not None:
             self._serial.close()
         if self._monitor is not None:
@@ -261,6 +268,12 @@ class Emulator:
                 raise EnvironmentProblem(
                     f"cannot use UDP port {self._net_port} for the NIC: {error}"
                 ) from None
+
+    def _link_usb_disk(self) -> None:
+        link = self.run_dir / _USB_IMAGE
+        link.unlink(missing_ok=True)
+        if self._usb_disk is not None:
+            link.symlink_to(self._usb_disk)
 
     def _spawn(self, install: provision.Bochs, config: Path) -> None:
         environment = {
@@ -347,6 +360,9 @@ class Emulator:
             mode = "flat" if self._keep_disk else self._volatile("disk")
             lines += [f'ata0-master: type=disk, path="{self._disk}", mode={mode}', "boot: disk"]
         lines += self._guest_disk_lines()
+        if self._usb_disk:
+            image = f"path:volatile:{_USB_IMAGE}, journal:{_USB_IMAGE}.redolog"
+            lines.append(f'usb_uhci: enabled=1, port1=disk, options1="speed:full, {image}"')
         lines += self._pci_lines()
         return "\n".join(lines) + "\n"
 

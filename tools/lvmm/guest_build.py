@@ -28,6 +28,7 @@ SUPPORT = ROOT / "guest_support"
 BUSYBOX = Path("/bin/busybox")
 _NETWORK_MODULES = ("e1000",)
 _DISK_MODULES = ("ata_piix", "sd_mod")
+_USB_MODULES = ("uhci_hcd", "usb_storage", "sd_mod")
 
 # Kept quiet: each character on the emulated serial line costs the time of thousands of
 # instructions. panic=-1 makes a crash reboot at once, which ends the recording.
@@ -188,13 +189,23 @@ def disk_linux_guest(board: Board, settings: str) -> Guest:
 
     `settings` are words for its command line.
     """
-    kernel = provision.kernel_package("small")
+    return _disk_guest(board, provision.kernel_package("small"), _DISK_MODULES, settings)
+
+
+def usb_linux_guest(board: Board, settings: str) -> Guest:
+    """The same with the stock kernel and its drivers of a disk on UHCI: the small one has none."""
+    return _disk_guest(board, provision.kernel_package(), _USB_MODULES, settings)
+
+
+def _disk_guest(
+    board: Board, kernel: provision.Kernel, modules: tuple[str, ...], settings: str
+) -> Guest:
     init = SOURCES / "disk" / "init"
     output = OUTPUT / "disk" / f"initrd-{kernel.release}"
     need_busybox()
     with build_lock():
         if outdated(output, [init, BUSYBOX, Path(initramfs.__file__)]):
-            data = initramfs.disk_initramfs(kernel.modules, BUSYBOX, init, _DISK_MODULES)
+            data = initramfs.disk_initramfs(kernel.modules, BUSYBOX, init, modules)
             output.parent.mkdir(parents=True, exist_ok=True)
             fresh = output.with_suffix(".new")
             fresh.write_bytes(data)

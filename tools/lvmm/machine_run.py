@@ -73,8 +73,9 @@ class RunOptions:
     board's unless given: devices are the faster, the smaller it is. `at_end` may ask the monitor
     when the guest has ended. `log_sink` is a file into which the log is taken over the monitor's
     line while the machine runs. `guest_disk` is the image of the guest's own disk; what it writes
-    there is lost, unless `write_guest_disk`. `visitor` decides when the run is over.
-    `on_end` is called when the guest has ended; a debugger is let in only after that.
+    there is lost, unless `write_guest_disk`; `usb_disk` that of one on a USB port. `visitor`
+    decides when the run is over. `on_end` is called when the guest has ended; a debugger is let in
+    only after that.
     """
 
     net_port: int | None = None
@@ -96,6 +97,7 @@ class RunOptions:
     log_sink: Path | None = None
     guest_disk: Path | None = None
     write_guest_disk: bool = False
+    usb_disk: Path | None = None
     visitor: Visitor | None = None
     on_end: Callable[[LinkClient], None] | None = None
 
@@ -275,6 +277,7 @@ def run_machine(
         warm=options.warm,
         guest_disk=options.guest_disk,
         write_guest_disk=options.write_guest_disk,
+        usb_disk=options.usb_disk,
     )
     line = MonitorLine()
     debugger = None

@@ -19,6 +19,7 @@ from lvmm.profile_channels import compile_channel, compile_progress_ports
 from lvmm.profile_lines import key_lines
 from lvmm.profile_queues import compile_queues
 from lvmm.profile_rings import compile_ring
+from lvmm.profile_schedule import compile_schedule
 from lvmm.profile_slots import compile_slots
 from lvmm.profile_table import (
     U32,
@@ -129,7 +130,6 @@ def _channels(profile: Table, symbol: str, register_size: int) -> tuple[list[str
         "",
     ]
     return definitions, [
-        f".ports = {c_flag(profile.flag('ports'))},",
         f".channels = {symbol}_channels,",
         f".channel_count = {len(channels)},",
         f".progress_ports = {symbol}_progress,",
@@ -151,6 +151,18 @@ def _slots(profile: Table, symbol: str, register_size: int) -> tuple[list[str], 
         raise profile.error("slots", f"more than {MAX_RINGS} lists")
     definitions = [f"static const struct dma_slots_profile {symbol}_slots[] = {{", *rows, "};", ""]
     return definitions, [f".slots = {symbol}_slots,", f".slots_count = {len(names)},"]
+
+
+def _schedule(profile: Table, symbol: str, register_size: int) -> tuple[list[str], list[str]]:
+    """Take the schedule: its C definition, and the member of the profile."""
+    members = compile_schedule(profile, register_size)
+    definition = [
+        f"static const struct dma_schedule_profile {symbol}_schedule = {{",
+        *(f"    {member}" for member in members),
+        "};",
+        "",
+    ]
+    return definition, [f".schedule = &{symbol}_schedule,"]
 
 
 def compile_profile(source: Source, values: dict[str, Any]) -> tuple[str, list[str], list[str]]:
@@ -180,6 +192,7 @@ def compile_profile(source: Source, values: dict[str, Any]) -> tuple[str, list[s
         f".bar = {profile.number('bar', 0, 5)},",
         f".register_size = {register_size:#x},",
     ]
+    members.append(f".ports = {c_flag(profile.flag('ports'))},")
     if profile.has("reset"):
         members.append(f".reset = {take_register_bits(profile, 'reset', register_size)},")
     for more_definitions, more_members in (
@@ -204,10 +217,12 @@ def compile_profile(source: Source, values: dict[str, Any]) -> tuple[str, list[s
         compiled = _slots(profile, name, register_size)
     elif profile.has("queues"):
         compiled = compile_queues(profile.table("queues"), name, register_size)
+    elif profile.has("schedule"):
+        compiled = _schedule(profile, name, register_size)
     elif profile.has("ring"):
         compiled = _rings(profile, name, register_size)
     else:
-        raise profile.error("ring", "missing, as are channel, slots and queues")
+        raise profile.error("ring", "missing, as are channel, slots, queues and schedule")
     definitions += compiled[0]
     members += compiled[1]
     profile.close()

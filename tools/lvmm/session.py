@@ -96,11 +96,12 @@ class RunSettings:
     `on_demand`: record only from where the guest asks for it (guest_support/lvmm.h). `sent_bytes`:
     what to record of each frame that the guest sends; None: all. `log_kib`: how much of the board's
     log region is used; None: all. `ring`: only the newest part of the log is kept. `sink`: where
-    the log goes. `guest_disk`: the image of the guest's own disk, which stays as it is. `unfenced`:
-    devices that may be bus masters although their DMA is not recorded: PCI addresses, or `all`.
-    `checkpoints`: conditional branches from one checkpoint of a replay to the next; 0: it makes
-    none, and cannot go back. `triggers`: what begins and ends the recording. `from_end`: a debugger
-    is let in at the end of a replay, whose checkpoints are kept beside the recording.
+    the log goes. `guest_disk`: the image of the guest's own disk, `usb_disk` that of one on a USB
+    port: they stay as they are. `unfenced`: devices that may be bus masters although their DMA is
+    not recorded: PCI addresses, or `all`. `checkpoints`: conditional branches from one checkpoint
+    of a replay to the next; 0: it makes none, and cannot go back. `triggers`: what begins and ends
+    the recording. `from_end`: a debugger is let in at the end of a replay, whose checkpoints are
+    kept beside the recording.
     """
 
     net_port: int | None = None
@@ -120,6 +121,7 @@ class RunSettings:
     ring: RingSettings | None = None
     sink: Sink = Sink.MEMORY
     guest_disk: Path | None = None
+    usb_disk: Path | None = None
     unfenced: tuple[str, ...] = ()
     checkpoints: int = 0
     triggers: Triggers = NO_TRIGGERS
@@ -295,6 +297,7 @@ def run_options(settings: RunSettings, **changes: Any) -> RunOptions:
         gdb=settings.gdb,
         attach=settings.attach,
         guest_disk=settings.guest_disk,
+        usb_disk=settings.usb_disk,
     )
     return dataclasses.replace(options, **changes)
 
