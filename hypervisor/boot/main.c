@@ -10,13 +10,13 @@
 #include "arch/traps.h"
 #include "arch/tsc.h"
 #include "board_config.h"
+#include "boot/dma_streams.h"
 #include "boot/guest_loader.h"
 #include "boot/multiboot2.h"
 #include "boot/page0.h"
 #include "boot/probe.h"
 #include "boot/settings.h"
 #include "boot/unsaved_log.h"
-#include "core/dma_log.h"
 #include "core/fence.h"
 #include "core/guest_cpuid.h"
 #include "core/guest_memory.h"
@@ -177,7 +177,7 @@ static void start_session(const char *command_line, u32 guest_kind)
         header.machine.start_time = rtc_read();
         header.machine.start_tsc = rdtsc();
     }
-    header.dma_streams_count = dma_log_streams(&header.dma_streams);
+    header.dma_streams_count = dma_streams_describe(&header.dma_streams);
     header.cpuid_count = guest_cpuid_table(&header.cpuid);
     for (u32 i = 0; i < header.e820_count; i++)
         e820[i] = (struct log_e820_entry){map[i].base, map[i].length, map[i].type, 0};

@@ -11,8 +11,4 @@ int dma_log_sent(struct vcpu *vcpu, u8 stream, u8 flags, u32 length, const void 
 /* Logs the time, when something was transferred since the last call. */
 void dma_log_time(struct vcpu *vcpu);
 
-/* For the recording header: all streams of the devices that passthrough_init() found. Returns their
- * number and sets *streams. */
-u32 dma_log_streams(const struct log_dma_stream **streams);
-
 #endif
