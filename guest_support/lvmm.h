@@ -78,6 +78,70 @@ static inline long lvmm_stop_recording(void)
     return lvmm_present() >= 2 ? lvmm_call(LVMM_CALL_STOP, 0, 0, 0) : 0;
 }
 
+/* For drivers of devices that lvmm has no DMA profile of: what follows, of a device by its PCI
+ * address, LVMM_DEVICE(bus, device, function). What the device writes is then recorded, and it may
+ * become bus master. Without the monitor, and where nothing is recorded, memory's address for the
+ * device is its physical one. 0, or a negative LVMM_ERROR_*. */
+#define LVMM_DEVICE(bus, device, function)                                                         \
+    ((unsigned long)((bus) << 8 | ((device)&31) << 3 | ((function)&7)))
+
+static inline long lvmm_dma_call(unsigned long function, unsigned long address,
+                                 unsigned long length, unsigned long number)
+{
+    return lvmm_call(function, (const void *)address, length, number);
+}
+
+/* Before the device is made bus master. */
+static inline long lvmm_dma_attach(unsigned long device)
+{
+    return lvmm_present() >= 3 ? lvmm_dma_call(LVMM_CALL_DMA_ATTACH, 0, 0, device) : 0;
+}
+
+/* When it is none any more. */
+static inline long lvmm_dma_detach(unsigned long device)
+{
+    return lvmm_present() >= 3 ? lvmm_dma_call(LVMM_CALL_DMA_DETACH, 0, 0, device) : 0;
+}
+
+/* The address at which the device finds the memory at physical address `address`, of a kind
+ * LVMM_DMA_*; lvmm_dma_failed() tells an error from it. It is below 4 GiB, and at the same place in
+ * a page of 4 KiB. */
+static inline unsigned long lvmm_dma_map(unsigned long device, unsigned long address,
+                                         unsigned long length, unsigned long kind)
+{
+    return lvmm_present() >= 3 ? (unsigned long)lvmm_dma_call(LVMM_CALL_DMA_MAP, address, length,
+                                                              device | kind << LVMM_DMA_KIND_SHIFT)
+                               : address;
+}
+
+static inline int lvmm_dma_failed(unsigned long device_address)
+{
+    return device_address >= (unsigned long)LVMM_DMA_FIRST_ERROR;
+}
+
+/* The driver goes on with a part of what is mapped, or the device does. */
+static inline long lvmm_dma_sync_for_cpu(unsigned long device, unsigned long device_address,
+                                         unsigned long length)
+{
+    return lvmm_present() >= 3
+               ? lvmm_dma_call(LVMM_CALL_DMA_SYNC_FOR_CPU, device_address, length, device)
+               : 0;
+}
+
+static inline long lvmm_dma_sync_for_device(unsigned long device, unsigned long device_address,
+                                            unsigned long length)
+{
+    return lvmm_present() >= 3
+               ? lvmm_dma_call(LVMM_CALL_DMA_SYNC_FOR_DEVICE, device_address, length, device)
+               : 0;
+}
+
+/* The driver has all of the memory back, with what the device wrote. */
+static inline long lvmm_dma_unmap(unsigned long device, unsigned long device_address)
+{
+    return lvmm_present() >= 3 ? lvmm_dma_call(LVMM_CALL_DMA_UNMAP, device_address, 0, device) : 0;
+}
+
 /* Ends the run; the debugger shows the text and where the guest is. Returns only where there is no
  * monitor. */
 static inline void lvmm_panic(const char *text)

@@ -87,3 +87,8 @@ void lapic_unmask_counter_nmi(void)
 {
     *lapic_register(LAPIC_LVT_PC) = LVT_NMI;
 }
+
+u8 lapic_timer_vector(void)
+{
+    return (u8)*lapic_register(LAPIC_LVT_TIMER);
+}

@@ -33,6 +33,8 @@ void lapic_quiesce(void);
 void lapic_start_timer(u8 vector, u32 period);
 /* With interrupts enabled: comes back when the last one has been taken. */
 void lapic_stop_timer(u8 vector);
+/* That of the timer's interrupts, whether it runs or not. */
+u8 lapic_timer_vector(void);
 /* Points the LVT performance-counter entry at NMI, unmasked. */
 void lapic_unmask_counter_nmi(void);
 

@@ -106,6 +106,10 @@ void fence_close(pci_bdf bdf)
     /* Writing 0 to the status half changes nothing. */
     u32 command = pci_read(bdf, PCI_COMMAND) & 0xffff;
 
-    if (command != fence_command(bdf, command))
+    if (!(command & PCI_COMMAND_MASTER))
+        return;
+    if (is_excepted(bdf))
+        tell(bdf, true);
+    else
         pci_write(bdf, PCI_COMMAND, command & ~(u32)PCI_COMMAND_MASTER);
 }

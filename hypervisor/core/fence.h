@@ -14,8 +14,9 @@ int fence_init(const char *exceptions);
 /* Whether there are exceptions. */
 bool fence_is_open(void);
 
-/* Takes bus mastering from a device that has it from the firmware. Leaves the machine's address
- * register anywhere. */
+/* Takes bus mastering from a device that has it, from the firmware say: that is not told, since
+ * nobody may want the device, or its driver may give hints. Leaves the machine's address register
+ * anywhere. */
 void fence_close(pci_bdf bdf);
 
 /* The value that a write to the command register of such a device is to have. The same. */

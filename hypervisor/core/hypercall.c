@@ -2,6 +2,7 @@
 #include "core/code_mode.h"
 #include "core/guest_linear.h"
 #include "core/handlers.h"
+#include "core/hints.h"
 #include "guest_support/lvmm_abi.h"
 #include "lib/printk.h"
 #include "replay/segment.h"
@@ -21,9 +22,9 @@ static struct call read_call(const struct vcpu *vcpu)
                          gpr[GPR_RDX] & mask, gpr[GPR_RSI] & mask};
 }
 
-static void set_result(struct vcpu *vcpu, int result)
+static void set_result(struct vcpu *vcpu, s64 result)
 {
-    vcpu->regs.gpr[GPR_RAX] = code_mode() == DECODE_64 ? (u64)(s64)result : (u32)result;
+    vcpu->regs.gpr[GPR_RAX] = code_mode() == DECODE_64 ? (u64)result : (u32)result;
 }
 
 static int log_mark(struct vcpu *vcpu, const u8 *text, u32 length)
@@ -34,7 +35,7 @@ static int log_mark(struct vcpu *vcpu, const u8 *text, u32 length)
 }
 
 /* MARK and TASK: a text, whose place in the log is `event`. */
-static int note(struct vcpu *vcpu, const struct call *call, struct log_event *event, int *result)
+static int note(struct vcpu *vcpu, const struct call *call, struct log_event *event, s64 *result)
 {
     u8 text[LVMM_TEXT_MAX];
 
@@ -49,6 +50,23 @@ static int note(struct vcpu *vcpu, const struct call *call, struct log_event *ev
     event->data = text;
     event->data_len = (u32)call->length;
     return session_input(vcpu, event);
+}
+
+/* DMA_*: what the driver is told is an input, as the device's shadow is the monitor's. */
+static int declare_dma(struct vcpu *vcpu, const struct call *call, s64 *result)
+{
+    struct log_event e = {
+        .kind = LOG_EVENT_HYPERCALL,
+        .payload.hypercall = {.function = (u8)call->function, .number = call->number},
+    };
+    int error;
+
+    if (!session_replaying())
+        e.payload.hypercall.value =
+            hints_call(vcpu, call->function, call->address, call->length, call->number);
+    error = session_input(vcpu, &e);
+    *result = (s64)e.payload.hypercall.value;
+    return error;
 }
 
 /* The recording begins behind the instruction, which has succeeded there. */
@@ -98,7 +116,8 @@ int handle_hypercall(struct vcpu *vcpu, const struct exit *exit)
 {
     struct call call = read_call(vcpu);
     struct log_event event = {0};
-    int result = 0, error = 0;
+    s64 result = 0;
+    int error = 0;
 
     if (call.magic != LVMM_MAGIC || hv_cpl() != 0) {
         hv_inject_exception(vcpu, VECTOR_UD, false, 0);
@@ -125,6 +144,14 @@ int handle_hypercall(struct vcpu *vcpu, const struct exit *exit)
         break;
     case LVMM_CALL_PANIC:
         return panic_of_guest(vcpu, &call);
+    case LVMM_CALL_DMA_ATTACH:
+    case LVMM_CALL_DMA_DETACH:
+    case LVMM_CALL_DMA_MAP:
+    case LVMM_CALL_DMA_SYNC_FOR_CPU:
+    case LVMM_CALL_DMA_SYNC_FOR_DEVICE:
+    case LVMM_CALL_DMA_UNMAP:
+        error = declare_dma(vcpu, &call, &result);
+        break;
     default:
         result = LVMM_ERROR_CALL;
         break;

@@ -3,6 +3,7 @@
 #include "core/dma_log.h"
 #include "core/fence.h"
 #include "core/guest_memory.h"
+#include "core/hints.h"
 #include "core/pci.h"
 #include "core/pci_config.h"
 #include "dma/dma.h"
@@ -121,7 +122,8 @@ static struct device *find_bdf(pci_bdf bdf)
 
 bool passthrough_may_be_master(pci_bdf bdf)
 {
-    return find_bdf(bdf) != NULL || pci_read(bdf, PCI_CLASS) >> 24 == PCI_CLASS_BRIDGE;
+    return find_bdf(bdf) != NULL || hints_has(bdf) ||
+           pci_read(bdf, PCI_CLASS) >> 24 == PCI_CLASS_BRIDGE;
 }
 
 static int add_device(pci_bdf bdf, const struct dma_profile *profile, u8 *shadow, u64 size)
@@ -167,14 +169,18 @@ static int scan_function(pci_bdf bdf, u8 *shadow, u64 size)
 
 int passthrough_init(void *shadow, u64 shadow_size, u32 keep_sent)
 {
+    u64 size = shadow_size / PASSTHROUGH_DEVICES_MAX;
+    u64 used;
     s32 function = -1;
 
     if (!session_recording())
         return 0;
     sent_max = keep_sent;
     while (pci_next_function(&function))
-        if (scan_function((pci_bdf)function, shadow, shadow_size / PASSTHROUGH_DEVICES_MAX) < 0)
+        if (scan_function((pci_bdf)function, shadow, size) < 0)
             return ERR_NO_SPACE;
+    used = ALIGN_UP(device_count * size, PAGE_SIZE);
+    hints_init((u8 *)shadow + used, shadow_size - used);
     return 0;
 }
 
@@ -202,6 +208,7 @@ u64 passthrough_memory_read(struct vcpu *vcpu, u64 gpa, u8 size)
             value = dma_on_register_read(&d->dma, (u32)(gpa - d->memory_base), size, value);
             tell_errors(d);
         }
+    hints_on_memory(vcpu, gpa);
     dma_log_time(vcpu);
     return value;
 }
@@ -209,6 +216,8 @@ u64 passthrough_memory_read(struct vcpu *vcpu, u64 gpa, u8 size)
 void passthrough_memory_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value)
 {
     current = vcpu;
+    hints_on_memory(vcpu, gpa);
+    dma_log_time(vcpu);
     for (unsigned int i = 0; i < device_count; i++)
         if (is_device(&devices[i], gpa)) {
             struct device *d = &devices[i];
@@ -278,6 +287,7 @@ u64 passthrough_port_read(struct vcpu *vcpu, u16 port, u8 size)
     else if (pci_config_is_data(port, size))
         value = pci_config_port_read(port, size, value);
     harvest_before(port);
+    hints_on_port(vcpu, port);
     dma_log_time(vcpu);
     return value;
 }
@@ -300,6 +310,7 @@ void passthrough_port_read_string(struct vcpu *vcpu, u16 port, u8 size, u8 *buf,
         raw_port_read_string(port, size, buf, count);
         current = vcpu;
         harvest_before(port);
+        hints_on_port(vcpu, port);
         dma_log_time(vcpu);
         return;
     }
@@ -316,6 +327,7 @@ void passthrough_moved(pci_bdf bdf)
 
     if (d != NULL)
         read_bars(d);
+    hints_configured(bdf);
 }
 
 void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
@@ -327,6 +339,7 @@ void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
     current = vcpu;
     if (d != NULL)
         value = write_device_port(d, offset, size, value, &forward);
+    hints_on_port(vcpu, port);
     dma_log_time(vcpu);
     if (port == PCI_CONFIG_ADDRESS && size == 4)
         pci_config_set_address((u32)value);
@@ -375,4 +388,5 @@ void passthrough_report(void)
                d->stats.rx_bytes, d->stats.tx_bytes, d->stats.guest_faults,
                d->stats.refused_writes);
     }
+    hints_report();
 }

@@ -19,6 +19,11 @@ void pci_config_set_address(u32 address)
     guest_address = address;
 }
 
+void pci_config_restore_address(void)
+{
+    pci_restore_address(guest_address);
+}
+
 bool pci_config_is_data(u16 port, u8 size)
 {
     return port < PCI_CONFIG_DATA + DATA_PORTS && port + size > PCI_CONFIG_DATA;

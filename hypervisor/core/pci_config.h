@@ -7,6 +7,8 @@
 
 /* The guest has written the address register. */
 void pci_config_set_address(u32 address);
+/* Gives the guest that register back, after accesses of the monitor's. */
+void pci_config_restore_address(void);
 /* Whether an access at a port is one to the data register. */
 bool pci_config_is_data(u16 port, u8 size);
 /* What the guest gets for `value`, read there. */

@@ -1,6 +1,7 @@
 #include "core/run.h"
 #include "arch/cpu.h"
 #include "core/handlers.h"
+#include "core/hints.h"
 #include "core/hypercall.h"
 #include "core/interrupts.h"
 #include "core/page_journal.h"
@@ -57,8 +58,10 @@ static void look_around(struct vcpu *vcpu, const struct exit *exit)
     debugger_poll();
     if (!session_replaying() && watchdog_look(vcpu, TIME_SLICE))
         session_end(vcpu, LOG_END_REASON_WATCHDOG, true);
-    if (session_recording() && !session_ended())
+    if (session_recording() && !session_ended()) {
         passthrough_harvest(vcpu);
+        hints_harvest(vcpu);
+    }
 }
 
 static int handle(struct vcpu *vcpu, const struct exit *exit)

@@ -1,3 +1,4 @@
+#include "dma/areas.h"
 #include "dma/buffers.h"
 #include "dma/channel.h"
 #include "dma/guest.h"
@@ -131,6 +132,25 @@ int dma_device_init(struct dma_device *device, const struct dma_profile *profile
     return 0;
 }
 
+int dma_areas_device_init(struct dma_device *device, const struct dma_env *env, void *shadow_virt,
+                          u64 shadow_phys, u64 shadow_size)
+{
+    static const struct dma_profile by_hints = {.name = "hints"};
+
+    if (shadow_size < dma_areas_minimum()) {
+        return ERR_NO_SPACE;
+    }
+    if (shadow_phys + shadow_size - 1 > 0xffffffff) {
+        return ERR_UNSUPPORTED;
+    }
+    memset(device, 0, sizeof(*device));
+    memset(shadow_virt, 0, shadow_size);
+    device->profile = &by_hints;
+    device->env = *env;
+    dma_areas_init(&device->areas, shadow_virt, shadow_phys, shadow_size);
+    return 0;
+}
+
 u32 dma_buffer_size(const struct dma_ring_profile *profile, u32 bits)
 {
     u32 mask = profile->buffer_size.mask;
@@ -159,7 +179,9 @@ int dma_harvest(struct dma_device *device)
     for (u32 i = 0; i < device->profile->slots_count; i++) {
         completed += dma_slots_harvest(device, &device->slots[i]);
     }
-    return completed + dma_queues_harvest(device) + dma_schedule_harvest(device);
+    completed += dma_queues_harvest(device) + dma_schedule_harvest(device);
+    dma_areas_harvest(device);
+    return completed;
 }
 
 bool dma_outstanding(const struct dma_device *device)
@@ -174,7 +196,8 @@ bool dma_outstanding(const struct dma_device *device)
             return true;
         }
     }
-    return device->commands_used != 0 || dma_queues_busy(device) || device->schedule.active;
+    return device->commands_used != 0 || dma_queues_busy(device) || device->schedule.active ||
+           device->areas.shared_count != 0;
 }
 
 bool dma_finds_work(const struct dma_device *device)

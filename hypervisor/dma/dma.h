@@ -20,6 +20,7 @@
 #ifndef LVMM_DMA_DMA_H
 #define LVMM_DMA_DMA_H
 
+#include "dma/area.h"
 #include "dma/profile.h"
 #include "dma/schedule_state.h"
 #include "lib/types.h"
@@ -31,6 +32,8 @@ struct dma_env {
      * gpa + len never wraps. */
     int (*guest_read)(void *ctx, u64 gpa, void *buf, u32 len);
     int (*guest_write)(void *ctx, u64 gpa, const void *buf, u32 len);
+    /* For areas that drivers declare: the content of a page of RAM, else NULL. */
+    const void *(*guest_page)(void *ctx, u64 gpa);
     /* Log one DMA write; called right after the guest_write that succeeded. */
     void (*emit)(void *ctx, u8 stream, u64 gpa, const void *data, u32 len);
     u64 (*device_read)(void *ctx, u32 reg, u8 size);
@@ -60,8 +63,8 @@ struct dma_env {
 #define DMA_PAYLOAD_FLAGS               3
 
 struct dma_stats {
-    u64 doorbells;       /* commands started, of a channel */
-    u64 completed;       /* descriptors, commands */
+    u64 doorbells;       /* commands started, of a channel; areas given to the device */
+    u64 completed;       /* descriptors, commands, areas */
     u64 rx_packets;      /* by the end-of-packet bit */
     u64 rx_bytes;        /* payload copied to the guest */
     u64 tx_bytes;        /* of commands: payload copied for the device */
@@ -214,6 +217,7 @@ struct dma_device {
     u32 command_count;
     u32 commands_used; /* a bit each */
     u32 io_register;   /* last value written to the I/O window's address port */
+    struct dma_areas areas;
     const char *error;
     struct dma_stats stats;
     u8 piece[DMA_SENT_PART]; /* of a frame that is being told */
@@ -228,6 +232,11 @@ struct dma_device {
  */
 int dma_device_init(struct dma_device *device, const struct dma_profile *profile,
                     const struct dma_env *env, void *shadow_virt, u64 shadow_phys, u64 shadow_size);
+
+/* The same for areas that drivers declare, of devices without a profile: the area's end is to be
+ * below 4 GiB. */
+int dma_areas_device_init(struct dma_device *device, const struct dma_env *env, void *shadow_virt,
+                          u64 shadow_phys, u64 shadow_size);
 
 /* Bytes of shadow area without which no ring could work; count * buffer size per RX ring is wanted
  * on top of it. */

@@ -93,6 +93,9 @@ static bool same_input(const struct log_event *a, const struct log_event *b)
         return a->payload.rdseed.size == b->payload.rdseed.size;
     case LOG_EVENT_FIRMWARE_PAGE:
         return a->payload.firmware_page.gpa == b->payload.firmware_page.gpa;
+    case LOG_EVENT_HYPERCALL:
+        return a->payload.hypercall.function == b->payload.hypercall.function &&
+               a->payload.hypercall.number == b->payload.hypercall.number;
     case LOG_EVENT_TASK:
         if (a->payload.task.number != b->payload.task.number)
             return false;

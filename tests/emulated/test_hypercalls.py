@@ -40,7 +40,7 @@ def test_panic_ends_the_run_and_replays(panicked: Path, tmp_path: Path) -> None:
     assert isinstance(end.payload, End)
     assert end.payload.reason == EndReason.GUEST_PANIC
     assert (end.branches, end.rip) == (mark.branches, mark.rip)
-    assert (panicked / "console.log").read_text() == "interface 2\nstill there\nstill there\n"
+    assert (panicked / "console.log").read_text() == "interface 3\nstill there\nstill there\n"
     log = (panicked / "run" / "monitor.log").read_text()
     assert r'{"lvmm":"guest-panic","text":"out of \"cookies\"\u000a"}' in log
     for seed in (3, 4):
@@ -64,7 +64,7 @@ def test_another_mark_is_a_divergence(panicked: Path, tmp_path: Path, text: byte
 def test_bad_hypercalls_do_no_harm(tmp_path: Path) -> None:
     recording = record_tiny("hypercalls", tmp_path / "recording")
     assert (recording / "console.log").read_text().splitlines() == [
-        "interface: 00000002",
+        "interface: 00000003",
         "nothing: 00000000",
         "longest: 00000000",
         "too long: fffffffe",
@@ -97,4 +97,4 @@ def test_hypercalls_of_16_and_64_bit_code(tmp_path: Path) -> None:
 def test_panic_in_live_mode() -> None:
     result = session.live(BOARD, tiny("panic"), RunSettings(seed=1, timeout_s=60))
     assert result.report.reason == "guest-panic"
-    assert result.console == b"interface 2\nstill there\nstill there\n"
+    assert result.console == b"interface 3\nstill there\nstill there\n"

@@ -9,6 +9,7 @@ after it died, however it died.
 import contextlib
 import enum
 import os
+import random
 import re
 import shutil
 import signal
@@ -29,6 +30,7 @@ MAX_MEMORY_MIB = 2048  # that Bochs takes
 
 MAC_ADDRESS = "52:54:00:12:34:56"
 _NE2000_MAC_ADDRESS = "52:54:00:12:34:57"
+_NOISE_BYTES = 4 << 20  # a second of sound has 176,400
 _USB_IMAGE = "usb-disk"  # a link to it: names of other files may have what separates options
 _POWER_OFF = "ACPI control: soft power off"
 
@@ -395,7 +397,21 @@ class Emulator:
             elif device.model == "ne2k":
                 card = f"card=0, enabled=1, type=pci, mac={_NE2000_MAC_ADDRESS}"
                 lines.append(f"ne2k: {card}, ethmod=null, ethdev=none")
+            elif device.model == "es1370":
+                lines += self._sound_lines()
         return [f"pci: enabled=1, chipset=i440fx{''.join(slots)}", *lines]
+
+    def _sound_lines(self) -> list[str]:
+        """A sound card that hears noise, which `seed` selects; what it plays is lost.
+
+        The driver for input reads any file, though that refuses a sound device's settings.
+        """
+        noise = self.run_dir / "noise.raw"
+        noise.write_bytes(random.Random(self._seed).randbytes(_NOISE_BYTES))
+        return [
+            "es1370: enabled=1",
+            f"sound: waveoutdrv=dummy, midioutdrv=dummy, waveindrv=oss, wavein={noise}",
+        ]
 
 
 def _block_alarm() -> None:

@@ -39,7 +39,8 @@ def describe(message: dict[str, Any]) -> str:
             "a replay may go another way"
         )
     return (
-        f"the {what} is kept from becoming bus master: it has no DMA profile, so what it writes "
-        "into memory could not be recorded. Write a profile (docs/adding-a-device.md), or let it "
-        f"with --unfenced {address}, for a recording that may not replay"
+        f"the {what} is kept from becoming bus master: it has no DMA profile and its driver gives "
+        "no hints, so what it writes into memory could not be recorded. Write a profile or give "
+        f"hints (docs/adding-a-device.md), or let it with --unfenced {address}, for a recording "
+        "that may not replay"
     )

@@ -121,6 +121,8 @@ def describe_payload(payload: log.Payload) -> str:
             return repr(payload.text.decode("utf-8", "replace"))
         case log.Task():
             return task_text(payload)
+        case log.Hypercall():
+            return f"call {payload.function} of {payload.number:#x}: {payload.value:#x}"
         case log.Begin():
             return "the guest's state at the start of the recording"
         case log.Epoch():

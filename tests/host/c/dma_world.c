@@ -113,6 +113,12 @@ static int guest_write(void *ctx, u64 gpa, const void *buf, u32 len)
     return 0;
 }
 
+static const void *guest_page(void *ctx, u64 gpa)
+{
+    (void)ctx;
+    return is_ram(gpa, PAGE_SIZE) ? recorded_ram + gpa : NULL;
+}
+
 static void tell(struct entry entry, const void *data)
 {
     if (journal_used + sizeof(entry) + entry.len > JOURNAL_SIZE) {
@@ -150,6 +156,7 @@ s64 world_start(const char *profile, struct dma_env env, u64 phys, u64 size)
 {
     env.guest_read = guest_read;
     env.guest_write = guest_write;
+    env.guest_page = guest_page;
     env.emit = emit;
     env.sent = sent;
     free(shadow);
@@ -163,6 +170,9 @@ s64 world_start(const char *profile, struct dma_env env, u64 phys, u64 size)
     memset(replayed_ram, 0, RAM_SIZE);
     record_count = 0;
     journal_used = 0;
+    if (profile == NULL) {
+        return dma_areas_device_init(&engine, &env, shadow, shadow_phys, shadow_size);
+    }
     return dma_device_init(&engine, dma_profile_by_name(profile), &env, shadow, shadow_phys,
                            shadow_size);
 }

@@ -49,7 +49,8 @@ void recorded_read(void *ctx, u64 address, void *buf, u32 len);
 void recorded_write(void *ctx, u64 address, const void *buf, u32 len);
 bool is_shadow(u64 address, u32 len);
 
-/* Begins anew: dma_device_init's result. `env` has the device's registers. */
+/* Begins anew: dma_device_init's result. `env` has the device's registers. Without a profile the
+ * driver declares areas. */
 s64 world_start(const char *profile, struct dma_env env, u64 phys, u64 size);
 
 void answer(const void *data, u32 len, struct reply *reply);

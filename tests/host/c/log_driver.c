@@ -116,6 +116,9 @@ static void set_payload(struct log_event *event, const u64 *fields)
     case LOG_EVENT_IN_STRING:
         payload->in_string = (struct log_in_string){fields[0], (u8)fields[1]};
         break;
+    case LOG_EVENT_HYPERCALL:
+        payload->hypercall = (struct log_hypercall){(u8)fields[0], fields[1], fields[2]};
+        break;
     default:
         break;
     }
@@ -201,6 +204,11 @@ static void get_payload(const struct log_event *event, u64 *fields)
     case LOG_EVENT_IN_STRING:
         fields[0] = payload->in_string.port;
         fields[1] = payload->in_string.size;
+        break;
+    case LOG_EVENT_HYPERCALL:
+        fields[0] = payload->hypercall.function;
+        fields[1] = payload->hypercall.number;
+        fields[2] = payload->hypercall.value;
         break;
     default:
         break;

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from lvmm.errors import UsageError
 from lvmm.logs.header import RecordingHeader, enum_name
 from lvmm.logs.layout import (
+    HINT_DEVICES,
+    HINT_STREAMS,
     Dma,
     DmaStream,
     In,
@@ -78,6 +80,9 @@ def stream_name(number: int, header: RecordingHeader | None) -> str:
         if stream.stream == number:
             content = enum_name(StreamContent, stream.content)
             return f"{profile_name(stream)} {_text(stream.ring)} {content}"
+    if HINT_STREAMS <= number < HINT_STREAMS + 2 * HINT_DEVICES:
+        device, shared = divmod(number - HINT_STREAMS, 2)
+        return f"hints {device} {'shared' if shared else 'buffers'}"
     return f"stream {number}"
 
 

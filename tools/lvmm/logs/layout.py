@@ -43,6 +43,10 @@ CHUNK_PAYLOAD_MAX = 0x20100
 CONSOLE_SIZE_DEFAULT = 0x100000
 # RFLAGS bits that the check takes as 0: RF
 RFLAGS_UNCHECKED = 0x10000
+# streams from here on, two a device: of devices that the guest gives hints of
+HINT_STREAMS = 0xF0
+# such devices at most
+HINT_DEVICES = 0x4
 # bytes of a FIRMWARE_PAGE, RAM_PAGE or UNDO_PAGE event
 EVENT_PAGE_SIZE = 0x1000
 
@@ -275,6 +279,9 @@ class EventKind(enum.IntEnum):
     # What INS read from an I/O port: as many elements as the monitor read at one
     # exit.
     IN_STRING = 24
+    # What the guest was told that declares memory of a device
+    # (guest_support/lvmm_abi.h).
+    HYPERCALL = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -1662,6 +1669,40 @@ class InString:
         return cls(port, size, data), at
 
 
+@dataclass(slots=True)
+class Hypercall:
+    """What the guest was told that declares memory of a device
+    (guest_support/lvmm_abi.h).
+    """
+
+    KIND: ClassVar[EventKind] = EventKind.HYPERCALL
+    # RBX
+    function: int
+    # RSI: device and kind of memory
+    number: int
+    # RAX
+    value: int
+
+    @property
+    def data_len(self) -> int:
+        """Bytes of data that it carries."""
+        return 0
+
+    def encode(self, codec: Codec, out: bytearray) -> None:
+        """Append the payload; raises WireError when the format cannot hold it."""
+        out += self.function.to_bytes(1, "little")
+        put_uvarint(out, self.number)
+        put_uvarint(out, self.value)
+
+    @classmethod
+    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Hypercall, int]:
+        """Read the payload at `at`; returns it and the offset after it."""
+        function, at = get_fixed(data, at, 1)
+        number, at = get_uvarint(data, at)
+        value, at = get_uvarint(data, at)
+        return cls(function, number, value), at
+
+
 Payload = (
     In
     | MmioRead
@@ -1687,6 +1728,7 @@ Payload = (
     | ConsoleLine
     | UndoPage
     | InString
+    | Hypercall
 )
 
 PAYLOADS: dict[int, type[Payload]] = {
@@ -1714,6 +1756,7 @@ PAYLOADS: dict[int, type[Payload]] = {
     22: ConsoleLine,
     23: UndoPage,
     24: InString,
+    25: Hypercall,
 }
 
 # What replay passes over.
