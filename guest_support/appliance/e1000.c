@@ -8,6 +8,8 @@
 #define RX_COUNT 16
 #define TX_COUNT 16
 
+#define FRAME_KIND 12 /* in an Ethernet header: two bytes */
+
 /* A received frame waits here between the interrupt handler, which alone writes `in`, and the main
    loop, which alone writes `out`: no more guard is needed. There is room for all buffers. */
 static struct {
@@ -28,6 +30,7 @@ static struct {
 } tx;
 
 static volatile u32 *registers;
+static bool impatient;
 static u8 mac[MAC_BYTES];
 static struct e1000_counters counters;
 
@@ -94,6 +97,13 @@ static void rx_frame(u32 index)
     descriptor->address = (u32)fresh->data;
 }
 
+/* The kind of a frame that may not be there yet: the card is still to say so. */
+__attribute__((noinline)) static u32 look_ahead(u32 index)
+{
+    const volatile u8 *data = rx.buffers[index]->data;
+    return (u32)data[FRAME_KIND] << 8 | data[FRAME_KIND + 1];
+}
+
 static void on_interrupt(void)
 {
     u32 causes = get(ICR);
@@ -107,6 +117,8 @@ static void on_interrupt(void)
         set(RDT, index);
         rx.next = (index + 1) % RX_COUNT;
     }
+    if (impatient)
+        counters.foreseen += look_ahead(rx.next) != 0;
 }
 
 static u32 eeprom_word(u32 number)
@@ -141,8 +153,9 @@ static void reset_card(void)
     set(CTRL, CTRL_SLU);
 }
 
-u32 e1000_start(void)
+u32 e1000_start(bool is_impatient)
 {
+    impatient = is_impatient;
     u32 device = pci_find(E1000_82540EM);
     if (device == PCI_NONE)
         panic("there is no 82540EM");

@@ -1,5 +1,6 @@
 /* A network appliance that answers pings and echoes datagrams: small enough to be read in one go,
    and a guest of lvmm's tests. Words on its command line: `race` plants a bug, see pool.h;
+   `impatient` another, see e1000.h;
    `on-demand` asks for the recording to begin at the first frame (lvmm record --on-demand). */
 #include "console.h"
 #include "e1000.h"
@@ -79,7 +80,7 @@ void appliance(u32 magic, const struct multiboot_info *info)
         panic("not started by a multiboot loader");
     const char *line = info->flags & MULTIBOOT_COMMAND_LINE ? info->command_line : "";
     pool_start(has_word(line, "race", 4));
-    u32 interrupt = e1000_start();
+    u32 interrupt = e1000_start(has_word(line, "impatient", 9));
     const u8 ip[] = NET_ADDRESS;
     print("appliance: %u.%u.%u.%u, interrupt line %u\n", ip[0], ip[1], ip[2], ip[3], interrupt);
     lvmm_mark("serving");

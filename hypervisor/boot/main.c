@@ -17,6 +17,7 @@
 #include "boot/probe.h"
 #include "boot/settings.h"
 #include "boot/unsaved_log.h"
+#include "core/early_reads.h"
 #include "core/fence.h"
 #include "core/guest_cpuid.h"
 #include "core/guest_memory.h"
@@ -353,6 +354,7 @@ void monitor_main(u32 magic, u64 info)
     clear_guest_memory();
     if (!session_replaying() && probe_configuration_space(&boot) < 0)
         stop();
+    early_reads_init(settings.early_reads && session_recording());
     if (passthrough_init(shadow, MONITOR_BASE + MONITOR_SIZE - (u64)shadow, (u32)settings.sent) < 0)
         stop();
     load_guest(&start);

@@ -75,5 +75,6 @@ bool settings_read(const char *cmdline, struct settings *settings)
     settings->wait_for_room = has(cmdline, "wait-for-room");
     settings->resume = has(cmdline, "resume");
     settings->on_demand = has(cmdline, "on-demand");
+    settings->early_reads = has(cmdline, "early-reads");
     return true;
 }

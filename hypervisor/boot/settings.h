@@ -12,6 +12,7 @@ struct settings {
     u64 sent;           /* bytes to log of each frame that the guest sends */
     bool wait;          /* for the debugger, before the guest's first instruction */
     bool on_demand;     /* record: only what the guest asks for */
+    bool early_reads;   /* record: tells where the guest reads what a device owns */
     bool wait_for_room; /* record: a full log does not end it, the guest waits */
     u64 log_size;       /* bytes of the region to be used, 0: all */
     u64 checkpoints;    /* replay: branches from one to the next, 0: none are made */

@@ -1,6 +1,7 @@
 #include "core/passthrough.h"
 #include "core/device_access.h"
 #include "core/dma_log.h"
+#include "core/early_reads.h"
 #include "core/fence.h"
 #include "core/guest_memory.h"
 #include "core/hints.h"
@@ -51,6 +52,11 @@ static void env_emit(void *ctx, u8 stream, u64 gpa, const void *data, u32 len)
 static int env_sent(void *ctx, u8 stream, u8 flags, u32 length, const void *data, u32 len)
 {
     return dma_log_sent(current, log_stream(ctx, stream), flags, length, data, len);
+}
+
+static void env_own(void *ctx, u8 stream, u64 gpa, u32 len, bool owned)
+{
+    early_reads_own(log_stream(ctx, stream), gpa, len, owned);
 }
 
 /* While the device decodes no memory its registers cannot be reached. */
@@ -138,6 +144,7 @@ static int add_device(pci_bdf bdf, const struct dma_profile *profile, u8 *shadow
         .device_write = env_device_write,
         .sent_max = sent_max,
         .sent = env_sent,
+        .own = early_reads_wanted() ? env_own : NULL,
     };
     int error;
 

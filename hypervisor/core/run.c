@@ -1,5 +1,6 @@
 #include "core/run.h"
 #include "arch/cpu.h"
+#include "core/early_reads.h"
 #include "core/handlers.h"
 #include "core/hints.h"
 #include "core/hypercall.h"
@@ -201,4 +202,5 @@ void run_guest(struct vcpu *vcpu)
     }
     report_exits();
     passthrough_report();
+    early_reads_report();
 }

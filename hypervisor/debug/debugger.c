@@ -4,6 +4,7 @@
 #include "arch/serial.h"
 #include "arch/tsc.h"
 #include "core/decode.h"
+#include "core/early_reads.h"
 #include "core/guest_linear.h"
 #include "core/interrupts.h"
 #include "core/machine_power.h"
@@ -374,6 +375,7 @@ void debugger_after_exit(struct vcpu *vcpu, struct exit *exit)
              pages_need(exit->u.memory.gpa, true)) {
         d.access = true;
         watches_access(vcpu, exit);
+        early_reads_access(vcpu, exit);
         exit->kind = EXIT_NONE;
     }
     if (session_replaying())

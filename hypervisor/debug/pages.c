@@ -1,4 +1,5 @@
 #include "debug/pages.h"
+#include "core/early_reads.h"
 #include "core/guest_memory.h"
 #include "debug/patches.h"
 #include "debug/watches.h"
@@ -18,7 +19,12 @@ static unsigned int needed_count, needed_next;
 
 bool pages_ours(u64 gpa)
 {
-    return patches_on(gpa) || watches_on(gpa);
+    return patches_on(gpa) || watches_on(gpa) || early_reads_on(gpa);
+}
+
+static unsigned int permissions(u64 gpa)
+{
+    return watches_permissions(gpa) & early_reads_permissions(gpa);
 }
 
 /* Without the flush that must follow. */
@@ -27,7 +33,7 @@ static int show(u64 gpa)
     const u8 *copy = patches_copy(gpa);
 
     return copy != NULL ? ept_map(gpa & ~PAGE_MASK, (u64)copy, PAGE_SIZE, EPT_EXECUTE)
-                        : guest_memory_show(gpa, watches_permissions(gpa));
+                        : guest_memory_show(gpa, permissions(gpa));
 }
 
 int pages_update(u64 gpa)
@@ -87,8 +93,7 @@ void pages_forget(void)
 void pages_open(void)
 {
     for (unsigned int i = 0; i < needed_count; i++)
-        guest_memory_show(needed[i].gpa,
-                          needed[i].access ? EPT_ALL : watches_permissions(needed[i].gpa));
+        guest_memory_show(needed[i].gpa, needed[i].access ? EPT_ALL : permissions(needed[i].gpa));
     hv_flush_guest_tlb();
 }
 

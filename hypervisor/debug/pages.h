@@ -1,4 +1,5 @@
-/* Pages of guest memory on which the debugger has breakpoints or watchpoints. An access of the
+/* Pages of guest memory on which the debugger has breakpoints or watchpoints, or that have a buffer
+ * of a device's whose early reads are to be found (core/early_reads.h). An access of the
  * guest's that their EPT permissions forbid exits (SDM vol. 3, section 29.3.2); the instruction is
  * then executed once with the pages that it needs open. */
 #ifndef LVMM_DEBUG_PAGES_H
@@ -6,9 +7,9 @@
 
 #include "lib/types.h"
 
-/* Whether a breakpoint or watchpoint is on the page. */
+/* Whether something of this is on the page. */
 bool pages_ours(u64 gpa);
-/* Shows a page as patches and watchpoints want it now; hv_flush_guest_tlb() must follow.
+/* Shows a page as all these want it now; hv_flush_guest_tlb() must follow.
  * ERR_NO_SPACE where there are no EPT tables left for it. */
 int pages_update(u64 gpa);
 

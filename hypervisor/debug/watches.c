@@ -104,8 +104,7 @@ unsigned int watches_permissions(u64 gpa)
     return permissions;
 }
 
-/* Bytes that the instruction at RIP accesses, as far as it is one that the monitor knows. */
-static u8 access_size(const struct vcpu *vcpu)
+u8 watch_access_size(const struct vcpu *vcpu)
 {
     u8 bytes[INSN_MAX_LENGTH];
     struct insn insn;
@@ -126,7 +125,7 @@ static bool sees(u8 kind, const struct exit *exit)
 void watches_access(const struct vcpu *vcpu, const struct exit *exit)
 {
     u64 gpa = exit->u.memory.gpa;
-    u8 size = access_size(vcpu);
+    u8 size = watch_access_size(vcpu);
 
     for (unsigned int i = 0; i < part_count && accessed.id == 0; i++) {
         const struct watch *p = &parts[i];

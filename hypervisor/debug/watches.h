@@ -21,6 +21,10 @@ struct watch_hit {
 int watch_set(const struct vcpu *vcpu, u32 id, u8 kind, u64 linear, u32 length);
 void watch_clear(u32 id);
 
+/* Bytes that the instruction at RIP accesses, as far as it is one that the monitor knows; else 8.
+ */
+u8 watch_access_size(const struct vcpu *vcpu);
+
 bool watches_on(u64 gpa);
 /* What EPT may allow on a page. */
 unsigned int watches_permissions(u64 gpa);

@@ -261,3 +261,10 @@ u64 dma_buffers_harvest(struct dma_device *device, struct dma_buffers *buffers, 
     }
     return total;
 }
+
+void dma_buffers_own(struct dma_device *device, const struct dma_buffers *buffers, u8 stream,
+                     bool owned)
+{
+    for (u32 i = 0; buffers->to_memory && i < buffers->count; i++)
+        dma_own(device, stream, buffers->segments[i].gpa, buffers->segments[i].length, owned);
+}

@@ -33,6 +33,10 @@ void dma_buffers_add(struct dma_device *device, struct dma_buffers *buffers, u64
 u64 dma_buffers_map(struct dma_device *device, struct dma_buffers *buffers, u64 guest_list,
                     u32 entries, bool to_memory);
 
+/* The device owns the buffers that it writes to from now on, or no more. */
+void dma_buffers_own(struct dma_device *device, const struct dma_buffers *buffers, u8 stream,
+                     bool owned);
+
 /* Makes visible what the device wrote since the last call, and logs it; returns the bytes. */
 u64 dma_buffers_harvest(struct dma_device *device, struct dma_buffers *buffers, u8 stream);
 

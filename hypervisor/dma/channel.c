@@ -13,11 +13,19 @@ void dma_channel_init(struct dma_device *device, u32 index, u8 *memory, u64 phys
     dma_buffers_init(&channel->buffers, &channel->profile->entries, memory, phys, size);
 }
 
-void dma_channel_reset(struct dma_channel *channel)
+/* What the channel works on is the device's while it does. */
+static void set_running(struct dma_device *device, struct dma_channel *channel, bool running)
+{
+    if (running != channel->running)
+        dma_buffers_own(device, &channel->buffers, DMA_STREAM_PAYLOAD(channel->index, 0), running);
+    channel->running = running;
+}
+
+void dma_channel_reset(struct dma_device *device, struct dma_channel *channel)
 {
     channel->guest_list = 0;
     channel->command = 0;
-    channel->running = false;
+    set_running(device, channel, false);
 }
 
 static void take_written(struct dma_device *device, struct dma_channel *channel)
@@ -39,7 +47,7 @@ int dma_channel_harvest(struct dma_device *device, struct dma_channel *channel)
         take_written(device, channel);
     if (status & profile->active_mask)
         return 0;
-    channel->running = false;
+    set_running(device, channel, false);
     device->stats.completed++;
     if (channel->buffers.is_cut)
         dma_note_error(device, "a command's buffers do not fit the DMA shadow area: let the "
@@ -56,7 +64,7 @@ static void start(struct dma_device *device, struct dma_channel *channel, bool t
     device->stats.doorbells++;
     if (!to_memory)
         device->stats.tx_bytes += bytes;
-    channel->running = true;
+    set_running(device, channel, true);
     dma_write_register(device, profile->list, LIST_BYTES, channel->buffers.list_phys);
 }
 
@@ -67,7 +75,7 @@ static void stop(struct dma_device *device, struct dma_channel *channel, u8 valu
     if (!channel->running)
         return;
     take_written(device, channel);
-    channel->running = false;
+    set_running(device, channel, false);
     device->stats.completed++;
 }
 

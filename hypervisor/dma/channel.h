@@ -6,7 +6,7 @@
 
 /* `memory`, page-aligned, is the channel's part of the shadow area. */
 void dma_channel_init(struct dma_device *device, u32 index, u8 *memory, u64 phys, u64 size);
-void dma_channel_reset(struct dma_channel *channel);
+void dma_channel_reset(struct dma_device *device, struct dma_channel *channel);
 
 /* Carries out a write that concerns a channel; false: it concerns none. */
 bool dma_channels_write(struct dma_device *device, u32 reg, u8 size, u64 value);

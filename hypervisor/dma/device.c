@@ -210,7 +210,7 @@ void dma_reset(struct dma_device *device)
     for (u32 i = 0; i < device->profile->ring_count; i++) {
         struct dma_ring *ring = &device->rings[i];
 
-        dma_ring_give_up_frame(ring);
+        dma_ring_give_up(device, ring);
         ring->guest_base = 0;
         ring->count = 0;
         ring->next = 0;
@@ -222,7 +222,7 @@ void dma_reset(struct dma_device *device)
         ring->buffer_size = dma_buffer_size(ring->profile, 0);
     }
     for (u32 i = 0; i < device->profile->channel_count; i++) {
-        dma_channel_reset(&device->channels[i]);
+        dma_channel_reset(device, &device->channels[i]);
     }
     for (u32 i = 0; i < device->profile->slots_count; i++) {
         dma_slots_reset(device, &device->slots[i]);

@@ -43,6 +43,9 @@ struct dma_env {
      * what follows one with len < length is without data. Negative: no more of this. */
     u32 sent_max;
     int (*sent)(void *ctx, u8 stream, u8 flags, u32 length, const void *data, u32 len);
+    /* The device owns a buffer, to write to it, from here on; or no more, if it did. At any
+     * address. NULL: nobody wants to know. */
+    void (*own)(void *ctx, u8 stream, u64 gpa, u32 len, bool owned);
 };
 
 /* sent's flags. */

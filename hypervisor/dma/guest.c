@@ -50,6 +50,13 @@ int dma_write_guest(struct dma_device *device, u8 stream, u64 gpa, const void *d
     return 0;
 }
 
+void dma_own(struct dma_device *device, u8 stream, u64 gpa, u32 len, bool owned)
+{
+    if (device->env.own != NULL && len != 0) {
+        device->env.own(device->env.ctx, stream, gpa, len, owned);
+    }
+}
+
 void dma_write_register(struct dma_device *device, u32 reg, u8 size, u64 value)
 {
     device->env.device_write(device->env.ctx, reg, size, value);

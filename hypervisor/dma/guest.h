@@ -16,6 +16,9 @@ bool dma_guest_range_is_sane(u64 gpa, u32 len);
 /* The part of `len` bytes from `gpa` on that lies in the first page. */
 u32 dma_page_part(u64 gpa, u32 len);
 
+/* The device owns a buffer from now on, or no more. */
+void dma_own(struct dma_device *device, u8 stream, u64 gpa, u32 len, bool owned);
+
 /* The engine's own write to a register. */
 void dma_write_register(struct dma_device *device, u32 reg, u8 size, u64 value);
 /* The guest's write does not reach the device; counted. */

@@ -119,6 +119,7 @@ static bool map_data(struct dma_device *device, struct dma_in_flight *flight, u8
     dma_put_field(entry, QUEUE_COMMAND_PAGE1, dma_get_field(flight->command, QUEUE_COMMAND_PAGE1));
     dma_put_field(entry, QUEUE_COMMAND_PAGE2, dma_get_field(flight->command, QUEUE_COMMAND_PAGE2));
     dma_pages_map(device, flight->buffers, entry, (u32)length, to_memory);
+    dma_buffers_own(device, flight->buffers, DMA_STREAM_PAYLOAD(flight->queue, 0), true);
     device->stats.tx_bytes += to_memory ? 0 : length;
     return true;
 }

@@ -87,8 +87,10 @@ static void release(struct dma_device *device, struct dma_in_flight *flight)
 {
     struct dma_submission *s = &device->queues.submissions[flight->queue];
 
-    if (flight->buffers != NULL)
+    if (flight->buffers != NULL) {
+        dma_buffers_own(device, flight->buffers, DMA_STREAM_PAYLOAD(flight->queue, 0), false);
         dma_commands_give_back(device, flight->buffers);
+    }
     s->in_flight--;
     device->queues.completions[s->completion].in_flight--;
     flight->used = false;

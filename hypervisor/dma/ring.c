@@ -47,12 +47,42 @@ u32 dma_ring_owned(const struct dma_ring *ring)
     return ring->count ? distance(ring, ring->next, ring->posted) : 0;
 }
 
-static void point_to_shadow_buffer(struct dma_ring *ring, u32 index, u8 *descriptor)
+static void own_buffer(struct dma_device *device, const struct dma_ring *ring, u32 index,
+                       bool owned)
+{
+    if (ring->profile->direction == DMA_RX) {
+        dma_own(device, DMA_STREAM_PAYLOAD(ring->index, 0), ring->guest_buffers[index],
+                ring->buffer_size, owned);
+    }
+}
+
+void dma_ring_pause(struct dma_device *device, const struct dma_ring *ring)
+{
+    for (u32 left = dma_ring_owned(ring), i = ring->next; left > 0; left--) {
+        own_buffer(device, ring, i, false);
+        i = wrap(ring, i + 1);
+    }
+}
+
+void dma_ring_give_up(struct dma_device *device, struct dma_ring *ring)
+{
+    dma_ring_pause(device, ring);
+    ring->posted = ring->next;
+    ring->in_frame = false;
+    ring->frame_kept = 0;
+}
+
+static void point_to_shadow_buffer(struct dma_device *device, struct dma_ring *ring, u32 index,
+                                   u8 *descriptor, bool is_new)
 {
     const struct dma_ring_profile *profile = ring->profile;
     u64 guest_buffer = dma_get_field(descriptor, profile->address);
 
+    if (!is_new) {
+        own_buffer(device, ring, index, false);
+    }
     ring->guest_buffers[index] = guest_buffer;
+    own_buffer(device, ring, index, true);
     if (guest_buffer != 0 || !profile->null_address_is_skipped) {
         dma_put_field(descriptor, profile->address,
                       ring->buffers_phys + (u64)index * ring->buffer_size);
@@ -85,7 +115,7 @@ static void post_one(struct dma_device *device, struct dma_ring *ring, u32 index
     const struct dma_ring_profile *profile = ring->profile;
 
     if (profile->direction == DMA_RX) {
-        point_to_shadow_buffer(ring, index, descriptor);
+        point_to_shadow_buffer(device, ring, index, descriptor, is_new);
     } else {
         check_transmit_buffer(device, ring, descriptor);
         if (is_new) {
@@ -214,12 +244,6 @@ static void deliver_payload(struct dma_device *device, struct dma_ring *ring, u3
     device->stats.rx_packets += is_last;
 }
 
-void dma_ring_give_up_frame(struct dma_ring *ring)
-{
-    ring->in_frame = false;
-    ring->frame_kept = 0;
-}
-
 static void complete(struct dma_device *device, struct dma_ring *ring, u32 index)
 {
     const struct dma_ring_profile *profile = ring->profile;
@@ -227,6 +251,7 @@ static void complete(struct dma_device *device, struct dma_ring *ring, u32 index
 
     memcpy(descriptor, shadow_descriptor(ring, index), profile->descriptor_size);
     if (profile->direction == DMA_RX) {
+        own_buffer(device, ring, index, false);
         deliver_payload(device, ring, index, descriptor);
     }
     dma_write_guest(device, DMA_STREAM_DESCRIPTORS(ring->index),

@@ -7,8 +7,12 @@
 /* Bytes of a receive buffer, by the bits of the profile's buffer size register. */
 u32 dma_buffer_size(const struct dma_ring_profile *profile, u32 bits);
 
-/* Nothing follows what the device has received or was given of a frame. */
-void dma_ring_give_up_frame(struct dma_ring *ring);
+/* The device does not work on the ring, until dma_ring_restart(). */
+void dma_ring_pause(struct dma_device *device, const struct dma_ring *ring);
+
+/* The device owns none of the descriptors any more, and nothing follows what it has received or was
+ * given of a frame. */
+void dma_ring_give_up(struct dma_device *device, struct dma_ring *ring);
 
 /* Descriptors that the device owns. */
 u32 dma_ring_owned(const struct dma_ring *ring);

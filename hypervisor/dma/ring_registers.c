@@ -20,9 +20,9 @@ static void note_no_space(struct dma_device *device, int error)
 }
 
 /* What a disabled ring had in flight is given up; it is posted anew when the ring is enabled. */
-static void move_to(struct dma_ring *ring, u32 head)
+static void move_to(struct dma_device *device, struct dma_ring *ring, u32 head)
 {
-    dma_ring_give_up_frame(ring);
+    dma_ring_give_up(device, ring);
     ring->next = head;
     ring->posted = head;
 }
@@ -36,7 +36,7 @@ static u64 set_base(struct dma_device *device, struct dma_ring *ring, bool high,
         dma_refuse(device, forward);
         return value;
     }
-    move_to(ring, ring->next);
+    move_to(device, ring, ring->next);
     if (high) {
         ring->guest_base = (ring->guest_base & 0xffffffff) | value << 32;
         return ring->descriptors_phys >> 32;
@@ -59,7 +59,7 @@ static u64 set_length(struct dma_device *device, struct dma_ring *ring, u64 valu
         dma_refuse(device, forward);
         return value;
     }
-    move_to(ring, ring->next);
+    move_to(device, ring, ring->next);
     ring->count = (u32)count;
     return value;
 }
@@ -74,13 +74,13 @@ static u64 set_head(struct dma_device *device, struct dma_ring *ring, u64 value,
         return value;
     }
     old = ring->next;
-    move_to(ring, (u32)value);
+    move_to(device, ring, (u32)value);
     if (ring->enabled && ring->next != ring->tail) {
         error = dma_ring_restart(device, ring);
     }
     if (error < 0) {
         note_no_space(device, error);
-        move_to(ring, old);
+        move_to(device, ring, old);
         dma_refuse(device, forward);
     }
     return value;
@@ -115,7 +115,7 @@ static u64 set_buffer_size(struct dma_device *device, struct dma_ring *ring, u64
         device->stats.refused_writes++;
         return (value & ~(u64)mask) | ring->buffer_size_bits;
     }
-    move_to(ring, ring->next);
+    move_to(device, ring, ring->next);
     ring->buffer_size_bits = bits;
     ring->buffer_size = dma_buffer_size(ring->profile, bits);
     return value;
@@ -174,7 +174,7 @@ static void enable(struct dma_device *device, struct dma_ring *ring, u32 reg, u6
     if (error < 0) {
         /* Empty until the guest sets it up. */
         note_no_space(device, error);
-        move_to(ring, 0);
+        move_to(device, ring, 0);
         ring->tail = 0;
         program_it = true;
     }
@@ -206,6 +206,7 @@ static u64 set_control(struct dma_device *device, struct dma_ring *ring, u32 reg
     if (has_enable && (value & profile->enable.mask) == 0) {
         /* A new buffer size counts when the ring gets enabled again. */
         ring->enabled = false;
+        dma_ring_pause(device, ring);
         return value;
     }
     if (profile->buffer_size.mask != 0 && reg == profile->buffer_size.reg) {

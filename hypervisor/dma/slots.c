@@ -63,6 +63,7 @@ void dma_slots_init(struct dma_device *device, u8 *memory, u64 phys, u64 size)
 
 static void give_back(struct dma_device *device, struct dma_slots *slots, u32 slot)
 {
+    dma_buffers_own(device, slots->commands[slot], DMA_STREAM_PAYLOAD(slots->index, 0), false);
     dma_commands_give_back(device, slots->commands[slot]);
     slots->commands[slot] = NULL;
 }
@@ -94,6 +95,7 @@ static void prepare(struct dma_device *device, struct dma_slots *slots, u32 slot
     to_memory = !(header[profile->from_memory.offset] & profile->from_memory.mask);
     bytes = dma_buffers_map(device, buffers, table + profile->entries.prefix,
                             (u32)dma_get_field(header, profile->entry_count), to_memory);
+    dma_buffers_own(device, buffers, DMA_STREAM_PAYLOAD(slots->index, 0), true);
     device->stats.tx_bytes += to_memory ? 0 : bytes;
     dma_put_field(header, profile->entry_count, buffers->count);
     dma_put_field(header, profile->table, buffers->list_phys - profile->entries.prefix);

@@ -63,13 +63,23 @@ class Run:
 
 
 def record(
-    directory: Path, words: str, requests: int, seed: int, *, on_demand: bool = False
+    directory: Path,
+    words: str,
+    requests: int,
+    seed: int,
+    *,
+    on_demand: bool = False,
+    early_reads: bool = False,
 ) -> Run:
     """Records the appliance, pinged until all is answered or the appliance has ended."""
     guest = Guest("multiboot", guest_build.appliance(), words, TINY_MEMORY_MIB)
     port = netpeer.free_port()
     settings = RunSettings(
-        seed=seed, timeout_s=RECORD_TIMEOUT_S, net_port=port, on_demand=on_demand
+        seed=seed,
+        timeout_s=RECORD_TIMEOUT_S,
+        net_port=port,
+        on_demand=on_demand,
+        early_reads=early_reads,
     )
     peer = EchoPeer(port, requests, seed)
     peer.start()
@@ -168,13 +178,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def test_short_recordings_replay_identically(number: int, tmp_path: Path) -> None:
     """With those of test_linux.py they are twenty. Other traffic, skid and driver in each; and half
-    of them begin when the network has been set up and the first frame is there."""
+    of them begin when the network has been set up and the first frame is there. A quarter looks for
+    early reads, of which there are none: see test_early_reads.py."""
     words = "race" if number % 2 else ""
     on_demand = number % 4 < 2
     if on_demand:
         words += " on-demand"
     seed = 100 + number
-    run = record(tmp_path / "recording", words, SHORT_REQUESTS, seed, on_demand=on_demand)
+    early_reads = number % 4 == 2
+    run = record(
+        tmp_path / "recording",
+        words,
+        SHORT_REQUESTS,
+        seed,
+        on_demand=on_demand,
+        early_reads=early_reads,
+    )
+    assert run.manifest.early_reads == (() if early_reads else None)
     assert (events_of(run.directory)[0].name == "BEGIN") == on_demand
     assert run.peer.complete or run.manifest.end_reason == "guest-panic", run.peer
     assert_identical(replay(run.directory, 200 + number, tmp_path / "replay"))

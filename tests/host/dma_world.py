@@ -78,7 +78,7 @@ class Reply(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One emitted DMA write."""
+    """One emitted DMA write, or a buffer that the device owns."""
 
     stream: int
     length: int
@@ -103,6 +103,7 @@ _REQUEST = struct.Struct("<BBHIQI")
 _REPLY = struct.Struct("<qQQI")
 _ENTRY = struct.Struct("<BBBxIIQ")
 _RECORD = struct.Struct("<IIQ")
+_OWNED = struct.Struct("<QII")
 
 
 class World:
@@ -160,6 +161,12 @@ class World:
     def error(self) -> str:
         """dma_take_error; empty when there is none."""
         return self.call("e").payload.decode()
+
+    def owned(self) -> list[Record]:
+        """The buffers that the device owns, as the engine says, by their addresses."""
+        payload = self.call("O").payload
+        found = [Record(stream, size, gpa) for gpa, stream, size in _OWNED.iter_unpack(payload)]
+        return sorted(found, key=lambda buffer: buffer.gpa)
 
     def records(self) -> list[Record]:
         """What was emitted since the last call."""

@@ -47,6 +47,7 @@ PAYLOADS: st.SearchStrategy[layout.Payload] = st.one_of(
     st.builds(layout.UndoPage, U64, st.sampled_from([b"", bytes(range(256)) * 16])),
     st.builds(layout.InString, U64, U8, _DATA),
     st.builds(layout.Hypercall, U8, U64, U64),
+    st.builds(layout.EarlyRead, U8, U8, U64),
 )
 # Few addresses come often, as in real code; 0 and 0xe9 share a slot of the site table.
 _RIPS = st.one_of(

@@ -25,6 +25,7 @@ from lvmm.debug.guest_symbols import GuestSymbols
 from lvmm.debug.of_a_run import AttachPort
 from lvmm.debug.service import GdbOptions
 from lvmm.divergence_report import render_divergence
+from lvmm.early_reads import describe_early_reads
 from lvmm.errors import LvmmError, UsageError
 from lvmm.gdb.registers import I386, X86_64
 from lvmm.guest import FIRST_DISK, Guest, Kind, check_guest
@@ -120,6 +121,7 @@ def _settings(
         log_kib=getattr(options, "log_size", None),
         usb_disk=_usb_disk(options),
         unfenced=tuple(getattr(options, "unfenced", ())),
+        early_reads=getattr(options, "early_reads", False),
         ring=ring_settings(options),
         sink=session.Sink(getattr(options, "sink", "memory")),
         checkpoints=getattr(options, "checkpoints", None) or 0,
@@ -211,6 +213,8 @@ def _record(options: argparse.Namespace) -> int:
         if manifest.altered:
             _say("the debugger has altered the guest by force: a replay will go another way")
         _say_unsound(manifest)
+        if manifest.early_reads is not None:
+            _say(describe_early_reads(manifest.early_reads))
         if options.ring is not None:
             _say(_kept_line(output))
         _say(f"recording in {output}; replay it with: ./lvmm replay {output}")

@@ -262,6 +262,12 @@ def command_line() -> argparse.ArgumentParser:
         " the recording is marked as unsound, and may not replay; may be given several times",
     )
     recorded.add_argument(
+        "--early-reads",
+        action="store_true",
+        help="tell where the guest reads a buffer that a device owns and may be writing to; costs"
+        " time (docs/early-reads.md)",
+    )
+    recorded.add_argument(
         "--sink",
         choices=("memory", "serial", "serial-stop"),
         default="memory",

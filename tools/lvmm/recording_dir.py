@@ -54,7 +54,8 @@ class Manifest:
     goes another way. A system on its own disk has no `kernel`; `disk` is then the image as it was
     before the run (`path` is its name): no copy is here, and a replay needs none. `unfenced`:
     devices that were bus masters although their DMA is not recorded (PCI addresses, or `all`), so
-    that it may go another way, too; `fenced`: what the monitor said of such devices. `log_alone`:
+    that it may go another way, too; `fenced`: what the monitor said of such devices. `early_reads`:
+    where the guest read buffers that a device owned; None: that was not looked for. `log_alone`:
     made of a log (lvmm.log_alone), so that memory and console at the end are not known.
     """
 
@@ -86,6 +87,7 @@ class Manifest:
     disk: FileEntry | None = None
     unfenced: tuple[str, ...] = ()
     fenced: tuple[dict[str, Any], ...] = ()
+    early_reads: tuple[dict[str, Any], ...] | None = None
     log_alone: bool = False
     version: int = MANIFEST_VERSION
 
@@ -184,6 +186,8 @@ def read_manifest(directory: Path) -> Manifest:
         fields["extra"] = tuple(FileEntry(**entry) for entry in fields["extra"])
         for name in ("unfenced", "fenced"):
             fields[name] = tuple(fields.get(name, ()))
+        if fields.get("early_reads") is not None:
+            fields["early_reads"] = tuple(fields["early_reads"])
         return Manifest(**fields)
     except (TypeError, KeyError) as error:
         raise RecordingError(f"{path} is damaged: {error}") from None

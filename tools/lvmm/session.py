@@ -23,6 +23,7 @@ from lvmm.crash import CrashedGuest, explain_crash, save_crash
 from lvmm.crash_report import render_crash
 from lvmm.debug.of_a_run import AttachPort
 from lvmm.debug.service import GdbOptions
+from lvmm.early_reads import find_early_reads
 from lvmm.errors import (
     EnvironmentProblem,
     LvmmError,
@@ -98,10 +99,11 @@ class RunSettings:
     log region is used; None: all. `ring`: only the newest part of the log is kept. `sink`: where
     the log goes. `guest_disk`: the image of the guest's own disk, `usb_disk` that of one on a USB
     port: they stay as they are. `unfenced`: devices that may be bus masters although their DMA is
-    not recorded: PCI addresses, or `all`. `checkpoints`: conditional branches from one checkpoint
-    of a replay to the next; 0: it makes none, and cannot go back. `triggers`: what begins and ends
-    the recording. `from_end`: a debugger is let in at the end of a replay, whose checkpoints are
-    kept beside the recording.
+    not recorded: PCI addresses, or `all`. `early_reads`: tell where the guest reads buffers that a
+    device owns (docs/early-reads.md). `checkpoints`: conditional branches from one checkpoint of a
+    replay to the next; 0: it makes none, and cannot go back. `triggers`: what begins and ends the
+    recording. `from_end`: a debugger is let in at the end of a replay, whose checkpoints are kept
+    beside the recording.
     """
 
     net_port: int | None = None
@@ -126,6 +128,7 @@ class RunSettings:
     checkpoints: int = 0
     triggers: Triggers = NO_TRIGGERS
     from_end: bool = False
+    early_reads: bool = False
 
     @property
     def wait(self) -> bool:
@@ -147,6 +150,8 @@ class RunSettings:
             words["unfenced"] = monitor_word(self.unfenced)
         if self.log_kib is not None:
             words["log"] = str(self.log_kib)
+        if self.early_reads:
+            words["early-reads"] = "1"
         if self.checkpoints:
             words["checkpoints"] = str(self.checkpoints)
         if self.ring is not None:
@@ -371,8 +376,13 @@ def record(
             print(render_crash(crash), file=sys.stderr)
         raise _with_salvage(error, partial) from None
     manifest = _manifest(board, guest, stored, partial, result, options, monitor)
+    early = None
+    if settings.early_reads:
+        early = find_early_reads(partial / recording_dir.LOG, stored, ram)
     # The disk as it was before the run.
-    manifest = dataclasses.replace(manifest, disk=disk, unfenced=settings.unfenced)
+    manifest = dataclasses.replace(
+        manifest, disk=disk, unfenced=settings.unfenced, early_reads=early
+    )
     recording_dir.write_manifest(partial, manifest)
     for name in ("ram.img", "stats", "bochs.out", "console.log"):
         (run_dir / name).unlink(missing_ok=True)

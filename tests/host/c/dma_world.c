@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define MAX_RECORDS  65536
+#define MAX_OWNED    16384
 #define JOURNAL_SIZE (1U << 20)
 
 struct record {
@@ -138,6 +139,31 @@ static int sent(void *ctx, u8 stream, u8 flags, u32 length, const void *data, u3
     return 0;
 }
 
+/* Buffers that the device owns, as the engine says. */
+static struct owned {
+    u64 gpa;
+    u32 stream, len;
+} owned[MAX_OWNED];
+static u32 owned_count;
+
+static void own(void *ctx, u8 stream, u64 gpa, u32 len, bool begins)
+{
+    (void)ctx;
+    if (begins) {
+        if (owned_count == MAX_OWNED) {
+            abort();
+        }
+        owned[owned_count++] = (struct owned){gpa, stream, len};
+        return;
+    }
+    for (u32 i = 0; i < owned_count; i++) {
+        if (owned[i].gpa == gpa && owned[i].stream == stream && owned[i].len == len) {
+            owned[i] = owned[--owned_count];
+            return;
+        }
+    }
+}
+
 static void emit(void *ctx, u8 stream, u64 gpa, const void *data, u32 len)
 {
     (void)ctx;
@@ -159,6 +185,8 @@ s64 world_start(const char *profile, struct dma_env env, u64 phys, u64 size)
     env.guest_page = guest_page;
     env.emit = emit;
     env.sent = sent;
+    env.own = own;
+    owned_count = 0;
     free(shadow);
     shadow_phys = phys;
     shadow_size = size;
@@ -232,6 +260,9 @@ static bool serve_common(const struct request *request, struct reply *reply)
     case 'j':
         answer(journal, journal_used, reply);
         journal_used = 0;
+        break;
+    case 'O':
+        answer(owned, owned_count * sizeof(owned[0]), reply);
         break;
     case 'e':
         text = dma_take_error(&engine);

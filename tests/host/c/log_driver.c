@@ -119,6 +119,9 @@ static void set_payload(struct log_event *event, const u64 *fields)
     case LOG_EVENT_HYPERCALL:
         payload->hypercall = (struct log_hypercall){(u8)fields[0], fields[1], fields[2]};
         break;
+    case LOG_EVENT_EARLY_READ:
+        payload->early_read = (struct log_early_read){(u8)fields[0], (u8)fields[1], fields[2]};
+        break;
     default:
         break;
     }
@@ -209,6 +212,11 @@ static void get_payload(const struct log_event *event, u64 *fields)
         fields[0] = payload->hypercall.function;
         fields[1] = payload->hypercall.number;
         fields[2] = payload->hypercall.value;
+        break;
+    case LOG_EVENT_EARLY_READ:
+        fields[0] = payload->early_read.stream;
+        fields[1] = payload->early_read.size;
+        fields[2] = payload->early_read.gpa;
         break;
     default:
         break;

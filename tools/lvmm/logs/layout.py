@@ -282,6 +282,9 @@ class EventKind(enum.IntEnum):
     # What the guest was told that declares memory of a device
     # (guest_support/lvmm_abi.h).
     HYPERCALL = 25
+    # The guest reads a buffer here that a device owns: the device may be writing to
+    # it.
+    EARLY_READ = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -1703,6 +1706,40 @@ class Hypercall:
         return cls(function, number, value), at
 
 
+@dataclass(slots=True)
+class EarlyRead:
+    """The guest reads a buffer here that a device owns: the device may be writing to
+    it.
+    """
+
+    KIND: ClassVar[EventKind] = EventKind.EARLY_READ
+    # of what the device writes to such buffers
+    stream: int
+    # bytes that are read
+    size: int
+    # guest-physical address of the first one in the buffer
+    gpa: int
+
+    @property
+    def data_len(self) -> int:
+        """Bytes of data that it carries."""
+        return 0
+
+    def encode(self, codec: Codec, out: bytearray) -> None:
+        """Append the payload; raises WireError when the format cannot hold it."""
+        out += self.stream.to_bytes(1, "little")
+        out += self.size.to_bytes(1, "little")
+        put_uvarint(out, self.gpa)
+
+    @classmethod
+    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[EarlyRead, int]:
+        """Read the payload at `at`; returns it and the offset after it."""
+        stream, at = get_fixed(data, at, 1)
+        size, at = get_fixed(data, at, 1)
+        gpa, at = get_uvarint(data, at)
+        return cls(stream, size, gpa), at
+
+
 Payload = (
     In
     | MmioRead
@@ -1729,6 +1766,7 @@ Payload = (
     | UndoPage
     | InString
     | Hypercall
+    | EarlyRead
 )
 
 PAYLOADS: dict[int, type[Payload]] = {
@@ -1757,6 +1795,7 @@ PAYLOADS: dict[int, type[Payload]] = {
     23: UndoPage,
     24: InString,
     25: Hypercall,
+    26: EarlyRead,
 }
 
 # What replay passes over.
@@ -1767,5 +1806,6 @@ NOTES = frozenset(
         EventKind.EPOCH,
         EventKind.CONSOLE_LINE,
         EventKind.UNDO_PAGE,
+        EventKind.EARLY_READ,
     }
 )
