@@ -7,7 +7,6 @@
 #define TABLE_MAX 192
 
 #define LEAF_FEATURES     1
-#define LEAF_EXTENDED     7
 #define LEAF_TOPOLOGY     0xb
 #define LEAF_XSAVE        0xd
 #define LEAF_EXTENDED_MAX 0x80000000
@@ -15,11 +14,13 @@
 static struct log_cpuid_entry table[TABLE_MAX];
 static u32 table_count;
 
-/* Features that the guest must not use, by leaf, subleaf and register. */
-static const struct {
+struct bits {
     u32 leaf, subleaf;
-    u32 eax, ebx, ecx, edx; /* bits to clear */
-} masks[] = {
+    u32 eax, ebx, ecx, edx;
+};
+
+/* Features that the guest must not use. */
+static const struct bits masks[] = {
     /* MONITOR, DTES64, DS-CPL, VMX, SMX, EST, TM2, PDCM, x2APIC, hypervisor; DS, ACPI, TM */
     {1, 0, 0, 0, 0x0020817c & ~(1u << 4), (1u << 21) | (1u << 22) | (1u << 29)},
     {1, 0, 0, 0, (1u << 3) | (1u << 31), 0},
@@ -32,6 +33,20 @@ static const struct {
     /* XSAVEOPT, XSAVEC, XGETBV(1), XSAVES, XFD */
     {0xd, 1, 0x1f, 0xffffffff, 0xffffffff, 0xffffffff},
 };
+
+/* Instructions and state that the guest may use without asking the monitor: where a recording was
+ * made with them, this CPU must have them. OSXSAVE and HTT say nothing of that. */
+static const struct bits needed[] = {
+    {1, 0, 0, 0, ~(1u << 27), ~(1u << 28)},
+    {7, 0, 0, ~0u, ~0u, ~0u},
+    {7, 1, ~0u, 0, 0, ~0u},
+    {0xd, 0, ~0u, 0, 0, ~0u},
+    {0x80000001, 0, 0, 0, ~0u, ~0u},
+};
+
+/* What changes the x87 state that FXSAVE and XSAVE store, and cannot be switched: FDP only with
+ * exceptions, FCS and FDS deprecated (SDM vol. 1, section 8.1.8). */
+static const struct bits alike = {7, 0, 0, (1u << 6) | (1u << 13), 0, 0};
 
 /* Leaves that answer zeros: MONITOR, power and thermal, performance monitoring, resource
  * monitoring and allocation, SGX, PT, and the marker of a hypervisor. */
@@ -124,20 +139,44 @@ static const struct log_cpuid_entry *find(u32 leaf, u32 subleaf)
     return subleaf_count(leaf) == 1 ? first : NULL;
 }
 
+static struct log_cpuid_entry entry_of(const struct log_cpuid_entry *entries, u32 count,
+                                       const struct bits *bits)
+{
+    for (u32 i = 0; i < count; i++)
+        if (entries[i].leaf == bits->leaf && entries[i].subleaf == bits->subleaf)
+            return entries[i];
+    return (struct log_cpuid_entry){0};
+}
+
+static bool lacks(const struct bits *bits, const struct log_cpuid_entry *wanted,
+                  const struct log_cpuid_entry *own)
+{
+    return (wanted->eax & ~own->eax & bits->eax) != 0 ||
+           (wanted->ebx & ~own->ebx & bits->ebx) != 0 ||
+           (wanted->ecx & ~own->ecx & bits->ecx) != 0 || (wanted->edx & ~own->edx & bits->edx) != 0;
+}
+
 int guest_cpuid_use(const struct log_cpuid_entry *entries, u32 count)
 {
-    const struct log_cpuid_entry *own, *recorded;
+    struct log_cpuid_entry own, wanted;
 
     if (count > TABLE_MAX)
         return ERR_NO_SPACE;
-    own = find(LEAF_EXTENDED, 0);
-    for (u32 i = 0; i < count; i++) {
-        recorded = &entries[i];
-        if (recorded->leaf == LEAF_EXTENDED && recorded->subleaf == 0 &&
-            (own == NULL || (recorded->ebx & ~own->ebx) != 0 || (recorded->ecx & ~own->ecx) != 0)) {
-            printk("lvmm: the recorded CPU has features that this one lacks (CPUID leaf 7)\n");
+    for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+        own = entry_of(table, table_count, &needed[i]);
+        wanted = entry_of(entries, count, &needed[i]);
+        if (lacks(&needed[i], &wanted, &own)) {
+            printk("lvmm: the recorded CPU has features that this one lacks (CPUID leaf %x)\n",
+                   needed[i].leaf);
             return ERR_UNSUPPORTED;
         }
+    }
+    own = entry_of(table, table_count, &alike);
+    wanted = entry_of(entries, count, &alike);
+    if (lacks(&alike, &wanted, &own) || lacks(&alike, &own, &wanted)) {
+        printk("lvmm: this CPU saves x87 state in another way than the recorded one (CPUID leaf 7, "
+               "EBX bits 6 and 13)\n");
+        return ERR_UNSUPPORTED;
     }
     for (u32 i = 0; i < count; i++)
         table[i] = entries[i];
