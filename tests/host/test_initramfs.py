@@ -86,7 +86,7 @@ def test_equal_inputs_give_equal_archives(tmp_path: Path) -> None:
 
     def build() -> bytes:
         return initramfs.workload_initramfs(
-            tmp_path, tmp_path / "busybox", tmp_path / "init", tmp_path / "workload", ["driver"]
+            tmp_path, tmp_path / "busybox", tmp_path / "init", [tmp_path / "workload"], ["driver"]
         )
 
     assert build() == build()

@@ -463,6 +463,23 @@ def _doctor(options: argparse.Namespace) -> int:
     return run(board, boots=options.board is not None, as_json=options.json)
 
 
+def _soak(options: argparse.Namespace) -> int:
+    from lvmm.soak.command import SoakOptions, run
+
+    run(
+        load_board(options.board),
+        SoakOptions(
+            runs=options.runs,
+            seed=options.seed,
+            workloads=tuple(options.workload),
+            jobs=options.jobs,
+            again=options.again,
+            as_json=options.json,
+        ),
+    )
+    return 0
+
+
 def _test(options: argparse.Namespace) -> int:
     if not options.host:
         provision.setup()
@@ -488,5 +505,6 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": _demo,
     "bench": _bench,
     "doctor": _doctor,
+    "soak": _soak,
     "test": _test,
 }

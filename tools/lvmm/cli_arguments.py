@@ -440,6 +440,33 @@ def command_line() -> argparse.ArgumentParser:
     doctor.add_argument("--board", metavar="BOARD", help="a board of boards/, which is booted")
     doctor.add_argument("--json", action="store_true", help="results as JSON on stdout")
 
+    soak = commands.add_parser(
+        "soak",
+        parents=[on_board],
+        help="record and replay under changing conditions, until something diverges",
+    )
+    soak.add_argument("--runs", type=_positive, default=20, metavar="N")
+    soak.add_argument(
+        "--seed",
+        type=_seed,
+        metavar="S",
+        help="of the first run; the next has 1 more (random)",
+    )
+    soak.add_argument(
+        "--workload",
+        action="append",
+        default=[],
+        metavar="W",
+        help="only this; may be repeated: tiny, sector, appliance, stress, receive, disk",
+    )
+    soak.add_argument(
+        "--jobs", type=_positive, metavar="N", help="runs at once (one a processor, up to 4)"
+    )
+    soak.add_argument(
+        "--again", type=Path, metavar="DIR", help="replay a run that was kept, as it was replayed"
+    )
+    soak.add_argument("--json", action="store_true", help="results as JSON on stdout")
+
     test = commands.add_parser("test", help="run the tests; other arguments go to pytest")
     test.add_argument("--host", action="store_true", help="only those without a machine")
     return parser

@@ -6,6 +6,7 @@ Results go to build/guests/ and are made again only when a source is newer.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import fcntl
 import subprocess
 import sys
@@ -142,24 +143,34 @@ def boot_sector(name: str) -> Path:
     return output
 
 
-def workload_initrd(kernel: provision.Kernel, modules: tuple[str, ...]) -> Path:
-    """The initramfs with the workload and modules of the kernel's."""
+def workload_initrd(
+    kernel: provision.Kernel, modules: tuple[str, ...], *, stress: bool = False
+) -> Path:
+    """The initramfs with the workload, the loads if asked for, and modules of the kernel's."""
     folder = SOURCES / "linux"
-    workload = OUTPUT / "linux" / "workload"
-    output = OUTPUT / "linux" / f"initrd-{kernel.release}"
-    sources = [folder / "workload.c", folder / "sha256.c"]
+    output = OUTPUT / "linux" / f"initrd-{'stress-' if stress else ''}{kernel.release}"
     need_busybox()
     with build_lock():
-        if outdated(workload, [*sources, folder / "sha256.h"]):
-            compile_program([*_WORKLOAD_FLAGS, *(path.name for path in sources)], folder, workload)
-        own = [workload, folder / "init", BUSYBOX, Path(initramfs.__file__)]
+        programs = [_linux_program("workload", folder)]
+        if stress:
+            programs.append(_linux_program("stress", folder / "stress"))
+        own = [*programs, folder / "init", BUSYBOX, Path(initramfs.__file__)]
         if outdated(output, own):
             data = initramfs.workload_initramfs(
-                kernel.modules, BUSYBOX, folder / "init", workload, modules
+                kernel.modules, BUSYBOX, folder / "init", programs, modules
             )
             fresh = output.with_suffix(".new")
             fresh.write_bytes(data)
             fresh.replace(output)
+    return output
+
+
+def _linux_program(name: str, folder: Path) -> Path:
+    """A static program of all C files in a folder, compiled when needed."""
+    output = OUTPUT / "linux" / name
+    units = sorted(folder.glob("*.c"))
+    if outdated(output, [*units, *folder.glob("*.h")]):
+        compile_program([*_WORKLOAD_FLAGS, *(path.name for path in units)], folder, output)
     return output
 
 
@@ -182,6 +193,13 @@ def small_linux_guest(board: Board, settings: str = "") -> Guest:
     """The distribution's small kernel with the workload; it has no driver for the network card."""
     kernel = provision.kernel_package("small")
     return _linux_guest(board, kernel, (), f"lvmm.packets=0 {settings}", None)
+
+
+def stress_linux_guest(board: Board, settings: str, memory_mib: int | None = None) -> Guest:
+    """The same with the loads of tests/guests/linux/stress, which the settings name."""
+    kernel = provision.kernel_package("small")
+    guest = _linux_guest(board, kernel, (), f"lvmm.packets=0 {settings}", memory_mib)
+    return dataclasses.replace(guest, extra=(workload_initrd(kernel, (), stress=True),))
 
 
 def disk_linux_guest(board: Board, settings: str) -> Guest:

@@ -198,13 +198,13 @@ def base_system(
 
 
 def workload_initramfs(
-    modules_dir: Path, busybox: Path, init: Path, workload: Path, modules: Iterable[str]
+    modules_dir: Path, busybox: Path, init: Path, programs: Iterable[Path], modules: Iterable[str]
 ) -> bytes:
-    """The demo guest's initramfs."""
+    """The demo guest's initramfs; the programs go into /bin."""
     return archive(
         [
             *base_system(busybox, WORKLOAD_APPLETS, modules_dir, modules),
-            executable("bin/workload", workload.read_bytes()),
+            *(executable(f"bin/{program.name}", program.read_bytes()) for program in programs),
             executable("init", init.read_bytes()),
         ]
     )

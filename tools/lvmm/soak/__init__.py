@@ -1,0 +1,1 @@
+"""`lvmm soak`: many recordings under changing conditions, each replayed twice."""
