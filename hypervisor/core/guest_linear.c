@@ -20,7 +20,8 @@ static int translate(const struct vcpu *vcpu, u64 linear, unsigned int access, u
         .efer = hv_read_efer(),
         .maxphyaddr = 52,
         .user = user,
-        .rflags_ac = vcpu->regs.rflags & BIT(18),
+        /* An implicit supervisor access, of the GDT say, is never excused. */
+        .rflags_ac = (vcpu->regs.rflags & BIT(18)) && (user || hv_cpl() != 3),
     };
 
     return guest_translate(&paging, linear, access, &ops, gpa, pf_error);
@@ -30,6 +31,12 @@ int guest_linear_to_gpa(const struct vcpu *vcpu, u64 linear, unsigned int access
                         u32 *pf_error)
 {
     return translate(vcpu, linear, access, hv_read_cr4() & ~CR4_PKE, hv_cpl() == 3, gpa, pf_error);
+}
+
+int guest_linear_to_gpa_as(const struct vcpu *vcpu, u64 linear, unsigned int access, bool user,
+                           u64 *gpa, u32 *pf_error)
+{
+    return translate(vcpu, linear, access, hv_read_cr4() & ~CR4_PKE, user, gpa, pf_error);
 }
 
 int guest_linear_to_gpa_any(const struct vcpu *vcpu, u64 linear, u64 *gpa)

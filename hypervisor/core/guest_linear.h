@@ -8,6 +8,9 @@
  * *pf_error, or ERR_INVALID / ERR_UNSUPPORTED as guest_translate() says. */
 int guest_linear_to_gpa(const struct vcpu *vcpu, u64 linear, unsigned int access, u64 *gpa,
                         u32 *pf_error);
+/* The same for an access that is known to be a user-mode access or none. */
+int guest_linear_to_gpa_as(const struct vcpu *vcpu, u64 linear, unsigned int access, bool user,
+                           u64 *gpa, u32 *pf_error);
 /* As the page tables map it, whatever their permissions: 0, or negative where nothing is mapped. */
 int guest_linear_to_gpa_any(const struct vcpu *vcpu, u64 linear, u64 *gpa);
 /* The part of an access of `len` bytes that lies in its first page: its size and where it is; 0

@@ -5,6 +5,7 @@
 #include "core/hints.h"
 #include "core/hypercall.h"
 #include "core/interrupts.h"
+#include "core/page_fault.h"
 #include "core/page_journal.h"
 #include "core/passthrough.h"
 #include "core/triggers.h"
@@ -184,7 +185,7 @@ void run_guest(struct vcpu *vcpu)
         }
         session_next_exit();
         exit_counts[(exit.reason & 0xffff) % HV_REASON_COUNT]++;
-        if (page_journal_handle(&exit))
+        if (page_journal_handle(&exit) || page_fault_handle(vcpu, &exit))
             exit.kind = EXIT_NONE;
         debugger_after_exit(vcpu, &exit);
         /* An interrupt that was recorded here comes before what the guest was about to do. */

@@ -182,6 +182,11 @@ bool hv_can_inject_nmi(const struct vcpu *vcpu);
 void hv_inject_interrupt(struct vcpu *vcpu, u8 vector);
 void hv_inject_nmi(struct vcpu *vcpu);
 void hv_inject_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error);
+/* The access that has caused a page-fault exit is made again, with an empty TLB. */
+void hv_retry_page_fault(void);
+/* A page fault that has exited, even where it came while an event was being delivered. ERR_FAULT
+ * where the CPU would shut down. */
+int hv_inject_page_fault(struct vcpu *vcpu, u64 address, u32 error);
 /* Completes the instruction that caused the exit: RIP, interrupt shadow, trap flag. */
 void hv_complete_instruction(struct vcpu *vcpu, u64 next_rip);
 

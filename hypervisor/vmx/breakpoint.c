@@ -13,6 +13,8 @@
 #define DR6_BS        BIT(14)
 #define VECTOR_DB_BIT BIT(1)
 #define VECTOR_BP_BIT BIT(3)
+#define VECTOR_PF_BIT BIT(14)
+#define PF_PRESENT    1U
 
 static struct {
     bool loaded;
@@ -23,7 +25,8 @@ static struct {
         u64 address;
         u32 fields; /* R/W and LEN as in DR7 */
     } points[HV_DEBUG_POINTS];
-    u32 exceptions; /* that exit in any case */
+    u32 exceptions; /* that exit in any case; of page faults those with PF_PRESENT */
+    bool all_exceptions;
 } debug;
 
 static u64 read_dr(unsigned int i)
@@ -103,10 +106,27 @@ static void load(unsigned int i, u64 address, u64 fields)
     vmwrite(VMCS_GUEST_DR7, dr7 | DR7_GLOBAL(i) | fields << DR7_SHIFT(i));
 }
 
+/* With bit 14 in the exception bitmap those faults exit whose error code has these bits, 0: all. */
+static void set_page_faults(u32 error)
+{
+    vmwrite(VMCS_PF_ERROR_MASK, error);
+    vmwrite(VMCS_PF_ERROR_MATCH, error);
+}
+
+void vmx_intercept_page_faults(void)
+{
+    debug.exceptions |= VECTOR_PF_BIT;
+    vmwrite(VMCS_EXCEPTION_BITMAP, debug.exceptions);
+    set_page_faults(PF_PRESENT);
+}
+
 void hv_set_breakpoint(u64 linear, bool exceptions)
 {
     load(0, linear, 0); /* fields 0: instruction, 1 byte */
     vmwrite(VMCS_EXCEPTION_BITMAP, exceptions ? 0xffffffff : VECTOR_DB_BIT | debug.exceptions);
+    if (exceptions)
+        set_page_faults(0);
+    debug.all_exceptions = exceptions;
 }
 
 void hv_load_debug_points(const struct vcpu *vcpu)
@@ -128,6 +148,9 @@ void hv_clear_breakpoint(void)
         write_dr(i, debug.guest_dr[i]);
     vmwrite(VMCS_GUEST_DR7, debug.guest_dr7);
     vmwrite(VMCS_EXCEPTION_BITMAP, debug.exceptions);
+    if (debug.all_exceptions && (debug.exceptions & VECTOR_PF_BIT))
+        set_page_faults(PF_PRESENT);
+    debug.all_exceptions = false;
     vmx_set_mov_dr_exiting(false);
 }
 
@@ -163,7 +186,7 @@ void hv_clear_debug_point(unsigned int i)
 
 void hv_intercept_breakpoints(bool on)
 {
-    debug.exceptions = on ? VECTOR_BP_BIT : 0;
+    debug.exceptions = (debug.exceptions & ~(u32)VECTOR_BP_BIT) | (on ? VECTOR_BP_BIT : 0);
     vmwrite(VMCS_EXCEPTION_BITMAP, debug.exceptions);
 }
 

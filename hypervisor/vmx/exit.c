@@ -11,6 +11,13 @@ struct reason {
     decode_fn decode; /* NULL: nothing more to know */
 };
 
+void vmx_block_nmis_again(void)
+{
+    if (!(vmread(VMCS_IDT_VECTORING_INFO) & INTERRUPTION_VALID))
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
+                vmread(VMCS_GUEST_INTERRUPTIBILITY) | INTERRUPTIBILITY_NMI);
+}
+
 static void decode_exception(struct exit *e)
 {
     u32 info = (u32)vmread(VMCS_EXIT_INTERRUPTION_INFO);
@@ -70,10 +77,8 @@ static void decode_ept_violation(struct exit *e)
     e->u.memory.fetch = e->qualification & BIT(2);
     /* Linear address valid, but not the access to its translation. */
     e->u.memory.walk = (e->qualification & BIT(7)) && !(e->qualification & BIT(8));
-    /* An IRET that did not come to its end has unblocked NMIs nevertheless. */
-    if ((e->qualification & BIT(12)) && !(vmread(VMCS_IDT_VECTORING_INFO) & INTERRUPTION_VALID))
-        vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
-                vmread(VMCS_GUEST_INTERRUPTIBILITY) | INTERRUPTIBILITY_NMI);
+    if (e->qualification & BIT(12))
+        vmx_block_nmis_again();
 }
 
 /* SDM vol. 3, table 28-12. */

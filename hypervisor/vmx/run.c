@@ -8,6 +8,9 @@
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 
+#define VECTOR_DF 8
+#define VECTOR_PF 14
+
 int vmx_switch(u64 *gpr, bool launched);
 
 static u8 vmcs_region[PAGE_SIZE] __attribute__((aligned(4096)));
@@ -190,6 +193,31 @@ void hv_inject_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error
     /* In real mode exceptions push no error code (SDM vol. 3, section 26.2.1.3). */
     inject(vcpu, TYPE_HARDWARE_EXCEPTION, vector, has_error && (vmread(VMCS_GUEST_CR0) & CR0_PE),
            error);
+}
+
+void hv_retry_page_fault(void)
+{
+    if (vmread(VMCS_EXIT_INTERRUPTION_INFO) & BIT(12))
+        vmx_block_nmis_again();
+    hv_flush_guest_tlb();
+}
+
+/* SDM vol. 3, table 6-5. An interrupt that was being delivered is gone, as it is on the CPU. */
+int hv_inject_page_fault(struct vcpu *vcpu, u64 address, u32 error)
+{
+    u32 info = vcpu->event.info;
+
+    hv_set_cr2(address);
+    if (vcpu->event.valid && INTERRUPTION_TYPE(info) == TYPE_HARDWARE_EXCEPTION) {
+        if ((u8)info == VECTOR_DF)
+            return ERR_FAULT;
+        if ((u8)info == VECTOR_PF) {
+            hv_inject_exception(vcpu, VECTOR_DF, true, 0);
+            return 0;
+        }
+    }
+    hv_inject_exception(vcpu, VECTOR_PF, true, error);
+    return 0;
 }
 
 void hv_complete_instruction(struct vcpu *vcpu, u64 next_rip)

@@ -102,6 +102,8 @@ void vmx_setup_controls(u64 ept_root, bool trap_all)
     vmwrite(VMCS_EXIT_MSR_LOAD, (u64)exit_load);
     vmwrite(VMCS_EXIT_MSR_LOAD_COUNT, trap_all ? ARRAY_SIZE(exit_load) : 0);
     setup_host();
+    if (trap_all)
+        vmx_intercept_page_faults();
 }
 
 #define ACCESS_DATA16   0x0093

@@ -14,8 +14,13 @@ void vmx_setup_controls(u64 ept_root, bool trap_all);
 void vmx_setup_guest(const struct start_state *start);
 
 void vmx_set_mov_dr_exiting(bool on);
+/* Page faults exit whose page is present: those that a stale TLB entry can cause. */
+void vmx_intercept_page_faults(void);
 /* The guest's DR0 to DR3 and DR6; not while breakpoints are loaded. */
 void vmx_write_debug_registers(const u64 dr[4], u64 dr6);
+
+/* An IRET that did not come to its end has unblocked NMIs nevertheless. */
+void vmx_block_nmis_again(void);
 
 /* Turns the exit that just happened into `exit`; the table of all reasons is here. */
 void vmx_decode_exit(u32 reason, struct exit *exit);

@@ -19,7 +19,7 @@ from lvmm.netpeer import NetPeer, Traffic, free_port
 # Tiny guests that end by themselves.
 TINY = (
     *("a20", "apic", "fpu", "hello", "idle", "inputs", "paging", "rep", "selfmod", "shadow"),
-    "timer",
+    *("stale", "timer"),
 )
 LOADS = ("faults", "fork", "fpu", "rep", "selfmod", "switch", "timers", "tsc")
 _END = "lvmm.end=poweroff lvmm.race=200000"
