@@ -184,8 +184,8 @@ def _function(function: dict[str, Any]) -> Finding:
             subject, State.OK, f"{text}: may be bus master for the devices behind it{hides}"
         )
     advice = (
-        "nothing, if it writes nothing into memory by itself; else a DMA profile "
-        "(docs/adding-a-device.md)"
+        "nothing, if it writes nothing into memory by itself; else hints from its driver or a DMA "
+        "profile (docs/adding-a-device.md)"
     )
     text = f"{text}: fenced, no bus master while recording{hides}"
     return Finding(subject, State.WARNING, text, advice)
