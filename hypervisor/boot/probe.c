@@ -63,6 +63,14 @@ static bool counter_is_exact(void)
     return pmu_init(&pmu) == 0 && pmu_self_test(&pmu) == 0;
 }
 
+/* Each firmware with tables has the one that describes the machine's fixed hardware. */
+static bool has_tables(const struct boot_info *boot)
+{
+    u32 length;
+
+    return acpi_find(boot->rsdp, boot->rsdp_size, firmware_memory, "FACP", &length) != NULL;
+}
+
 static void tell_windows(void)
 {
     const struct ecam_window *w;
@@ -111,6 +119,7 @@ void probe_machine(const struct boot_info *boot, u64 guest_memory)
     tell("log", unsaved_log_region_is_free(boot));
     tell("counter", counter_is_exact());
     tell("ecam", probe_configuration_space(boot) == 0);
+    tell("acpi", has_tables(boot));
     tell_windows();
     while (pci_next_function(&function))
         tell_function((pci_bdf)function);

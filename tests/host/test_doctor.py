@@ -133,6 +133,7 @@ SAID = [
     "lvmm: 2 SMIs during the counter self-test",
     '{"lvmm":"probe","what":"counter","ok":true}',
     '{"lvmm":"probe","what":"ecam","ok":true}',
+    '{"lvmm":"probe","what":"acpi","ok":true}',
     '{"lvmm":"ecam","base":"e0000000","size":268435456,"segment":0,"first_bus":0}',
     '{"lvmm":"pci","address":"00:00.0","vendor":"8086","device":"1237","class":"060000",'
     '"profile":"","shown":[],"hidden":[]}',
@@ -178,6 +179,7 @@ def test_a_board_that_can_record() -> None:
         ("log", "log region", State.WARNING),
         ("counter", "counter", State.MISSING),
         ("ecam", "PCI access", State.MISSING),
+        ("acpi", "ACPI", State.WARNING),
     ],
 )
 def test_what_a_board_lacks(what: str, subject: str, state: State) -> None:
@@ -187,6 +189,8 @@ def test_what_a_board_lacks(what: str, subject: str, state: State) -> None:
     assert finding.state is state
     assert "it is not there" in finding.text
     assert finding.advice
+    without_words = of_board(replaced(verdict, verdict.replace("true", "false")))[subject]
+    assert without_words.text
     silent = of_board(replaced(verdict))[subject]
     assert silent.state is State.MISSING
 

@@ -124,6 +124,11 @@ def board_findings(board: Board, probe: Probe) -> list[Finding]:
             *(probe, "ecam", "PCI access", _windows_text(probe)),
             advice="nothing can be recorded there until the firmware's table is right",
         ),
+        _verdict(
+            *(probe, "acpi", "ACPI", "the firmware's tables are found"),
+            state=State.WARNING,
+            advice="the monitor cannot know whether PCI's configuration space is in memory, too",
+        ),
         *(_function(function) for function in probe.functions),
         *_absent(board, probe),
     ]
@@ -146,7 +151,7 @@ def _verdict(
     if what not in probe.verdicts:
         return Finding(subject, State.MISSING, "the monitor has said nothing of it", advice)
     ok, texts = probe.verdicts[what]
-    text = "; ".join([*([fine] if ok and fine else []), *texts])
+    text = "; ".join([*([fine] if ok and fine else []), *texts]) or "not found"
     return Finding(subject, State.OK, text) if ok else Finding(subject, state, text, advice)
 
 
