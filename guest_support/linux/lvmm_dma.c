@@ -135,7 +135,7 @@ static void sync_sg_for_device(struct device *dev, struct scatterlist *list, int
 static void *allocate(struct device *dev, size_t size, dma_addr_t *address, gfp_t flags,
                       unsigned long attributes)
 {
-    void *memory = alloc_pages_exact(size, flags | __GFP_ZERO);
+    void *memory = alloc_pages_exact(size, (flags & ~__GFP_COMP) | __GFP_ZERO);
 
     if (memory == NULL)
         return NULL;

@@ -19,7 +19,7 @@ void dma_log_write(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 
 {
     if (!wanted())
         return;
-    if (stream % DMA_STREAMS_PER_RING != DMA_STREAM_DESCRIPTORS(0))
+    if (stream >= LOG_HINT_STREAMS || stream % DMA_STREAMS_PER_RING != DMA_STREAM_DESCRIPTORS(0))
         triggers_packet(vcpu, data, len);
     session_record_dma(vcpu, stream, gpa, data, len);
     transferred = true;

@@ -3,7 +3,8 @@
 #include "dma/guest.h"
 #include "lib/string.h"
 
-#define WORD 8 /* bytes that are compared at once */
+#define WORD       8 /* bytes that are compared at once */
+#define PASSES_MAX 8 /* of one harvest, with a device that never stops writing */
 
 /* Of each page of shadow memory: which area it belongs to, that area, a place in the list of those
  * that are shared; the page, and what is known of it. */
@@ -136,10 +137,10 @@ static void give_part(const u8 *guest, u8 *image, u8 *before, u32 length)
         }
 }
 
-static u64 agree(struct dma_device *device, const struct dma_area *area, u64 at, u64 length)
+static u64 agree(struct dma_device *device, const struct dma_area *area)
 {
     struct dma_areas *areas = &device->areas;
-    u64 taken = 0;
+    u64 taken = 0, at = 0, length = area->length;
 
     for (u32 part; length != 0; at += part, length -= part) {
         u64 offset = offset_of(area) + at, gpa = area->gpa + at;
@@ -158,16 +159,30 @@ static u64 agree(struct dma_device *device, const struct dma_area *area, u64 at,
     return taken;
 }
 
-static u64 hand_to_cpu(struct dma_device *device, const struct dma_area *area, u64 at, u64 length)
+/* The device may write meanwhile: what it wrote first, say into a buffer, may be passed already
+ * where what it wrote last, a status, is found. So all is looked at again, while the guest waits,
+ * until nothing was found: then there was a moment at which the device's memory was this. */
+u64 dma_areas_harvest(struct dma_device *device)
 {
-    u64 taken = 0;
+    struct dma_areas *areas = &device->areas;
+    u64 total = 0, taken = 1;
 
+    for (u32 pass = 0; pass < PASSES_MAX && taken != 0; pass++) {
+        taken = 0;
+        for (u32 i = 0; i < areas->shared_count; i++)
+            taken += agree(device, &areas->list[areas->shared[i]]);
+        total += taken;
+    }
+    device->stats.rx_bytes += total;
+    return total;
+}
+
+static void hand_to_cpu(struct dma_device *device, const struct dma_area *area, u64 at, u64 length)
+{
     if (area->kind == DMA_AREA_SHARED)
-        taken = agree(device, area, at, length);
+        dma_areas_harvest(device);
     else if (area->kind != DMA_AREA_TO_DEVICE)
-        taken = take(device, area, at, length);
-    device->stats.rx_bytes += taken;
-    return taken;
+        device->stats.rx_bytes += take(device, area, at, length);
 }
 
 int dma_area_sync_for_cpu(struct dma_device *device, u32 owner, u64 address, u64 length)
@@ -189,7 +204,7 @@ int dma_area_sync_for_device(struct dma_device *device, u32 owner, u64 address, 
     if (area == NULL)
         return ERR_INVALID;
     if (area->kind == DMA_AREA_SHARED) {
-        device->stats.rx_bytes += agree(device, area, at, length);
+        dma_areas_harvest(device);
         return 0;
     }
     offset = offset_of(area) + at;
@@ -229,18 +244,4 @@ void dma_areas_release(struct dma_device *device, u32 owner)
     for (u32 page = 0; page < areas->page_count; page++)
         if (areas->first_page[page] == page + 1 && areas->list[page].owner == owner)
             forget(areas, &areas->list[page]);
-}
-
-u64 dma_areas_harvest(struct dma_device *device)
-{
-    struct dma_areas *areas = &device->areas;
-    u64 taken = 0;
-
-    for (u32 i = 0; i < areas->shared_count; i++) {
-        const struct dma_area *area = &areas->list[areas->shared[i]];
-
-        taken += agree(device, area, 0, area->length);
-    }
-    device->stats.rx_bytes += taken;
-    return taken;
 }

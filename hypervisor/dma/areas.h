@@ -23,7 +23,8 @@ void dma_areas_init(struct dma_areas *areas, u8 *memory, u64 phys, u64 size);
  * RAM; ERR_NO_SPACE: too little shadow memory is left. */
 int dma_area_map(struct dma_device *device, const struct dma_area *area, u64 *address);
 
-/* A range of the device's addresses changes hands. ERR_INVALID: it is not in an area of `owner`. */
+/* A range of the device's addresses changes hands; if it is shared, all that is shared is
+ * harvested. ERR_INVALID: it is not in an area of `owner`. */
 int dma_area_sync_for_cpu(struct dma_device *device, u32 owner, u64 address, u64 length);
 int dma_area_sync_for_device(struct dma_device *device, u32 owner, u64 address, u64 length);
 

@@ -91,6 +91,10 @@ class AreasMachine(World):
         place = {"gpa": area.gpa + at, "length": len(data)}
         self._ask("W", area.address + at, **place, data=data)
 
+    def device_writes_late(self, area: Area, data: bytes, looks: int) -> None:
+        """It will write to its area, and beyond, when the engine has looked at so many pages."""
+        self._ask("L", area.address, kind=looks, data=data)
+
     def device_reads(self, area: Area, at: int, length: int) -> tuple[bytes, bytes]:
         """What it reads there: in the recorded machine, in the direct one."""
         data = self._ask("R", area.address + at, gpa=area.gpa + at, length=length)[2]

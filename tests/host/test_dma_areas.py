@@ -98,6 +98,21 @@ def test_shared_memory_goes_both_ways_at_a_harvest(machine: AreasMachine) -> Non
     assert not machine.outstanding()
 
 
+@pytest.mark.parametrize("looks", range(4))
+def test_a_status_is_not_seen_before_what_it_is_about(machine: AreasMachine, looks: int) -> None:
+    """The device writes while the engine is between two pages: data, then a status behind it."""
+    area = mapped(machine, 0x8000, 2 * PAGE, SHARED)
+    written = b"data".ljust(PAGE, b"\1") + b"done"
+    machine.device_writes_late(area, written, looks)
+    seen = b""
+    for _ in range(3):
+        machine.harvest()
+        seen = machine.load(0x8000, len(written))
+        if seen.endswith(b"done"):
+            break
+    assert seen == written
+
+
 def test_a_byte_that_both_changed_is_the_device_s(machine: AreasMachine) -> None:
     area = mapped(machine, 0x5000, 16, SHARED)
     machine.store(0x5000, b"ggggg")

@@ -23,7 +23,7 @@
 #define FRAME_BYTES (CHANNELS * 2) /* S16_LE */
 #define PERIOD      2048           /* frames */
 #define BUFFER      (4 * PERIOD)
-#define FIRST_BYTE  0x5a /* in the mapped buffer before the card writes */
+#define UNWRITTEN   0x5a5a5a5a /* in the mapped buffer before the card writes */
 
 static const char play_device[] = "/dev/snd/pcmC0D0p";
 static const char capture_device[] = "/dev/snd/pcmC0D0c";
@@ -152,7 +152,7 @@ static void capture_by_looking(unsigned int periods)
 {
     int card = open_card(capture_device, (unsigned int)SNDRV_PCM_ACCESS_MMAP_INTERLEAVED, OTHER_RATE);
     size_t size = BUFFER * FRAME_BYTES, seen = 0;
-    volatile uint8_t *buffer = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, card,
+    volatile uint32_t *buffer = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, card,
                                     SNDRV_PCM_MMAP_OFFSET_DATA);
     unsigned long looks = 0;
     struct sha256 hash;
@@ -160,19 +160,17 @@ static void capture_by_looking(unsigned int periods)
     if (buffer == MAP_FAILED)
         fail("mmap");
     sha256_init(&hash);
-    memset((void *)buffer, FIRST_BYTE, size);
+    for (size_t i = 0; i < size / FRAME_BYTES; i++)
+        buffer[i] = UNWRITTEN;
     control(card, SNDRV_PCM_IOCTL_START, NULL, "start");
     while (seen < (size_t)periods * PERIOD * FRAME_BYTES) {
-        uint8_t frame[FRAME_BYTES];
+        uint32_t frame = buffer[seen / FRAME_BYTES]; /* at once: the card may write now */
 
-        for (unsigned int i = 0; i < FRAME_BYTES; i++)
-            frame[i] = buffer[seen + i];
-        if (memcmp(frame, (const uint8_t[]){FIRST_BYTE, FIRST_BYTE, FIRST_BYTE, FIRST_BYTE},
-                   FRAME_BYTES) == 0) {
+        if (frame == UNWRITTEN) {
             looks++;
             continue;
         }
-        sha256_update(&hash, frame, FRAME_BYTES);
+        sha256_update(&hash, &frame, FRAME_BYTES);
         seen += FRAME_BYTES;
     }
     control(card, SNDRV_PCM_IOCTL_DROP, NULL, "drop");

@@ -11,6 +11,23 @@ struct arguments {
     u32 owner, kind;
 } __attribute__((packed));
 
+/* What the device is to write while the engine looks at guest memory, and how often it may before.
+ */
+static struct {
+    u64 address;
+    u32 looks, length;
+    u8 data[2 * PAGE_SIZE];
+} late;
+
+static void write_late(void)
+{
+    if (late.looks-- != 0) {
+        return;
+    }
+    world_on_guest_page = NULL;
+    recorded_write(NULL, late.address, late.data, late.length);
+}
+
 static struct reply map(const struct arguments *arguments)
 {
     struct dma_area area = {
@@ -70,6 +87,13 @@ static bool serve(const struct request *request, struct reply *reply)
         break;
     case 'x':
         dma_areas_release(&engine, arguments.owner);
+        break;
+    case 'L':
+        late.address = request->value;
+        late.looks = arguments.kind;
+        late.length = request->payload_len - (u32)sizeof(arguments);
+        memcpy(late.data, payload + sizeof(arguments), late.length);
+        world_on_guest_page = write_late;
         break;
     case 'W':
         device_writes(request->value, &arguments);

@@ -22,6 +22,7 @@ struct entry {
 
 enum { TOLD_WRITE, TOLD_SENT };
 
+void (*world_on_guest_page)(void);
 struct dma_device engine;
 struct world_counters world;
 u8 payload[RAM_SIZE];
@@ -117,6 +118,9 @@ static int guest_write(void *ctx, u64 gpa, const void *buf, u32 len)
 static const void *guest_page(void *ctx, u64 gpa)
 {
     (void)ctx;
+    if (world_on_guest_page != NULL) {
+        world_on_guest_page();
+    }
     return is_ram(gpa, PAGE_SIZE) ? recorded_ram + gpa : NULL;
 }
 

@@ -42,6 +42,9 @@ extern u8 payload[RAM_SIZE]; /* of the request, then of the reply */
 extern u8 *shadow;
 extern u64 shadow_phys, shadow_size;
 
+/* Called where the engine looks at a page of the guest's. */
+extern void (*world_on_guest_page)(void);
+
 /* The buses of the devices; ctx is not used. */
 void direct_read(void *ctx, u64 address, void *buf, u32 len);
 void direct_write(void *ctx, u64 address, const void *buf, u32 len);

@@ -46,6 +46,7 @@ _FIXED: dict[str, Ranges] = {
     "floppy": {PORTS: [(0x3F0, 0x3F5), (0x3F7, 0x3F7)]},
     "pci": {PORTS: [(0xCF8, 0xCFF)]},
     "ioapic": {MMIO: [(0xFEC00000, 0xFEC00FFF)]},
+    "hints": {STREAMS: [(HINT_STREAMS, HINT_STREAMS + 2 * HINT_DEVICES - 1)]},
     "hpet": {MMIO: [(0xFED00000, 0xFED00FFF)]},
     "lapic": {MMIO: [(0xFEE00000, 0xFEE00FFF)], MSRS: [(0x1B, 0x1B), (0x800, 0x8FF)]},
 }

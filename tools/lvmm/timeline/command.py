@@ -40,9 +40,7 @@ def timeline(
         raise RecordingError("the recording header is lost, and with it the clock's frequency")
     machine = recording.header.machine
     clock = GuestClock(machine.tsc_hz, machine.start_tsc)
-    streams = {
-        s.stream: stream_name(s.stream, recording.header) for s in recording.header.dma_streams
-    }
+    streams = {number: stream_name(number, recording.header) for number in range(256)}
     marks = MarkMaker(streams, line_texts(recording))
     estimate = ""
     with contextlib.ExitStack() as files:
