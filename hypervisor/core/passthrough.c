@@ -367,6 +367,16 @@ void passthrough_harvest(struct vcpu *vcpu)
     dma_log_time(vcpu);
 }
 
+void passthrough_find_work(struct vcpu *vcpu)
+{
+    current = vcpu;
+    for (unsigned int i = 0; i < device_count; i++) {
+        dma_find_work(&devices[i].dma);
+        tell_errors(&devices[i]);
+    }
+    dma_log_time(vcpu);
+}
+
 bool passthrough_finds_work(void)
 {
     for (unsigned int i = 0; i < device_count; i++)

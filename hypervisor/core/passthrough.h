@@ -34,11 +34,12 @@ const struct dma_device *passthrough_device(unsigned int i, u16 *bdf);
 /* Prints what each device's engine did on the monitor's line. */
 void passthrough_report(void);
 
-/* Makes finished DMA visible to the guest at the vCPU's position, and gives devices what work they
- * find in memory. */
+/* Makes finished DMA visible to the guest at the vCPU's position. */
 void passthrough_harvest(struct vcpu *vcpu);
 
-/* Must passthrough_harvest() be called often, since nothing announces work? */
+/* Are there devices that find work in memory, which nothing announces? */
 bool passthrough_finds_work(void);
+/* Gives it to them. To be called often. */
+void passthrough_find_work(struct vcpu *vcpu);
 
 #endif

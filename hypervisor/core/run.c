@@ -39,7 +39,7 @@ static void look_for_work(struct vcpu *vcpu, const struct exit *exit, u64 now)
     hv_set_timer(finds_work ? WORK_SLICE : TIME_SLICE);
     if (!finds_work || (exit->kind != EXIT_HLT && now < next_work && next_work - now <= TIME_SLICE))
         return;
-    passthrough_harvest(vcpu);
+    passthrough_find_work(vcpu);
     cost = rdtsc() - now;
     next_work = now + cost + (cost * WORK_SHARE > WORK_SLICE ? cost * WORK_SHARE : WORK_SLICE);
 }

@@ -205,6 +205,11 @@ bool dma_finds_work(const struct dma_device *device)
     return device->schedule.active;
 }
 
+void dma_find_work(struct dma_device *device)
+{
+    dma_schedule_find_work(device);
+}
+
 void dma_reset(struct dma_device *device)
 {
     for (u32 i = 0; i < device->profile->ring_count; i++) {

@@ -262,8 +262,11 @@ int dma_harvest(struct dma_device *device);
 /* Does the device own descriptors, carry out a command, or walk a schedule? */
 bool dma_outstanding(const struct dma_device *device);
 
-/* May the guest give the device work now without a register write? dma_harvest() finds it. */
+/* May the guest give the device work now without a register write? */
 bool dma_finds_work(const struct dma_device *device);
+
+/* Then looks for it; harvests before. To be called often. */
+void dma_find_work(struct dma_device *device);
 
 /* The device was reset: forget all rings. (The guest's own reset through a register is noticed.) */
 void dma_reset(struct dma_device *device);

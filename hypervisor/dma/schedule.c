@@ -94,16 +94,21 @@ int dma_schedule_harvest(struct dma_device *device)
 {
     struct dma_schedule *schedule = &device->schedule;
     const struct dma_register_bits *halted;
-    int completed;
 
     if (!schedule->active)
         return 0;
     halted = &schedule->profile->halted;
     schedule->active = schedule->started ||
                        !(device->env.device_read(device->env.ctx, halted->reg, 2) & halted->mask);
-    completed = dma_schedule_take(device);
+    return dma_schedule_take(device);
+}
+
+void dma_schedule_find_work(struct dma_device *device)
+{
+    if (!device->schedule.active)
+        return;
+    dma_schedule_harvest(device);
     dma_schedule_give(device);
-    return completed;
 }
 
 /* --- registers --- */
@@ -122,7 +127,7 @@ static void write_command(struct dma_device *device, u32 reg, u8 size, u64 value
     if ((bits & profile->start_mask) && !schedule->started) {
         schedule->started = true;
         schedule->active = true;
-        dma_schedule_harvest(device);
+        dma_schedule_find_work(device);
         dma_write_register(device, profile->list, LIST_BYTES, schedule->frames_phys);
     }
     schedule->started = (bits & profile->start_mask) != 0;
@@ -140,7 +145,6 @@ bool dma_schedule_write(struct dma_device *device, u32 reg, u8 size, u64 value)
     const struct dma_schedule_profile *profile = schedule->profile;
     bool forward = true;
 
-    dma_schedule_harvest(device);
     if (overlaps(reg, size, profile->list, LIST_BYTES)) {
         /* The manual knows writes of the whole register. */
         if (reg != profile->list || size != LIST_BYTES) {
@@ -148,11 +152,12 @@ bool dma_schedule_write(struct dma_device *device, u32 reg, u8 size, u64 value)
             return forward;
         }
         schedule->guest_list = (u32)value & ~(profile->list_align - 1);
-        dma_schedule_harvest(device);
+        dma_schedule_find_work(device);
         dma_write_register(device, profile->list, LIST_BYTES, schedule->frames_phys);
         return false;
     }
     if (reg == profile->command && size >= COMMAND_BYTES) {
+        dma_schedule_find_work(device);
         write_command(device, reg, size, value, (u16)value);
         return false;
     }
@@ -168,7 +173,7 @@ u64 dma_schedule_read(struct dma_device *device, u32 reg, u8 size, u64 value)
     const struct dma_schedule *schedule = &device->schedule;
 
     if (schedule->active) {
-        dma_schedule_harvest(device);
+        dma_schedule_find_work(device);
         value = device->env.device_read(device->env.ctx, reg, size);
         dma_schedule_take(device);
     }

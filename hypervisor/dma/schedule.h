@@ -17,8 +17,10 @@ bool dma_schedule_write(struct dma_device *device, u32 reg, u8 size, u64 value);
 /* After a register was read from the device: what the guest sees. */
 u64 dma_schedule_read(struct dma_device *device, u32 reg, u8 size, u64 value);
 
-/* Makes visible what the device did, and gives it what the guest linked. Returns the number of
- * transfers completed. */
+/* Makes visible what the device did. Returns the number of transfers completed. */
 int dma_schedule_harvest(struct dma_device *device);
+
+/* Harvests, and gives the device what the guest linked. */
+void dma_schedule_find_work(struct dma_device *device);
 
 #endif

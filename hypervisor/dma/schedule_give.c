@@ -7,6 +7,21 @@
 
 #define FRAMES_TO_FORGET 2 /* after which the device is no longer at what nothing links to */
 
+/* Two words at once: this is most of what a walk does. */
+static bool differ(const u32 *a, const u32 *b, u32 count)
+{
+    u64 pair_a, pair_b;
+    u32 i = 0;
+
+    for (; i + 1 < count; i += 2) {
+        __builtin_memcpy(&pair_a, &a[i], sizeof(pair_a));
+        __builtin_memcpy(&pair_b, &b[i], sizeof(pair_b));
+        if (pair_a != pair_b)
+            return true;
+    }
+    return i < count && a[i] != b[i];
+}
+
 static void reach(struct dma_schedule *schedule, u32 index)
 {
     if (index == DMA_ITEM_NONE || schedule->items[index].walk == schedule->walk)
@@ -31,15 +46,16 @@ static void visit(struct dma_device *device, u32 index)
 {
     struct dma_schedule *schedule = &device->schedule;
     struct dma_item *item = &schedule->items[index];
-    u32 words[DMA_ITEM_WORDS], at = dma_item_device_word(schedule, item);
+    u32 words[DMA_ITEM_WORDS] = {0}, at = dma_item_device_word(schedule, item);
+    u32 count = dma_item_size(schedule, item) / 4;
     bool changed = item->state != DMA_ITEM_LINKED;
 
-    memcpy(words, item->seen, sizeof(words));
-    if (item->state != DMA_ITEM_NEW) {
-        dma_items_read(device, item, words);
+    if (item->state != DMA_ITEM_NEW && dma_items_read(device, item, words) == 0) {
         item->is_touched = words[at] != item->seen[at];
-        changed = changed || memcmp(words, item->seen, sizeof(words)) != 0;
-        memcpy(item->seen, words, sizeof(words));
+        if (differ(words, item->seen, count)) {
+            changed = true;
+            __builtin_memcpy(item->seen, words, sizeof(words));
+        }
         item->state = DMA_ITEM_LINKED;
     }
     if (changed) {
@@ -62,7 +78,7 @@ static void reach_frames(struct dma_device *device)
     if (dma_read_guest(device, schedule->guest_list, links, bytes) < 0)
         for (u32 i = 0; i < profile->list_count; i++)
             links[i] = profile->link_none;
-    if (schedule->frames_known && memcmp(links, schedule->frames_seen, bytes) == 0) {
+    if (schedule->frames_known && !differ(links, schedule->frames_seen, profile->list_count)) {
         for (u32 i = 0; i < schedule->root_count; i++)
             reach(schedule, schedule->roots[i]);
         return;

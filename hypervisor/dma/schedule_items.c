@@ -36,6 +36,12 @@ u32 dma_item_device_word(const struct dma_schedule *schedule, const struct dma_i
                                              : schedule->profile->status;
 }
 
+u32 dma_item_size(const struct dma_schedule *schedule, const struct dma_item *item)
+{
+    return dma_item_is_queue(schedule, item) ? schedule->profile->queue_size
+                                             : schedule->profile->transfer_size;
+}
+
 u64 dma_item_address(const struct dma_schedule *schedule, const struct dma_item *item, u32 word)
 {
     return (u64)(item->key & schedule->profile->link_address) + 4ULL * word;
@@ -44,10 +50,9 @@ u64 dma_item_address(const struct dma_schedule *schedule, const struct dma_item 
 int dma_items_read(struct dma_device *device, const struct dma_item *item, u32 *words)
 {
     const struct dma_schedule *schedule = &device->schedule;
-    u32 size = dma_item_is_queue(schedule, item) ? schedule->profile->queue_size
-                                                 : schedule->profile->transfer_size;
 
-    return dma_read_guest(device, dma_item_address(schedule, item, 0), words, size);
+    return dma_read_guest(device, dma_item_address(schedule, item, 0), words,
+                          dma_item_size(schedule, item));
 }
 
 u32 dma_items_follow(struct dma_device *device, u32 link)

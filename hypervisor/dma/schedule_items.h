@@ -22,6 +22,9 @@ int dma_items_read(struct dma_device *device, const struct dma_item *item, u32 *
 
 bool dma_item_is_queue(const struct dma_schedule *schedule, const struct dma_item *item);
 
+/* Bytes of its structure. */
+u32 dma_item_size(const struct dma_schedule *schedule, const struct dma_item *item);
+
 /* The word that the device writes. */
 u32 dma_item_device_word(const struct dma_schedule *schedule, const struct dma_item *item);
 

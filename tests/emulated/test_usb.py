@@ -1,4 +1,4 @@
-"""Debian's kernel with its own uhci_hcd and usb-storage: a disk on USB, replayed without it.
+"""A disk on USB, recorded, and replayed without it: by a guest that polls, and by Debian's drivers.
 
 The kernel that has these drivers takes minutes: only with --disk-systems.
 """
@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 
 import pytest
-from tests.emulated.machine import BOARD, assert_identical, events_of, replay
+from tests.emulated.machine import BOARD, assert_identical, events_of, replay, tiny
 
 from lvmm import guest_build, session
 from lvmm.logs import Recording
@@ -22,6 +22,32 @@ CACHED = 512 << 10  # bytes
 
 # Bytes of log for each byte read that DMA takes: packets of 64 bytes, each with its status.
 LIMIT = 1.10
+
+
+READS, READ_BYTES = 6, 4096  # of tests/guests/tiny/usb.c
+
+
+def fnv1a(data: bytes) -> int:
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = (value ^ byte) * 0x100000001B3 % (1 << 64)
+    return value
+
+
+def test_transfers_that_are_polled_in_memory(tmp_path: Path) -> None:
+    """Nothing tells the monitor of a transfer, and no register tells the guest that it is done."""
+    disk = tmp_path / "a disk, on USB.img"
+    content = random.Random(11).randbytes(1 << 20)
+    disk.write_bytes(content)
+    directory = tmp_path / "recording"
+    settings = RunSettings(seed=1, timeout_s=120.0, usb_disk=disk)
+    manifest = session.record(BOARD, tiny("usb"), settings, directory)
+    assert manifest.end_reason == "reset"
+    disk.unlink()
+    console = (directory / manifest.console.path).read_text()
+    parts = [content[READ_BYTES * i : READ_BYTES * (i + 1)] for i in range(READS)]
+    assert console.splitlines() == [f"usb: read {fnv1a(part):016x}" for part in parts]
+    assert_identical(replay(directory, 2, tmp_path / "replay"))
 
 
 @pytest.mark.deadline(1200)

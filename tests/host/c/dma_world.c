@@ -249,6 +249,7 @@ static bool serve_common(const struct request *request, struct reply *reply)
         break;
     case 'h':
         reply->status = dma_harvest(&engine);
+        dma_find_work(&engine);
         break;
     case 'o':
         reply->status = dma_outstanding(&engine);
