@@ -21,8 +21,8 @@
  * interrupt announces. In ticks of the time-stamp counter. */
 #define TIME_SLICE 5000000
 
-/* The same where a device finds work in memory, that nothing announces. At most this part of the
- * time goes into looking for it. */
+/* The same where a device finds work in memory, that nothing announces; and how many times as long
+ * as looking for it takes the guest runs in between. */
 #define WORK_SLICE 250000
 #define WORK_SHARE 8
 

@@ -37,7 +37,7 @@ from tests.host.uhci_machine import (
 pytestmark = pytest.mark.host
 
 GENERATED = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -442,7 +442,7 @@ def run_hostile(machine: UhciMachine, action: tuple[object, ...]) -> None:
             machine.harvest()
 
 
-@settings(GENERATED, max_examples=150)
+@settings(GENERATED, max_examples=80)
 @given(actions=st.lists(HOSTILE, max_size=60))
 def test_hostile_guest_neither_escapes_nor_diverges(
     machine: UhciMachine, actions: list[tuple[object, ...]]
