@@ -86,7 +86,7 @@ void early_reads_own(u8 stream, u64 gpa, u32 len, bool owned)
         return;
     }
     for (unsigned int i = 0; i < buffer_count; i++)
-        if (buffers[i].gpa == gpa && buffers[i].length == len && buffers[i].stream == stream) {
+        if (buffers[i].gpa == gpa && buffers[i].stream == stream) {
             drop(i);
             return;
         }

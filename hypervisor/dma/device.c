@@ -223,6 +223,7 @@ void dma_reset(struct dma_device *device)
         ring->tail = 0;
         ring->enabled = false;
         ring->programmed = false;
+        ring->has_long_frames = false;
         ring->buffer_size_bits = 0;
         ring->buffer_size = dma_buffer_size(ring->profile, 0);
     }

@@ -43,8 +43,8 @@ struct dma_env {
      * what follows one with len < length is without data. Negative: no more of this. */
     u32 sent_max;
     int (*sent)(void *ctx, u8 stream, u8 flags, u32 length, const void *data, u32 len);
-    /* The device owns a buffer, to write to it, from here on; or no more, if it did. At any
-     * address. NULL: nobody wants to know. */
+    /* The device owns a buffer, to write to it, from here on; or the one at this address no more,
+     * if it did. At any address. NULL: nobody wants to know. */
     void (*own)(void *ctx, u8 stream, u64 gpa, u32 len, bool owned);
 };
 
@@ -93,6 +93,7 @@ struct dma_ring {
     u32 buffer_size;      /* RX: bytes */
     u32 buffer_size_bits; /* RX: the register's bits that say so */
     bool has_crc;         /* RX: frames are stored with their CRC */
+    bool has_long_frames; /* RX: they may fill the whole buffer */
     bool in_frame;        /* the last descriptor was not a frame's last */
     u32 frame_kept;       /* TX: bytes of the frame that the environment was given */
 

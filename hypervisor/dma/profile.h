@@ -90,6 +90,8 @@ struct dma_ring_profile {
     u32 buffer_size_max;
     u32 buffer_unit; /* instead of sizes: the bits count so many bytes; 0: of another rule */
     struct dma_register_bits strip_crc; /* RX: frames are stored without CRC while these are set */
+    struct dma_register_bits long_frames; /* RX: while these are clear, no frame has more than */
+    u32 short_frame_max;                  /* so many bytes */
 
     const struct dma_requirement *requirements;
     u32 requirement_count;

@@ -50,9 +50,17 @@ u32 dma_ring_owned(const struct dma_ring *ring)
 static void own_buffer(struct dma_device *device, const struct dma_ring *ring, u32 index,
                        bool owned)
 {
-    if (ring->profile->direction == DMA_RX) {
-        dma_own(device, DMA_STREAM_PAYLOAD(ring->index, 0), ring->guest_buffers[index],
-                ring->buffer_size, owned);
+    const struct dma_ring_profile *profile = ring->profile;
+    u32 length = ring->buffer_size;
+
+    /* A driver that expects no longer frames has smaller buffers than the device knows sizes. */
+    if (profile->long_frames.mask != 0 && !ring->has_long_frames &&
+        length > profile->short_frame_max) {
+        length = profile->short_frame_max;
+    }
+    if (profile->direction == DMA_RX) {
+        dma_own(device, DMA_STREAM_PAYLOAD(ring->index, 0), ring->guest_buffers[index], length,
+                owned);
     }
 }
 

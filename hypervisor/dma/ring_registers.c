@@ -203,6 +203,9 @@ static u64 set_control(struct dma_device *device, struct dma_ring *ring, u32 reg
     if (profile->strip_crc.mask != 0 && reg == profile->strip_crc.reg) {
         set_crc(device, ring, value);
     }
+    if (profile->long_frames.mask != 0 && reg == profile->long_frames.reg) {
+        ring->has_long_frames = (value & profile->long_frames.mask) != 0;
+    }
     if (has_enable && (value & profile->enable.mask) == 0) {
         /* A new buffer size counts when the ring gets enabled again. */
         ring->enabled = false;

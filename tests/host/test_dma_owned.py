@@ -29,7 +29,8 @@ from tests.host.nvme_machine import (
 
 pytestmark = pytest.mark.host
 
-BUFFER = 2048
+FRAME = 1522  # of the buffer: no longer ones are received
+LONG_PACKETS = 1 << 5  # RCTL.LPE
 
 
 def spans(machine: World) -> list[tuple[int, int]]:
@@ -50,7 +51,7 @@ def posted(driver: E1000Driver) -> list[tuple[int, int]]:
     owned = []
     index = driver.rx_clean
     while index != driver.rx_use:
-        owned.append((driver.rx_buffers + index * driver.rx_spacing, BUFFER))
+        owned.append((driver.rx_buffers + index * driver.rx_spacing, FRAME))
         index = (index + 1) % driver.rx_count
     return sorted(owned)
 
@@ -71,6 +72,18 @@ def test_receive_ring(nic: Machine) -> None:
         assert spans(nic) == posted(driver)
     assert driver.send([b"a" * 60])
     assert spans(nic) == posted(driver)
+
+
+def test_longer_frames_need_the_whole_buffer(nic: Machine) -> None:
+    driver = E1000Driver(nic)
+    driver.up()
+    nic.write(RCTL, 0)
+    nic.write(RCTL, RCTL_EN | LONG_PACKETS)
+    whole = [(address, 2048) for address, _ in posted(driver)]
+    assert spans(nic) == whole
+    nic.write(RCTL, RCTL_EN)
+    nic.write(RCTL, 0)
+    assert spans(nic) == []
 
 
 def test_receive_ring_disabled_moved_and_reset(nic: Machine) -> None:

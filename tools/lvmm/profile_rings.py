@@ -151,6 +151,11 @@ def compile_ring(
     if direction == "rx":
         if ring.has("strip_crc"):
             members.append(f".strip_crc = {take_register_bits(ring, 'strip_crc', register_size)},")
+        if ring.has("long_frames"):
+            members += [
+                f".long_frames = {take_register_bits(ring, 'long_frames', register_size)},",
+                f".short_frame_max = {ring.number('short_frame_max', 64, 0xFFFF)},",
+            ]
         members += [
             f".payload_length = {take_field(ring, 'payload_length', size, (1, 2, 4, 8))},",
             f".null_address_is_skipped = {c_flag(ring.flag('null_address_is_skipped'))},",

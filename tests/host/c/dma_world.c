@@ -161,7 +161,7 @@ static void own(void *ctx, u8 stream, u64 gpa, u32 len, bool begins)
         return;
     }
     for (u32 i = 0; i < owned_count; i++) {
-        if (owned[i].gpa == gpa && owned[i].stream == stream && owned[i].len == len) {
+        if (owned[i].gpa == gpa && owned[i].stream == stream) {
             owned[i] = owned[--owned_count];
             return;
         }
