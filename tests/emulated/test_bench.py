@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.emulated.machine import start_cli
 
+from lvmm.bench import devices
 from lvmm.bench.debug_link import PAGE, QUICK_REPETITIONS
 from lvmm.link.frame import Frame
 from lvmm.link.layout import (
@@ -64,3 +65,25 @@ def test_debug_link(tmp_path: Path) -> None:
         assert median(what, "emulated_us") > (there + back - 8) * 0.99 * BYTE_US
     for what in (registers, memory):
         assert median(what, "exits") == median(what, "guest_instructions") == 0
+
+
+def test_devices(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """What is read from the disk is in the log, what is written is not."""
+    if not request.config.getoption("--disk-systems"):
+        pytest.skip("takes a minute: give --disk-systems")
+    process = start_cli(["bench", "devices", "--quick", "--json"], tmp_path / "bench")
+    assert process.wait(WAIT_S) == 0, (tmp_path / "bench.err").read_text()
+    facts = json.loads((tmp_path / "bench.out").read_text())
+    (section,) = facts["benchmarks"]
+    rows = {row["what"]: row["metrics"] for row in section["rows"]}
+
+    def median(what: str, metric: str) -> float:
+        return float(rows[what][metric]["median"])
+
+    for size in devices.BLOCK_SIZES:
+        read, write = f"IDE read, blocks of {size:,}", f"IDE write, blocks of {size:,}"
+        assert median(read, "data") == size
+        assert median(write, "data") == 0
+        assert median(read, "log_per_byte") > 1
+        assert median(read, "exits") > 0
+        assert median(write, "exits") > 0

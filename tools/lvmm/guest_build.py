@@ -202,24 +202,25 @@ def stress_linux_guest(board: Board, settings: str, memory_mib: int | None = Non
     return dataclasses.replace(guest, extra=(workload_initrd(kernel, (), stress=True),))
 
 
-def disk_linux_guest(board: Board, settings: str) -> Guest:
-    """The distribution's small kernel with its own driver of the IDE disk, and tests/guests/disk.
+def disk_linux_guest(board: Board, settings: str, script: str = "init") -> Guest:
+    """The distribution's small kernel with its own driver of the IDE disk.
 
-    `settings` are words for its command line.
+    `settings` are words for its command line; `script`, of tests/guests/disk, is its init.
     """
-    return _disk_guest(board, provision.kernel_package("small"), _DISK_MODULES, settings)
+    kernel = provision.kernel_package("small")
+    return _disk_guest(board, kernel, _DISK_MODULES, settings, script)
 
 
 def usb_linux_guest(board: Board, settings: str) -> Guest:
     """The same with the stock kernel and its drivers of a disk on UHCI: the small one has none."""
-    return _disk_guest(board, provision.kernel_package(), _USB_MODULES, settings)
+    return _disk_guest(board, provision.kernel_package(), _USB_MODULES, settings, "init")
 
 
 def _disk_guest(
-    board: Board, kernel: provision.Kernel, modules: tuple[str, ...], settings: str
+    board: Board, kernel: provision.Kernel, modules: tuple[str, ...], settings: str, script: str
 ) -> Guest:
-    init = SOURCES / "disk" / "init"
-    output = OUTPUT / "disk" / f"initrd-{kernel.release}"
+    init = SOURCES / "disk" / script
+    output = OUTPUT / "disk" / f"{script}-{kernel.release}"
     need_busybox()
     with build_lock():
         if outdated(output, [init, BUSYBOX, Path(initramfs.__file__)]):

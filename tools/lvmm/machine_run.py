@@ -106,12 +106,14 @@ class RunOptions:
 class Mark:
     """State of the machine when a text appeared on the console.
 
-    `wall_s` since power-on, `cpu_s` the processor time that the emulator has taken.
+    `wall_s` since power-on, `cpu_s` the processor time that the emulator has taken, `exits` all VM
+    exits so far.
     """
 
     wall_s: float
     cpu_s: float
     instructions: int
+    exits: int
     log_bytes: int
 
 
@@ -205,10 +207,12 @@ class _Watcher:
             self.options.console(fresh)
         for text in self.options.marks:
             if text not in self.result.marks and text.encode() in self._console:
+                stats = self.emulator.stats()
                 self.result.marks[text] = Mark(
                     wall_s=round(self.elapsed(), 3),
                     cpu_s=_cpu_seconds(self.emulator.pid),
-                    instructions=self.emulator.stats().instructions,
+                    instructions=stats.instructions,
+                    exits=sum(stats.exits.values()),
                     log_bytes=log_bytes(self.emulator.ram_path, self._board.memory.log_base),
                 )
 

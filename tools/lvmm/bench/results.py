@@ -12,10 +12,11 @@ from tabulate import tabulate
 
 @dataclass(frozen=True)
 class Metric:
-    """One column: its name in the JSON and in the table, where it has no digits after the point."""
+    """One column: its name in the JSON and in the table, and its digits after the point there."""
 
     key: str
     title: str
+    digits: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Section:
             for row in self.rows
         ]
         align = ("left", *("right" for _ in headers[1:]))
-        parts = [self.title, "", tabulate(rows, headers, tablefmt="simple", colalign=align)]
+        table = tabulate(rows, headers, tablefmt="simple", colalign=align, disable_numparse=True)
+        parts = [self.title, "", table]
         if self.notes:
             parts += ["", *self.notes]
         return "\n".join(parts)
@@ -85,7 +87,7 @@ def _cell(row: Row, metric: Metric) -> str:
     values = row.values(metric.key)
 
     def text(value: float) -> str:
-        return f"{value:,.0f}"
+        return f"{value:,.{metric.digits}f}"
 
     median = text(statistics.median(values))
     low, high = text(min(values)), text(max(values))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvmm.apt import say
-from lvmm.bench import debug_link, flight_recorder, time_travel
+from lvmm.bench import debug_link, devices, flight_recorder, time_travel
 from lvmm.bench.results import Section
 from lvmm.board import Board
 from lvmm.errors import UsageError
@@ -32,6 +32,7 @@ class BenchOptions:
 # A benchmark takes the board and whether it is to be quick. It raises LvmmError.
 _BENCHMARKS: dict[str, Callable[[Board, bool], Section]] = {
     "debug-link": debug_link.measure,
+    "devices": devices.measure,
     "flight-recorder": flight_recorder.measure,
     "time-travel": time_travel.measure,
 }
