@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCALAR_SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
-FIELD_CODINGS = (*SCALAR_SIZES, "uvarint", "svarint", "tsc", "read", "transfer", "bytes")
+# Told relative to what is expected; such a field is the only one of its event.
+PREDICTED_CODINGS = ("tsc", "ticks", "vector", "read", "transfer")
+FIELD_CODINGS = (*SCALAR_SIZES, "uvarint", *PREDICTED_CODINGS, "frame", "bytes")
+DATA_CODINGS = ("frame", "bytes")
 EVENT_KIND_LIMIT = 32  # the kind takes five bits of an event's first byte
 
 
@@ -70,7 +73,7 @@ class Event:
     @property
     def stored_fields(self) -> tuple[Field, ...]:
         """The fields held in the payload structure; `bytes` are held beside it."""
-        return tuple(field for field in self.fields if field.coding != "bytes")
+        return tuple(field for field in self.fields if field.coding not in DATA_CODINGS)
 
     @property
     def data_field(self) -> str | None:
@@ -78,7 +81,9 @@ class Event:
         if not self.fields:
             return None
         last = self.fields[-1]
-        return {"bytes": last.name, "transfer": "data"}.get(last.coding)
+        if last.coding == "transfer":
+            return "data"
+        return last.name if last.coding in DATA_CODINGS else None
 
 
 @dataclass(frozen=True)
@@ -163,8 +168,8 @@ def _event(name: str, entry: dict) -> Event:  # type: ignore[type-arg]
     for position, field in enumerate(fields):
         if field.coding not in FIELD_CODINGS:
             raise DescriptionError(f"event {name}.{field.name}: unknown type {field.coding!r}")
-        if field.coding == "bytes" and position != len(fields) - 1:
-            raise DescriptionError(f"event {name}.{field.name}: bytes must be the last field")
-        if field.coding == "transfer" and len(fields) != 1:
-            raise DescriptionError(f"event {name}.{field.name}: a transfer is the only field")
+        if field.coding in DATA_CODINGS and position != len(fields) - 1:
+            raise DescriptionError(f"event {name}.{field.name}: data must be the last field")
+        if field.coding in PREDICTED_CODINGS and len(fields) != 1:
+            raise DescriptionError(f"event {name}.{field.name} must be the only field")
     return Event(name, entry["kind"], entry["doc"], fields, entry.get("note", False))

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import textwrap
 
-from logs_format.description import SCALAR_SIZES, Description, Event, Field, Layout, Member, Value
+from logs_format.description import (
+    DATA_CODINGS,
+    PREDICTED_CODINGS,
+    SCALAR_SIZES,
+    Description,
+    Event,
+    Field,
+    Layout,
+    Member,
+    Value,
+)
 
 STRUCT_CODES = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q"}
 FLAG_ENUMS = ("machine_flag", "status_flag", "write_flag")
@@ -21,17 +31,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lvmm.logs.wire import (
-    Codec,
+    FieldReader,
+    FieldWriter,
     WireError,
     get_bytes,
     get_fixed,
-    get_read,
-    get_svarint,
-    get_transfer,
     get_uvarint,
-    put_read,
-    put_svarint,
-    put_transfer,
     put_uvarint,
 )
 '''
@@ -149,7 +154,7 @@ def _event(event: Event) -> str:
     text = f"@dataclass(slots=True)\nclass {name}:\n{_docstring(event.doc)}\n"
     text += f"    KIND: ClassVar[EventKind] = EventKind.{event.name}\n"
     for field in event.fields:
-        kind = "bytes" if field.coding == "bytes" else "int"
+        kind = "bytes" if field.coding in DATA_CODINGS else "int"
         if field.coding == "transfer":
             text += "    # which ring or buffer sequence of the DMA profile\n    stream: int\n"
         text += _comment(field.doc) + f"    {field.name}: {kind}\n"
@@ -158,15 +163,20 @@ def _event(event: Event) -> str:
         if field.coding == "read":
             text += "    # bytes: 1, 2, 4 or 8\n    size: int\n"
             text += "    # what was read, `size` bytes\n    value: int\n"
+    text += "\n    @staticmethod\n    def may_be_absent(expected: bool) -> bool:\n"
+    text += '        """Whether it may take no byte; `expected`: told relative to another."""\n'
+    text += f"        return {_may_be_absent(event)}\n"
     length = f"len(self.{event.data_field})" if event.data_field else "0"
     text += "\n    @property\n    def data_len(self) -> int:\n"
     text += f'        """Bytes of data that it carries."""\n        return {length}\n'
-    text += "\n    def encode(self, codec: Codec, out: bytearray) -> None:\n"
+    text += "\n    def encode(self, codec: FieldWriter, out: bytearray) -> None:\n"
     text += '        """Append the payload; raises WireError when the format cannot hold it."""\n'
     text += _fixed_length_check(event, "self.")
     text += "".join(_encode_field(event, field) for field in event.fields)
     text += "\n    @classmethod\n"
-    text += f"    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[{name}, int]:\n"
+    text += (
+        f"    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[{name}, int]:\n"
+    )
     text += '        """Read the payload at `at`; returns it and the offset after it."""\n'
     text += "".join(_decode_field(field) for field in event.fields)
     text += _fixed_length_check(event, "")
@@ -174,6 +184,12 @@ def _event(event: Event) -> str:
     for field in event.fields:
         names += _stored_names(field)
     return text + f"        return cls({', '.join(names)}), at\n"
+
+
+def _may_be_absent(event: Event) -> str:
+    if not all(field.coding in PREDICTED_CODINGS for field in event.fields):
+        return "False"
+    return "expected" if event.fields else "True"
 
 
 def _stored_names(field: Field) -> list[str]:
@@ -212,12 +228,12 @@ def _encode_field(event: Event, field: Field) -> str:
             return f"        put_uvarint(out, {value})\n"
         case "svarint":
             return f"        put_svarint(out, {value})\n"
-        case "tsc":
-            return f"        put_svarint(out, {value} - codec.tsc)\n        codec.tsc = {value}\n"
+        case "tsc" | "ticks" | "vector" | "frame" as coding:
+            return f"        codec.put_{coding}(out, {value})\n"
         case "read":
-            return f"        put_read(codec, out, {value}, self.size, self.value)\n"
+            return f"        codec.put_read(out, {value}, self.size, self.value)\n"
         case "transfer":
-            return f"        put_transfer(codec, out, self.stream, {value}, self.data)\n"
+            return f"        codec.put_transfer(out, self.stream, {value}, self.data)\n"
         case "bytes":
             return f"        put_uvarint(out, len({value}))\n        out += {value}\n"
         case coding:
@@ -227,17 +243,14 @@ def _encode_field(event: Event, field: Field) -> str:
 def _decode_field(field: Field) -> str:
     name = field.name
     match field.coding:
-        case "uvarint" | "svarint":
-            return f"        {name}, at = get_{field.coding}(data, at)\n"
-        case "tsc":
-            return (
-                "        difference, at = get_svarint(data, at)\n"
-                f"        {name} = codec.tsc = (codec.tsc + difference) & 0xFFFFFFFFFFFFFFFF\n"
-            )
+        case "uvarint":
+            return f"        {name}, at = get_uvarint(data, at)\n"
+        case "tsc" | "ticks" | "vector" | "frame" as coding:
+            return f"        {name}, at = codec.get_{coding}(data, at)\n"
         case "read":
-            return f"        {name}, size, value, at = get_read(codec, data, at)\n"
+            return f"        {name}, size, value, at = codec.get_read(data, at)\n"
         case "transfer":
-            return f"        stream, {name}, data, at = get_transfer(codec, data, at)\n"
+            return f"        stream, {name}, data, at = codec.get_transfer(data, at)\n"
         case "bytes":
             return f"        {name}, at = get_bytes(data, at)\n"
         case coding:

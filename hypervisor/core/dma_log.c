@@ -47,7 +47,7 @@ void dma_log_time(struct vcpu *vcpu)
     if (!transferred)
         return;
     transferred = false;
-    e.payload.time.tsc = rdtsc();
+    e.payload.time.tsc = log_ticks(rdtsc());
     if (wanted())
         session_note(vcpu, &e);
 }

@@ -57,3 +57,8 @@ bool guest_time_elide(const struct vcpu *vcpu, u64 tsc)
     guest_time.elided_rip = vcpu->regs.rip;
     return true;
 }
+
+bool guest_time_ambiguous(const struct vcpu *vcpu)
+{
+    return guest_time.elided && guest_time.elided_branches == vcpu->branches;
+}

@@ -18,5 +18,8 @@ bool guest_time_known(void);
 /* Record: whether the prediction will do for a reading here, the machine's counter being `tsc`. If
  * so the reading is not logged, and replay will predict as well. */
 bool guest_time_elide(const struct vcpu *vcpu, u64 tsc);
+/* Record: whether a reading that was not logged was at as many branches, so that one logged here
+ * needs a check to be told from it. */
+bool guest_time_ambiguous(const struct vcpu *vcpu);
 
 #endif

@@ -57,6 +57,7 @@ static int read_time(struct vcpu *vcpu, u8 kind, u64 *tsc)
         *tsc = guest_time_predict(vcpu);
         return 0;
     }
+    e.has_check = guest_time_ambiguous(vcpu);
     error = session_input(vcpu, &e);
     *tsc = e.payload.rdtsc.tsc;
     guest_time_anchor(vcpu, *tsc);

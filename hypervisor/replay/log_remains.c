@@ -7,8 +7,8 @@
 
 /* Memory that holds nothing is mostly zeros, and there is much of it: of each part only the first
  * page is looked at, and of that every so many words. The first chunks are where a log has them in
- * any case; behind them chunks follow each other, and most are as long as a part. */
-#define PART_SIZE    ((u64)LOG_CHUNK_PAYLOAD_TARGET)
+ * any case; behind them chunks follow each other, and most are as long as a part or longer. */
+#define PART_SIZE    ((u64)LOG_CHUNK_PAYLOAD_RING)
 #define SAMPLE_WORDS (PAGE_SIZE / sizeof(u64) / 4)
 #define FIRST_CHUNKS (PAGE_SIZE + LOG_CONSOLE_SIZE_DEFAULT + 2 * LOG_CHUNK_PAYLOAD_MAX)
 

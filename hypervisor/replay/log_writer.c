@@ -203,14 +203,16 @@ int log_write(struct log_writer *writer, const struct log_event *event)
     u64 branches = event->same_position ? writer->branches : event->branches;
     u64 rip = event->same_position ? writer->rip : event->regs.rip;
     u64 needed = (u64)LOG_EVENT_OVERHEAD_MAX + event->data_len;
-    bool reserve = event->kind != LOG_EVENT_END && !log_region_overwrites(writer->region);
+    bool ring = log_region_overwrites(writer->region);
+    bool reserve = event->kind != LOG_EVENT_END && !ring;
+    u32 target = ring ? LOG_CHUNK_PAYLOAD_RING : LOG_CHUNK_PAYLOAD_TARGET;
     u32 size = 0;
     int error;
 
     if (!writer->region->next_seq || event->data_len > LOG_EVENT_DATA_MAX ||
         branches < writer->branches)
         return ERR_INVALID;
-    if (writer->chunk && writer->used + needed > LOG_CHUNK_PAYLOAD_TARGET)
+    if (writer->chunk && writer->used + needed > target)
         log_flush(writer);
     if (!make_room(writer, needed + (reserve ? END_RESERVE : 0)))
         return ERR_NO_SPACE;

@@ -105,6 +105,12 @@ static int rep_length(const struct vcpu *vcpu)
     return ERR_UNSUPPORTED; /* not readable: the careful answer */
 }
 
+/* Whether RF and RCX of a position are known. */
+static bool has_place(const struct log_event *target)
+{
+    return target->has_regs || target->place;
+}
+
 /* Runs a REP in one go instead of stopping at each iteration: to its end, or, when the target is
  * inside this very execution of it, with a count that ends there. position_on_exit() adds the rest
  * of the count again, whatever the exit is. */
@@ -116,7 +122,7 @@ static bool start_rep(struct vcpu *vcpu, const struct log_event *target, int len
         return false;
     position.rep_left = 0;
     if (vcpu->branches == target->branches && vcpu->regs.rip == target->regs.rip) {
-        if (!target->has_regs || *count <= target->regs.gpr[GPR_RCX])
+        if (!has_place(target) || *count <= target->regs.gpr[GPR_RCX])
             return false;
         position.rep_left = target->regs.gpr[GPR_RCX];
     }
@@ -149,7 +155,7 @@ static bool breakpoint_usable(const struct vcpu *vcpu)
            hv_segment_base(SEG_CS) == 0;
 }
 
-bool position_needs_registers(const struct vcpu *vcpu)
+bool position_needs_place(const struct vcpu *vcpu)
 {
     return (vcpu->regs.rflags & RFLAGS_RF) || rep_length(vcpu) != 0;
 }
@@ -170,7 +176,7 @@ static void go_to(struct vcpu *vcpu, const struct log_event *target)
     }
     /* A boundary with RF set, as after the IRET from a fault, is one that a breakpoint passes by.
      */
-    if (!usable || (target->has_regs && (target->regs.rflags & RFLAGS_RF))) {
+    if (!usable || (has_place(target) && (target->regs.rflags & RFLAGS_RF))) {
         hv_set_single_step(true);
         return;
     }

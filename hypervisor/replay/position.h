@@ -20,9 +20,9 @@ struct position_goal {
 /* NULL: nowhere. The goal is the caller's, and may change; who looks whether the guest is there is
  * the caller too. */
 void position_set_goal(const struct position_goal *goal);
-/* Record: whether replay will need all registers to find the vCPU's present position: inside a REP,
- * or where RFLAGS.RF is set. */
-bool position_needs_registers(const struct vcpu *vcpu);
+/* Record: whether replay will need RF and RCX to find the vCPU's present position: inside a REP, or
+ * where RFLAGS.RF is set. */
+bool position_needs_place(const struct vcpu *vcpu);
 /* Before an entry in replay: arms what will stop the guest at, or before, the next asynchronous
  * event. Ends the session when the position was missed. */
 void position_prepare(struct vcpu *vcpu);

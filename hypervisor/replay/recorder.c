@@ -5,7 +5,11 @@
 #include "replay/session_state.h"
 
 /* How often an event stores all registers, so that a divergence can be told in values. */
-#define FULL_INTERVAL 64
+#define FULL_INTERVAL 1024
+
+/* How many of the most frequent events have a check: one in so many. Where the guest itself comes
+ * to the monitor, the input that it asks for and its position are compared in any case. */
+#define CHECK_INTERVAL 32
 
 /* Whether the guest is where the last event was logged: not even an instruction that the monitor
  * executes for it came in between. */
@@ -28,6 +32,15 @@ static void remember(const struct vcpu *vcpu, const struct log_event *e)
         session.logged_dma = e->kind == LOG_EVENT_DMA;
     session.logged = true;
     session.logged_regs = vcpu->regs;
+}
+
+/* Replay passes over notes, and compares nothing there. */
+static bool needs_check(const struct log_event *e)
+{
+    if (log_event_is_note(e->kind))
+        return false;
+    return e->has_check || e->async || !log_event_is_frequent(e->kind) ||
+           session.events % CHECK_INTERVAL == 0;
 }
 
 /* Keeps the guest waiting until a tool has taken the whole log. False: it does not come to that. */
@@ -55,6 +68,7 @@ int record_event(struct vcpu *vcpu, struct log_event *e)
     e->full = e->full || session.events % FULL_INTERVAL == 0;
     if (e->same_position)
         e->full = false;
+    e->has_check = needs_check(e);
     error = log_write(&session.writer, e);
     if (error == ERR_NO_SPACE && e->kind != LOG_EVENT_END && make_room())
         error = log_write(&session.writer, e);
@@ -77,7 +91,7 @@ int session_record_interrupt(struct vcpu *vcpu, u8 vector)
 {
     struct log_event e = {.kind = LOG_EVENT_INTERRUPT,
                           .async = true,
-                          .full = position_needs_registers(vcpu),
+                          .place = position_needs_place(vcpu),
                           .same_position = at_last_dma(vcpu),
                           .payload.interrupt.vector = vector};
 
@@ -87,7 +101,7 @@ int session_record_interrupt(struct vcpu *vcpu, u8 vector)
 int session_record_nmi(struct vcpu *vcpu)
 {
     struct log_event e = {
-        .kind = LOG_EVENT_NMI, .async = true, .full = position_needs_registers(vcpu)};
+        .kind = LOG_EVENT_NMI, .async = true, .place = position_needs_place(vcpu)};
 
     return record_event(vcpu, &e);
 }
@@ -97,7 +111,7 @@ int session_record_dma(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, 
     struct log_event e = {
         .kind = LOG_EVENT_DMA,
         .async = true,
-        .full = position_needs_registers(vcpu),
+        .place = position_needs_place(vcpu),
         .same_position = at_last_dma(vcpu),
         .payload.dma = {.stream = stream, .gpa = gpa},
         .data = data,

@@ -42,7 +42,7 @@ int segment_begin(struct vcpu *vcpu)
 static int end(struct vcpu *vcpu, bool async)
 {
     struct log_event e = {
-        .kind = LOG_EVENT_CONTENT, .async = async, .full = async && position_needs_registers(vcpu)};
+        .kind = LOG_EVENT_CONTENT, .async = async, .place = async && position_needs_place(vcpu)};
     struct log_content here = {snapshot_memory_crc(), session_console_bytes()};
     int error;
 

@@ -14,7 +14,7 @@ from lvmm.logs.header import RecordingHeader
 from lvmm.logs.layout import DmaDirection, DmaStream, StreamContent
 from lvmm.logs.writer import LogWriter
 
-TICKS = 5000  # between two transfers
+TICKS = 5120  # between two transfers, a multiple of 256
 
 
 def e1000_streams(sent_max: int, first: int = 0) -> list[DmaStream]:

@@ -37,7 +37,7 @@ PAYLOADS: st.SearchStrategy[layout.Payload] = st.one_of(
     st.builds(layout.End, U8, st.binary(min_size=1, max_size=8).map(lambda b: _state(b))),
     st.builds(layout.Rdtscp, U64),
     st.builds(layout.Sent, U8, U8, U64, _DATA),
-    st.builds(layout.Time, U64),
+    st.builds(layout.Time, U64.map(lambda tsc: tsc & ~0xFF)),
     st.builds(layout.Epoch, _DATA),
     st.builds(layout.Begin, _DATA),
     st.builds(layout.RamPage, U64, st.binary(min_size=1, max_size=8).map(lambda b: _page(b))),
@@ -67,7 +67,7 @@ def _state(seed: bytes) -> bytes:
 
 
 @st.composite
-def repeated_events(draw: st.DrawFn, rounds: int = 12) -> list[Written]:
+def repeated_events(draw: st.DrawFn, rounds: int = 24) -> list[Written]:
     """A short motif again and again, with small variations: most events are as predicted."""
     motif = draw(
         st.lists(
@@ -76,18 +76,19 @@ def repeated_events(draw: st.DrawFn, rounds: int = 12) -> list[Written]:
                 _RIPS,
                 st.integers(0, 100),
                 st.booleans(),  # asynchronous
-                st.booleans(),  # all registers
+                st.integers(0, 9).map(lambda n: n == 0),  # all registers
                 st.integers(0, 4).map(lambda n: n == 0),  # at the same position
+                st.sampled_from(["", "", "checked", "placed"]),
             ),
             min_size=1,
-            max_size=5,
+            max_size=6,
         )
     )
     written: list[Written] = []
     branches = 0
     for number in range(draw(st.integers(2, rounds))):
         varied = draw(st.sampled_from([None, None, *range(len(motif))]))
-        for index, (payload, rip, delta, asynchronous, full, same) in enumerate(motif):
+        for index, (payload, rip, delta, asynchronous, full, same, how) in enumerate(motif):
             if index == varied:
                 match draw(st.sampled_from(["branches", "payload", "rip", "flags", "leave out"])):
                     case "branches":
@@ -100,7 +101,7 @@ def repeated_events(draw: st.DrawFn, rounds: int = 12) -> list[Written]:
                         asynchronous, full = draw(st.booleans()), draw(st.booleans())
                     case _:
                         continue
-            registers = Registers((number,) * 16, rip, 2)
+            registers = Registers((number,) * 16, rip, 2 | (number & 1) << 16)
             if same and written:
                 last = written[-1]
                 event = Event(payload, branches, last.event.rip, asynchronous, same_position=True)
@@ -109,7 +110,7 @@ def repeated_events(draw: st.DrawFn, rounds: int = 12) -> list[Written]:
             branches += delta
             stored = registers if full else None
             event = Event(payload, branches, rip, asynchronous, registers=stored)
-            written.append(Written(event, registers, number))
+            written.append(Written(event, registers, number, how != "", how == "placed"))
     return written
 
 
@@ -133,7 +134,8 @@ def mixed_events(draw: st.DrawFn, max_size: int = 40) -> list[Written]:
         registers = Registers(tuple(gpr), rip, draw(st.sampled_from([2, 0x246, 0x10046])))
         full = draw(st.booleans())
         event = Event(payload, branches, rip, asynchronous, registers=registers if full else None)
-        written.append(Written(event, registers, draw(st.integers(0, (1 << 32) - 1))))
+        out_crc = draw(st.integers(0, (1 << 32) - 1))
+        written.append(Written(event, registers, out_crc, draw(st.booleans()), draw(st.booleans())))
     return written
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.host import cbuild
 
-from lvmm.logs.codec import Event, Registers
+from lvmm.logs.codec import Event, Place, Registers
 from lvmm.logs.header import RecordingHeader
 from lvmm.logs.layout import (
     PAYLOADS,
@@ -32,6 +32,8 @@ from lvmm.logs.layout import (
 SOURCES = (
     "tests/host/c/log_driver.c",
     "hypervisor/replay/log_codec.c",
+    "hypervisor/replay/log_position.c",
+    "hypervisor/replay/log_predict.c",
     "hypervisor/replay/log_region.c",
     "hypervisor/replay/log_remains.c",
     "hypervisor/replay/log_writer.c",
@@ -66,7 +68,7 @@ HEADER = RecordingHeader(
         flags=MachineFlag.UNSOUND,
         guest_kind=GuestKind.LINUX,
         start_time=1_800_000_000,
-        start_tsc=987_654_321,
+        start_tsc=987_654_400,
     ),
     "lvmm 0.1",
     "bochs-vtx",
@@ -84,36 +86,51 @@ RING_HEADER = replace(
     machine=replace(HEADER.machine, flags=MachineFlag.UNSOUND | MachineFlag.OVERWRITES),
 )
 
-_REQUEST = struct.Struct("<5B3xIIQ18Q3Q")
+_REQUEST = struct.Struct("<7BxIIQ18Q3Q")
 _OP_EVENT, _OP_FLUSH, _OP_CONSOLE, _OP_SEAL, _OP_HEADER, _OP_TAKE = range(6)
 _TIMEOUT = 120.0  # seconds
 
 
 @dataclass(frozen=True)
 class Written:
-    """An event to be written: `registers` are given to the writer unless same_position."""
+    """An event to be written: `registers` are given to the writer unless same_position.
+
+    `checked`: with a check; `placed`: with the place, where the event may have one.
+    """
 
     event: Event
     registers: Registers
     out_crc: int = 0
+    checked: bool = True
+    placed: bool = False
 
     @property
     def expected(self) -> Event:
         """What must be read back, but for position and index of a same_position event."""
         if self.event.same_position:
             return replace(self.event, check=None, registers=None)
-        return replace(self.event, check=self.registers.check(self.out_crc))
+        full = self.event.registers is not None
+        if not self.checked and not full:
+            return self.event
+        place = None
+        if self.placed and self.event.asynchronous and not full:
+            resume = bool(self.registers.rflags >> 16 & 1)
+            place = Place(resume, self.registers.gpr[1])
+        return replace(self.event, check=self.registers.check(self.out_crc), place=place)
 
 
 def event_request(written: Written) -> bytes:
     """The request to write an event."""
-    event = written.event
+    event, expected = written.event, written.expected
     values, data = payload_values(event)
     registers = written.registers
     return _request(
         _OP_EVENT,
         kind=event.kind,
-        flags=(event.asynchronous, event.same_position, event.registers is not None),
+        flags=(
+            *(event.asynchronous, event.same_position, event.registers is not None),
+            *(expected.check is not None, expected.place is not None),
+        ),
         out_crc=written.out_crc,
         branches=event.branches,
         registers=(*registers.gpr, registers.rip, registers.rflags),
@@ -150,7 +167,7 @@ def header_request() -> bytes:
 def _request(
     operation: int,
     kind: int = 0,
-    flags: tuple[bool, bool, bool] = (False, False, False),
+    flags: tuple[bool, ...] = (False,) * 5,
     out_crc: int = 0,
     branches: int = 0,
     registers: Sequence[int] = (0,) * 18,
@@ -253,8 +270,9 @@ def read(logs: Iterable[bytes]) -> list[ReadResult]:
 def _parse_event(line: str) -> Event:
     before, _, rest = line.partition(" [")
     data_text, _, after = rest.partition("]")
-    index, name, asynchronous, same, *numbers = before.split()
-    branches, rip, check, *values = (int(number, 16) for number in numbers)
+    index, name, asynchronous, same, branch_text, rip_text, check, found, *numbers = before.split()
+    branches, rip = int(branch_text, 16), int(rip_text, 16)
+    values = [int(number, 16) for number in numbers]
     payload_type = PAYLOADS[EventKind[name]]
     arguments: list[int | bytes] = []
     for field in dataclasses.fields(payload_type):
@@ -263,13 +281,18 @@ def _parse_event(line: str) -> Event:
     if after:
         *gpr, rflags = (int(number, 16) for number in after.split())
         registers = Registers(tuple(gpr), rip, rflags)
+    place = None
+    if found != "-":
+        resume, _, rcx = found.partition(",")
+        place = Place(resume == "1", int(rcx, 16))
     return Event(
         payload_type(*arguments),  # type: ignore[arg-type]
         branches,
         rip,
         asynchronous == "1",
         same == "1",
-        None if same == "1" else check,
+        None if check == "-" else int(check, 16),
         registers,
+        place,
         int(index),
     )

@@ -17,7 +17,8 @@ from tests.host.log_driver import ERR_INVALID, ERR_NO_SPACE, OK, Written
 
 from lvmm.logs import Recording, layout
 from lvmm.logs.codec import Event, Registers
-from lvmm.logs.wire import Codec, WireError, get_svarint, get_uvarint, put_svarint, put_uvarint
+from lvmm.logs.coding import Codec
+from lvmm.logs.wire import WireError, get_svarint, get_uvarint, put_svarint, put_uvarint
 
 pytestmark = pytest.mark.host
 
@@ -116,6 +117,9 @@ def test_common_events_are_small() -> None:
     assert max(sizes[10:]) <= 1024 + 10
 
 
+KINDS_OF_MOTIF = ("RDTSC", "MMIO_READ", "IN")
+
+
 def motif(rounds: int) -> list[Written]:
     """A driver's round again and again: RDTSC, a device's register, a port."""
     places = [REGISTERS.rip + 0x1234 * i for i in range(3)]
@@ -135,78 +139,115 @@ def motif(rounds: int) -> list[Written]:
 
 def test_repeated_events_are_smaller(tmp_path: Path) -> None:
     path = tmp_path / "log.lvmm"
-    path.write_bytes(python_log(motif(100)))
+    path.write_bytes(python_log([replace(item, checked=False) for item in motif(100)]))
     with Recording.open(path) as recording:
-        sizes = [item.size for item in recording.events() if item.name == "RDTSC"]
-    assert len(sizes) == 100
-    assert sum(sizes) / len(sizes) <= 6.5
+        events = list(recording.events())
+    sizes = {name: [item.size for item in events if item.name == name] for name in KINDS_OF_MOTIF}
+    assert [len(each) for each in sizes.values()] == [100] * 3
+    assert sum(sizes["RDTSC"][10:]) / 90 <= 4
+    assert not any(sizes["MMIO_READ"][10:] + sizes["IN"][10:])
+
+
+def payload_of(log: bytes) -> bytes:
+    """The bytes of the only chunk of events."""
+    at = len(python_log([]))
+    header = layout.ChunkHeader.unpack(log, at)
+    at += layout.ChunkHeader.STRUCT.size
+    return log[at : at + header.payload_len]
 
 
 def test_predicted_events_are_these_bytes() -> None:
-    """The second IN and the third RDTSC (with all registers) are predicted, the fourth but for its
-    branches; the rest is not."""
+    """From the second round on an event is like the one that followed the last time."""
     port, tsc, nmi = layout.In(0x3FD, 1, 0x60), layout.Rdtsc, layout.Nmi()
     written = []
-    for payload, branches, rip, full in (
-        (tsc(100), 3, 0x1000, False),
-        (port, 8, 0x2000, False),
-        (tsc(200), 15, 0x1000, False),
-        (port, 20, 0x2000, False),
-        (nmi, 20, 0x2000, False),
-        (tsc(300), 27, 0x1000, True),
-        (nmi, 32, 0x2000, False),
-        (tsc(400), 41, 0x1000, False),
+    for payload, branches, rip, how in (
+        (tsc(100), 3, 0x1000, ""),
+        (port, 8, 0x2000, ""),
+        (tsc(200), 15, 0x1000, ""),
+        (port, 20, 0x2000, ""),
+        (port, 20, 0x2000, "same"),
+        (tsc(300), 27, 0x1000, "checked"),
+        (port, 32, 0x2000, ""),
+        (port, 32, 0x2000, "same"),
+        (tsc(400), 39, 0x1000, "full"),
+        (nmi, 41, 0x3000, "placed"),
+        (nmi, 43, 0x3000, ""),
+        (tsc(500), 50, 0x1000, ""),
+        (port, 55, 0x2000, ""),
     ):
-        registers = Registers((0,) * 16, rip, 2)
+        registers = Registers((0, 7, *[0] * 14), rip, 0x10002)
         event = Event(
             payload,
             branches,
             rip,
             asynchronous=payload is nmi,
-            same_position=payload is nmi and branches == 20,
-            registers=registers if full else None,
+            same_position=how == "same",
+            registers=registers if how == "full" else None,
         )
-        written.append(Written(event, registers))
-    log = python_log(written)
+        written.append(Written(event, registers, 0, how not in ("", "same"), how == "placed"))
     expected = bytes.fromhex(
-        "04 00 77 137e c801"
-        "01 0b 8040 df2f d27f 60"
-        "04 0e 77 137e c801"
-        "00 df2f 00"
-        "68"
-        "80 137e 808004 04 c801"
-        "48 0a ef df2f"
-        "20 09 137e c801"
+        "17 04 00 c801"  # of no prediction: the chunk's position, 100 ticks
+        "1f 01 0a 8040 d27f 60"  # another place
+        "1b 04 07 77 74"  # the slot of a place, 58 ticks more than 6 for each of 7 branches
+        ""  # the second IN
+        "93 01 21 00"  # one event as predicted came before
+        "3b 04 07 77 9478 74"  # with a check
+        ""
+        "93 01 21 00"
+        "41 9478 8280040e848008"  # predicted by the last event but for its registers
+        "2f 48 04 808001 b3cb 03 07"  # asynchronous: a check, RF and RCX
+        "67 48 02"  # neither
+        "1b 04 07 77 74"
+        ""
     )
-    at = len(python_log([])) + layout.ChunkHeader.STRUCT.size
-    assert log[at:].rstrip(b"\0") == expected
+    log = python_log(written)
+    assert payload_of(log) == expected
     assert_both_write_and_read(written)
 
 
 def test_transfers_are_these_bytes() -> None:
     """Address and length as expected, and of small data only what differs."""
     written = [
-        Written(Event(layout.Dma(1, gpa, data), 0, 0, True, same_position=True), REGISTERS)
-        for gpa, data in (
-            (0x1000, b"abcdefgh"),
-            (0x1010, b"abcdEfgH"),
-            (0x1020, b"abcdEfgH"),
-            (0x1030, b"12"),
-            (0x1030, b"123456789"),
-            (0x1040, b"987654321"),
+        Written(Event(layout.Dma(stream, gpa, data), 0, 0, True, same_position=True), REGISTERS)
+        for stream, gpa, data in (
+            (1, 0x1000, b"abcdefgh"),
+            (1, 0x1010, b"abcdEfgH"),
+            (1, 0x1020, b"abcdEfgH"),
+            (1, 0x1030, b"12"),
+            (1, 0x1030, b"123456789"),
+            (1, 0x1040, b"987654321"),
+            (2, 0x2000, b"A"),
         )
     ]
-    log = python_log(written)
-    at = len(python_log([])) + layout.ChunkHeader.STRUCT.size
     expected = (
-        bytes.fromhex("69 07 8040 08") + b"abcdefgh"
-        b"\x69\x06\x10\x90EH"
-        b"\x69\x04\x00"
-        b"\x69\x05\x0212"  # the step is still 8, the length is not
-        b"\x69\x07\x03\x09123456789"
-        b"\x69\x06\x0e987654321"
+        bytes.fromhex("13 69 07 01 8040 08") + b"abcdefgh"
+        b"\x13\x69\x06\x01\x10\x90EH"  # nothing was predicted: it was the chunk's first event
+        b""
+        b"\x91\x01\x01\x0212"  # after one as predicted: another length, the step is still 8
+        b"\x11\x03\x03\x09123456789"
+        b"\x10\x02\x0e987654321"
+        b"\x10\x07\x02\x80\x80\x01\x01A"  # another stream
     )
-    assert log[at:].rstrip(b"\0") == expected
+    log = python_log(written)
+    assert payload_of(log) == expected
+    assert_both_write_and_read(written)
+
+
+def test_frames_sent_are_these_bytes() -> None:
+    """Of a frame that is not long only what differs from the last one."""
+    long = bytes(range(129))
+    written = [
+        Written(Event(layout.Sent(1, 3, len(data), data), 0, 0, same_position=True), REGISTERS)
+        for data in (b"0123456789", b"01x3456789", long, b"01x345678Yz", b"")
+    ]
+    expected = (
+        b"\x13\x2f\x01\x03\x0a\x0a\xff01234567\x0389"
+        b"\x13\x2f\x01\x03\x0a\x0a\x04x\x00"
+        b"\x11\x01\x03\x81\x01\x81\x01" + long + b"\x11\x01\x03\x0b\x0b\x00\x06Yz"
+        b"\x11\x01\x03\x00\x00"
+    )
+    log = python_log(written)
+    assert payload_of(log) == expected
     assert_both_write_and_read(written)
 
 
@@ -330,8 +371,7 @@ def test_integers_have_one_length_limit() -> None:
 
 
 def test_a_codec_begins_at_its_site() -> None:
-    codec = Codec(5, 0xFFFFFFFF81000000)
-    assert codec.site.rip == 0xFFFFFFFF81000000
+    assert Codec(5, 0xFFFFFFFF81000000).rip == 0xFFFFFFFF81000000
 
 
 def test_a_chunk_of_an_earlier_recording_cannot_follow(tmp_path: Path) -> None:

@@ -163,28 +163,33 @@ def test_noise_in_a_chunk_is_refused_alike(payloads: list[bytes]) -> None:
 
 
 def test_a_prediction_needs_what_it_predicts() -> None:
-    """NMIs at address 0; one there predicts one more."""
-    nmi, predicted = bytes.fromhex("08 02 00 cccc"), bytes.fromhex("00 cccc")
+    """NMIs at the position of the event before: each predicts the next by the last one."""
+    nmi, again = bytes.fromhex("03 28"), bytes.fromhex("01")
     cases = {
-        nmi + predicted + predicted: 3,
-        predicted: 0,
-        # At a new site nothing is known.
-        nmi + bytes.fromhex("08 01 80 40 cccc") + predicted: 2,
-        # Nor at a site that took over the slot of the one before: 0xe9 in that of 0.
-        nmi + bytes.fromhex("08 01 d2 03 cccc") + predicted: 2,
-        # Other branches may follow, and are the prediction from then on.
-        nmi + bytes.fromhex("20 07 cccc") + predicted: 3,
-        bytes.fromhex("20 07 cccc"): 0,
-        nmi + bytes.fromhex("40 cccc"): 1,
-        nmi + bytes.fromhex("c0 cccc"): 1,
+        nmi + nmi + again: 3,
+        nmi: 1,  # what follows an NMI is not known yet
+        nmi + again: 1,
+        nmi + nmi: 3,
+        bytes.fromhex("00"): 0,
+        bytes.fromhex("83 01 28"): 0,  # nothing is predicted at first
+        nmi + bytes.fromhex("83 00 28"): 1,  # none as predicted
+        nmi + bytes.fromhex("83 21 28"): 1,  # too many
+        nmi + bytes.fromhex("83"): 1,  # how many?
+        nmi + nmi + bytes.fromhex("02"): 2,  # no asynchronous event was there
+        nmi + nmi + bytes.fromhex("05 03"): 2,  # branches at the position of the event before
+        nmi + nmi + bytes.fromhex("21 cccc"): 2,  # a check there
+        nmi + nmi + bytes.fromhex("63 28"): 2,  # no check, of an event that needs none
+        bytes.fromhex("03 08"): 0,  # an NMI without position
+        bytes.fromhex("03 a8"): 0,  # unknown flags
+        bytes.fromhex("03 21"): 0,  # an IN without payload
         # Branches to just below 2^63, twice: the next step would pass 2^64.
-        bytes.fromhex("08 fe ff ff ff ff ff ff ff ff 01 00 cccc") + 2 * predicted: 2,
-        nmi + bytes.fromhex("20 ff ff ff ff ff ff ff ff ff 01 cccc"): 1,
+        2 * bytes.fromhex("07 08 ff ff ff ff ff ff ff ff 7f") + nmi: 3,
+        3 * bytes.fromhex("07 08 ff ff ff ff ff ff ff ff 7f"): 2,
     }
     logs = [log_with_chunk(payload, 3) for payload in cases]
     for log, count, result in zip(logs, cases.values(), log_driver.read(logs), strict=True):
         assert len(result.events) == count
-        assert result.end == (ERR_END if count == 3 else ERR_INVALID)
+        assert (result.end == ERR_END) == (count == 3)
         events, lost = python_read(log)
         assert events == result.events
         assert lost == (count != 3)

@@ -18,7 +18,7 @@ from lvmm.debug.log_in_machine import last_events_of
 from lvmm.logs import Recording, layout
 from lvmm.logs.chunks import HEADER_SIZE
 from lvmm.logs.codec import Event, Registers
-from lvmm.logs.layout import CHUNK_PAYLOAD_MAX, CHUNK_PAYLOAD_TARGET, RegionHeader
+from lvmm.logs.layout import CHUNK_PAYLOAD_MAX, CHUNK_PAYLOAD_RING, RegionHeader
 from lvmm.logs.source import PAGE
 
 pytestmark = pytest.mark.host
@@ -36,7 +36,7 @@ def generated(rng: random.Random, count: int, largest: int) -> list[Written]:
         registers = Registers((index,) * 16, 0x1000 + 64 * rng.randrange(20), 2)
         size = rng.randrange(largest)
         if rng.random() < 0.1:
-            size = min(largest, rng.choice([CHUNK_PAYLOAD_TARGET - 300, CHUNK_PAYLOAD_TARGET]))
+            size = min(largest, rng.choice([CHUNK_PAYLOAD_RING - 300, CHUNK_PAYLOAD_RING]))
         payload = layout.Dma(1, 0x1000 * index, rng.randbytes(size))
         event = Event(payload, 10 * index, registers.rip, asynchronous=True)
         written.append(Written(event, registers))
@@ -71,7 +71,7 @@ def check_region(path: Path, written: list[Written], size: int, largest: int) ->
             assert (lost.first_seq, lost.last_seq) == (1, seqs[1] - 1)
             assert lost.events == events[0].index
             # No more is gone than what had to make room, and what did not fit at the ring's end.
-            chunk = HEADER_SIZE + max(CHUNK_PAYLOAD_TARGET, largest + 300)
+            chunk = HEADER_SIZE + max(CHUNK_PAYLOAD_RING, largest + 300)
             assert recording.log_bytes >= size - 2 * PAGE - 2 * chunk
     return recording
 

@@ -26,6 +26,7 @@ from typing import Any
 
 from lvmm.errors import EnvironmentProblem, RecordingError, UsageError, VersionMismatch
 from lvmm.guest import Guest, Kind
+from lvmm.logs.layout import CHUNK_MAGIC, FORMAT_VERSION
 
 MANIFEST_VERSION = 1
 MANIFEST = "recording.json"
@@ -222,3 +223,15 @@ def recorded_guest(directory: Path, manifest: Manifest) -> Guest:
 
 def remove(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def check_replayable(log: Path) -> None:
+    """Raises VersionMismatch when the monitor of this lvmm cannot replay the log."""
+    with log.open("rb") as file:
+        start = file.read(6)
+    version = int.from_bytes(start[4:6], "little")
+    if start.startswith(CHUNK_MAGIC.to_bytes(4, "little")) and version != FORMAT_VERSION:
+        raise VersionMismatch(
+            f"{log.parent}: the log has format version {version}, this lvmm replays version "
+            f"{FORMAT_VERSION}: use the lvmm that made it (extract_log.py tells what it reads)"
+        )

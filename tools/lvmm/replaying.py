@@ -174,6 +174,7 @@ def replayed(
         board = with_room_for_checkpoints(board)
     manifest = recording_dir.read_manifest(directory)
     recording_dir.verify_files(directory, manifest)
+    recording_dir.check_replayable(directory / manifest.log.path)
     guest = recording_dir.recorded_guest(directory, manifest)
     with tempfile.TemporaryDirectory(prefix="lvmm-replay-") as scratch:
         check_space(Path(scratch), guest, board)

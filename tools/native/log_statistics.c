@@ -174,9 +174,10 @@ u32 log_statistics_add(struct log_statistics *statistics,
         at += sizeof(chunk);
         if (chunks->size - at < chunk.payload_len)
             return done;
-        if (chunk.kind != LOG_CHUNK_KIND_EVENTS)
-            continue;
-        *error = add_chunk(statistics, &chunk, chunks->data + at, tables, events);
+        if (chunk.format_version != LOG_FORMAT_VERSION)
+            *error = ERR_VERSION;
+        else if (chunk.kind == LOG_CHUNK_KIND_EVENTS)
+            *error = add_chunk(statistics, &chunk, chunks->data + at, tables, events);
         if (*error)
             return done;
     }

@@ -34,7 +34,9 @@ struct request {
     u8 async;
     u8 same_position;
     u8 full;
-    u8 reserved[3];
+    u8 has_check;
+    u8 place;
+    u8 reserved;
     u32 out_crc;
     u32 data_len;
     u64 branches;
@@ -256,7 +258,7 @@ static int write_header(void)
                         (log_region_overwrites(writer.region) ? LOG_MACHINE_FLAG_OVERWRITES : 0),
                     .guest_kind = LOG_GUEST_KIND_LINUX,
                     .start_time = 1800000000,
-                    .start_tsc = 987654321},
+                    .start_tsc = 987654400},
         .monitor_version = text("lvmm 0.1"),
         .board = text("bochs-vtx"),
         .cpu_brand = text("A brand"),
@@ -281,6 +283,8 @@ static int apply(const struct request *request, const u8 *data, void *region)
         .async = request->async,
         .same_position = request->same_position,
         .full = request->full,
+        .has_check = request->has_check,
+        .place = request->place,
         .out_crc = request->out_crc,
         .branches = request->branches,
         .regs = request->regs,
@@ -399,9 +403,14 @@ static void print_event(const struct log_event *event)
     u64 fields[PAYLOAD_FIELDS] = {0};
 
     get_payload(event, fields);
-    printf("event %" PRIu64 " %s %d %d %" PRIx64 " %" PRIx64 " %x", event->index,
+    printf("event %" PRIu64 " %s %d %d %" PRIx64 " %" PRIx64, event->index,
            log_event_name(event->kind), event->async, event->same_position, event->branches,
-           event->regs.rip, event->check);
+           event->regs.rip);
+    printf(event->has_check ? " %x" : " -", event->check);
+    if (event->place)
+        printf(" %d,%" PRIx64, event->regs.rflags != 0, event->regs.gpr[GPR_RCX]);
+    else
+        printf(" -");
     for (unsigned i = 0; i < PAYLOAD_FIELDS; i++)
         printf(" %" PRIx64, fields[i]);
     printf(" [");

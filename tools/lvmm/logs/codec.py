@@ -5,127 +5,109 @@ The counterpart of hypervisor/replay/log_codec.c; docs/log-format.md explains bo
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from lvmm.logs.crc import crc32c
-from lvmm.logs.layout import PAYLOADS, RFLAGS_UNCHECKED, ChunkHeader, EventKind, Payload
+from lvmm.logs.coding import Codec, slot_of
+from lvmm.logs.event import GPR_NAMES, Event, Place, Registers
+from lvmm.logs.layout import EVENT_RUN_MAX, NOTES, PAYLOADS, ChunkHeader
+from lvmm.logs.old_codec import OLD_VERSIONS, decode_old_chunk
+from lvmm.logs.prediction import ASYNC, PREDICTIONS, SAME, Fact
 from lvmm.logs.wire import (
     MASK64,
-    Codec,
-    Site,
-    Successor,
     WireError,
     get_fixed,
     get_svarint,
     get_uvarint,
     put_svarint,
     put_uvarint,
-    slot_of,
 )
 
-GPR_NAMES = (
-    *("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi"),
-    *("r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"),
-)
+__all__ = ["GPR_NAMES", "Event", "Place", "Registers", "decode_chunk", "encode_event"]
 
-_KIND = 0x1F
-_SAME = 0x20
-_BRANCHES = 0x20  # without a kind: kind and site are as predicted, the branches follow
-_ASYNC = 0x40
-_FULL = 0x80
-_SITE_MISS = 1
+_KIND = 0x1F  # of a prefix
+
+# The first byte of a stored event.
+_SOURCE = 0x03  # which prediction it is told relative to; PREDICTIONS: none
+_POSITION = 0x0C
+_BRANCHES, _SLOT, _RIP = 0x04, 0x08, 0x0C  # what follows of the position; branches always
+_PAYLOAD = 0x10  # the payload is not as expected
+_REGS = 0x60
+_CHECK = 0x20  # a check, though it is not asynchronous; or besides that of such an event RF and RCX
+_FULL = 0x40  # a check, and all registers
+_NONE = 0x60  # no check, though it is asynchronous
+_RUN = 0x80  # events as predicted came before: how many follows
+
+_PLACE_RF, _PLACE_RCX = 1, 2
 _BRANCHES_LIMIT = 1 << 63
 _SNAPSHOT_REGS = len(GPR_NAMES) + 1  # RFLAGS is the last
-_CHECKED = struct.Struct("<18QI")
-
-
-@dataclass(frozen=True, slots=True)
-class Registers:
-    """The registers at a position; `gpr` in the order of GPR_NAMES."""
-
-    gpr: tuple[int, ...]
-    rip: int
-    rflags: int
-
-    def check(self, out_crc: int) -> int:
-        """The position check, given the CRC-32C of all output so far."""
-        rflags = self.rflags & ~RFLAGS_UNCHECKED
-        return crc32c(_CHECKED.pack(*self.gpr, self.rip, rflags, out_crc)) & 0xFFFF
-
-
-@dataclass(slots=True)
-class Event:
-    """One event at a position: after `branches` conditional branches, at `rip`.
-
-    `check` is None when the position is that of the event before; `registers` is None unless
-    all were stored. `index` counts from 0; `offset` and `size` tell where its bytes are in the
-    recording's file. The last three are not compared.
-    """
-
-    payload: Payload
-    branches: int
-    rip: int
-    asynchronous: bool = False
-    same_position: bool = False
-    check: int | None = None
-    registers: Registers | None = None
-    index: int = 0
-    offset: int = 0
-    size: int = 0
-
-    @property
-    def kind(self) -> EventKind:
-        """The kind of the payload."""
-        return self.payload.KIND
-
-    @property
-    def name(self) -> str:
-        """The kind's name as in the description."""
-        return self.payload.KIND.name
 
 
 def encode_event(codec: Codec, event: Event, out: bytearray) -> None:
     """Append an event; raises WireError when the format cannot hold it.
 
-    `event.check` must be given unless same_position. After an error the codec is of no use.
+    Nothing is appended for one that is as predicted. Registers and place need a check. After an
+    error the codec is of no use.
     """
-    prefix = event.kind | (_ASYNC if event.asynchronous else 0)
-    if event.same_position:
-        out.append(prefix | _SAME)
+    known = event.same_position
+    branches = 0 if known else event.branches - codec.branches
+    if not 0 <= branches < _BRANCHES_LIMIT:
+        raise WireError(f"branches go from {codec.branches} to {event.branches}")
+    predictor = codec.predictor
+    predictor.predict()
+    prefix = event.kind | (ASYNC if event.asynchronous else 0) | (SAME if known else 0)
+    codec.now = Fact(prefix, branches, codec.rip if known else event.rip)
+    token = predictor.best(codec.now)
+    codec.expected = predictor.expected[token] if token < PREDICTIONS else None
+    fields = bytearray()
+    if codec.expected is None:
+        fields.append(prefix)
+    if not known:
+        token |= _put_position(codec, fields)
+        token |= _put_check(codec, event, fields)
+    before = len(fields)
+    event.payload.encode(codec, fields)
+    if len(fields) > before:
+        token |= _PAYLOAD
+    if not fields and token == predictor.first() and codec.run < EVENT_RUN_MAX:
+        codec.run += 1
     else:
-        prefix |= _FULL if event.registers is not None else 0
-        _put_position(codec, event, prefix, out)
-        if event.check is None:
-            raise WireError("a position needs a check")
-        out += event.check.to_bytes(2, "little")
-        if event.registers is not None:
-            _put_registers(codec, event.registers, out)
-    event.payload.encode(codec, out)
+        out += bytes([token | _RUN, codec.run]) if codec.run else bytes([token])
+        out += fields
+        codec.run = 0
+    predictor.learn(codec.now, event.kind in NOTES)
 
 
 def decode_event(codec: Codec, data: bytes, at: int) -> tuple[Event, int]:
-    """Read the event at offset `at`; returns it and the offset after it. Raises WireError."""
-    prefix, at = get_fixed(data, at, 1)
-    same_position = bool(prefix & _KIND and prefix & _SAME)
-    if not same_position:
-        prefix, at = _get_position(codec, prefix, data, at)
+    """Read the event at offset `at`; returns it and the offset after it. Raises WireError.
+
+    Behind the data's end come those that were as predicted: the chunk's header says how many.
+    """
+    codec.predictor.predict()
+    token, prefix, at = _get_token(codec, data, at)
+    codec.now = Fact(prefix, 0, codec.rip)
+    codec.stored = bool(token & _PAYLOAD)
     payload_type = PAYLOADS.get(prefix & _KIND)
-    if payload_type is None:
-        raise WireError(f"unknown event kind {prefix & _KIND}")
-    check = None
-    registers = None
+    if payload_type is None or prefix >> 7:
+        raise WireError(f"unknown event kind {prefix:#x}")
+    asynchronous, same_position = bool(prefix & ASYNC), bool(prefix & SAME)
+    check = registers = place = None
+    regs = token & _REGS
+    if (regs == _NONE and not asynchronous) or (same_position and token & (_POSITION | _REGS)):
+        raise WireError("flags at an event that cannot have them")
     if not same_position:
-        check, at = get_fixed(data, at, 2)
-        if prefix & _FULL:
+        at = _get_position(codec, token, data, at)
+        if regs != _NONE and (asynchronous or regs):
+            check, at = get_fixed(data, at, 2)
+        if regs == _FULL:
             registers, at = _get_registers(codec, data, at)
-    elif prefix & _FULL:
-        raise WireError("registers without a position")
+        elif asynchronous and regs == _CHECK:
+            place, at = _get_place(data, at)
+    if not codec.stored and not payload_type.may_be_absent(codec.expected is not None):
+        raise WireError("an event without its payload")
     branches, rip = codec.branches, codec.rip
     payload, at = payload_type.decode(codec, data, at)
-    asynchronous = bool(prefix & _ASYNC)
-    return Event(payload, branches, rip, asynchronous, same_position, check, registers), at
+    codec.predictor.learn(codec.now, payload.KIND in NOTES)
+    return Event(payload, branches, rip, asynchronous, same_position, check, registers, place), at
 
 
 def decode_chunk(header: ChunkHeader, payload: bytes, offset: int = 0) -> Iterator[Event]:
@@ -133,6 +115,9 @@ def decode_chunk(header: ChunkHeader, payload: bytes, offset: int = 0) -> Iterat
 
     `offset` is where the payload begins in the recording's file.
     """
+    if header.format_version in OLD_VERSIONS:
+        yield from decode_old_chunk(header, payload, offset)
+        return
     codec = Codec(header.first_branches, header.first_rip)
     at = 0
     for index in range(header.first_event, header.first_event + header.event_count):
@@ -146,67 +131,129 @@ def decode_chunk(header: ChunkHeader, payload: bytes, offset: int = 0) -> Iterat
         raise WireError(f"{len(payload) - at} bytes follow the last event")
 
 
-def _put_position(codec: Codec, event: Event, prefix: int, out: bytearray) -> None:
-    branches = event.branches - codec.branches
-    if not 0 <= branches < _BRANCHES_LIMIT:
-        raise WireError(f"branches go from {codec.branches} to {event.branches}")
-    successor = Successor(prefix & ~_FULL, branches, slot_of(event.rip))
-    site = codec.sites.get(successor.slot)
-    if site is not None and site.rip == event.rip:
-        predicted = codec.site.successor
-        if predicted == successor:
-            out.append(prefix & _FULL)
-        elif predicted and (predicted.prefix, predicted.slot) == (successor.prefix, successor.slot):
-            out.append(prefix & _FULL | _BRANCHES)
-            put_uvarint(out, branches)
-        else:
-            out.append(prefix)
-            put_uvarint(out, branches << 1)
-            out.append(successor.slot)
+def _get_token(codec: Codec, data: bytes, at: int) -> tuple[int, int, int]:
+    """Read the first bytes of an event; returns token, prefix, and the offset after them."""
+    if _is_unstored(codec, data, at):
+        token = codec.predictor.first()
     else:
-        out.append(prefix)
-        put_uvarint(out, branches << 1 | _SITE_MISS)
-        put_svarint(out, event.rip - codec.rip)
-        site = codec.install(event.rip)
-    _move_on(codec, site, successor)
+        codec.announced = False
+        token = data[at]
+        at += 2 if token & _RUN else 1
+        if token & _SOURCE == PREDICTIONS:
+            codec.expected = None
+            prefix, at = get_fixed(data, at, 1)
+            return token, prefix, at
+    source = token & _SOURCE
+    codec.expected = codec.predictor.expected[source] if source < PREDICTIONS else None
+    if codec.expected is None:
+        raise WireError("a predicted event without prediction")
+    return token, codec.expected.prefix, at
 
 
-def _get_position(codec: Codec, prefix: int, data: bytes, at: int) -> tuple[int, int]:
-    """Read a position; returns the prefix, completed if predicted, and the offset after it."""
-    if prefix & _KIND:
-        branches, at = get_uvarint(data, at)
-        if branches & _SITE_MISS:
-            difference, at = get_svarint(data, at)
-            site = codec.install((codec.rip + difference) & MASK64)
-            slot = slot_of(site.rip)
-        else:
-            slot, at = get_fixed(data, at, 1)
-            if slot not in codec.sites:
-                raise WireError(f"slot {slot} holds no site")
-            site = codec.sites[slot]
-        successor = Successor(prefix & ~_FULL, branches >> 1, slot)
+def _is_unstored(codec: Codec, data: bytes, at: int) -> bool:
+    """Whether the next event is as predicted, and no byte of it is stored."""
+    if at == len(data):
+        if codec.trailing >= EVENT_RUN_MAX:
+            raise WireError("cut short")
+        codec.trailing += 1
+        return True
+    if not codec.announced and data[at] & _RUN:
+        run, _ = get_fixed(data, at + 1, 1)
+        if not 0 < run <= EVENT_RUN_MAX:
+            raise WireError(f"{run} events as predicted")
+        codec.announced = True
+        codec.run = run - 1
+        return True
+    if codec.run:
+        codec.run -= 1
+        return True
+    return False
+
+
+def events_max(payload_len: int) -> int:
+    """How many events a chunk's payload of so many bytes may hold at most."""
+    return (payload_len + 1) * (EVENT_RUN_MAX + 1)
+
+
+def _put_position(codec: Codec, out: bytearray) -> int:
+    """Append what is not as expected of a position, and go there; returns the token's bits."""
+    now, expected = codec.now, codec.expected
+    slot, half = slot_of(now.rip), now.rip >> 63
+    site = codec.sites.get(slot)
+    bits = 0
+    if now.rip == (expected.rip if expected else codec.rip):
+        if expected is None or now.branches != expected.branches:
+            bits = _BRANCHES
+            put_uvarint(out, now.branches)
+    elif site is not None and site.rip == now.rip:
+        bits = _SLOT
+        put_uvarint(out, now.branches)
+        out.append(slot)
     else:
-        if prefix & ~(_FULL | _BRANCHES):
-            raise WireError("flags at a predicted event")
-        if codec.site.successor is None:
-            raise WireError("a predicted event without prediction")
-        successor = codec.site.successor
-        if prefix & _BRANCHES:
-            branches, at = get_uvarint(data, at)
-            successor = successor._replace(branches=branches)
-        site = codec.sites[successor.slot]
-    _move_on(codec, site, successor)
+        bits = _RIP
+        put_uvarint(out, now.branches << 1 | half)
+        put_svarint(out, now.rip - codec.half_rip[half])
+    codec.enter(now.rip)
+    codec.branches += now.branches
+    return bits
+
+
+def _get_position(codec: Codec, token: int, data: bytes, at: int) -> int:
+    """Read branches and RIP, and go there; returns the offset after them."""
+    now, expected = codec.now, codec.expected
+    now.rip = expected.rip if expected else codec.rip
+    position = token & _POSITION
+    if position:
+        now.branches, at = get_uvarint(data, at)
+    elif expected is not None:
+        now.branches = expected.branches
+    else:
+        raise WireError("an event without a position")
+    if position == _SLOT:
+        slot, at = get_fixed(data, at, 1)
+        if slot not in codec.sites:
+            raise WireError(f"slot {slot} holds no site")
+        now.rip = codec.sites[slot].rip
+    elif position == _RIP:
+        difference, at = get_svarint(data, at)
+        now.rip = codec.half_rip[now.branches & 1] + difference & MASK64
+        now.branches >>= 1
+    codec.enter(now.rip)
+    codec.branches += now.branches
     if codec.branches > MASK64:
         raise WireError("branches overflow")
-    return prefix & _FULL | successor.prefix, at
+    return at
 
 
-def _move_on(codec: Codec, site: Site, successor: Successor) -> None:
-    """Make `site` that of the last position, after the one that `successor` follows."""
-    codec.site.successor = successor
-    codec.site = site
-    codec.branches += successor.branches
-    codec.rip = site.rip
+def _put_check(codec: Codec, event: Event, out: bytearray) -> int:
+    """Append what tells the position from others that look alike; returns the token's bits."""
+    if event.check is None:
+        if event.registers is not None or event.place is not None:
+            raise WireError("registers need a check")
+        return _NONE if event.asynchronous else 0
+    out += event.check.to_bytes(2, "little")
+    if event.registers is not None:
+        _put_registers(codec, event.registers, out)
+        return _FULL
+    if not event.asynchronous:
+        return _CHECK
+    if event.place is None:
+        return 0
+    resume, rcx = event.place
+    out.append((_PLACE_RCX if rcx else 0) | (_PLACE_RF if resume else 0))
+    if rcx:
+        put_uvarint(out, rcx)
+    return _CHECK
+
+
+def _get_place(data: bytes, at: int) -> tuple[Place, int]:
+    flags, at = get_fixed(data, at, 1)
+    if flags & ~(_PLACE_RF | _PLACE_RCX):
+        raise WireError("unknown flags of a position")
+    rcx = 0
+    if flags & _PLACE_RCX:
+        rcx, at = get_uvarint(data, at)
+    return Place(bool(flags & _PLACE_RF), rcx), at
 
 
 def _put_registers(codec: Codec, registers: Registers, out: bytearray) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from lvmm.logs.chunks import Chunk
+from lvmm.logs.codec import decode_chunk
 from lvmm.logs.layout import ChunkKind, EventKind
 from lvmm.logs.recording import Recording
-
-_KIND_MASK = 31  # of an event's first byte (docs/log-format.md)
+from lvmm.logs.wire import WireError
 
 
 def begins_epoch(chunk: Chunk) -> bool:
-    """Whether the chunk's first event is an EPOCH: each begins a chunk, and is not predicted."""
+    """Whether the chunk's first event is an EPOCH: each begins a chunk."""
     if chunk.header.kind != ChunkKind.EVENTS:
         return False
-    return chunk.payload()[:1][0] & _KIND_MASK == EventKind.EPOCH
+    try:
+        first = next(decode_chunk(chunk.header, chunk.payload()), None)
+    except WireError:
+        return False
+    return first is not None and first.kind == EventKind.EPOCH
 
 
 def epochs_to_the_end(recording: Recording) -> list[int]:

@@ -28,6 +28,8 @@ def event_json(event: Event) -> dict[str, Any]:
         facts["check"] = f"{event.check:#06x}"
     if event.registers is not None:
         facts["registers"] = _registers(event)
+    if event.place is not None:
+        facts["place"] = {"rf": event.place.resume, "rcx": f"{event.place.rcx:#x}"}
     if isinstance(event.payload, End):
         facts["reason"] = enum_name(EndReason, event.payload.reason)
         facts["state"] = _state_json(FinalState.unpack(event.payload.state))
@@ -54,6 +56,8 @@ def event_line(event: Event) -> str:
         parts.append(f"{name}={value}")
     if event.registers is not None:
         parts += [f"{name}={value}" for name, value in _registers(event).items()]
+    if event.place is not None:
+        parts.append(f"rf={event.place.resume:d} rcx={event.place.rcx:#x}")
     mark = "=" if event.same_position else "a" if event.asynchronous else " "
     position = f"{event.index:>9} {event.branches:>14} {event.rip:016x} {mark}"
     return f"{position} {event.name:<13} {' '.join(parts)}".rstrip()

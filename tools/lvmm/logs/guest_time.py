@@ -10,7 +10,7 @@ monitor's own, TIME) is exact. Events at one position have one time. Events betw
 placed by the work done: their branches, and a share for each position, which cost the machine an
 exit. Work does not explain the time that a guest spends in HLT: what an interval lasts beyond its
 work is a wait, and ends at an interrupt in it, or at what a device wrote. (A REP instruction lasts
-without branches, too, but has registers in the log wherever an interrupt met it.) Before the first
+without branches, too, but has its place in the log wherever an interrupt met it.) Before the first
 reading, after the last, and without any, time is an estimate by the work alone.
 """
 
@@ -156,7 +156,7 @@ class GuestClock:
             if not event.same_position:
                 first = index
             if first is not None and isinstance(event.payload, Interrupt | Nmi | Dma):
-                if self._held[first].registers is None:
+                if self._held[first].registers is None and self._held[first].place is None:
                     self._idle_at.add(event.rip)
                 # The monitor stores registers now and then at any address.
                 if event.rip in self._idle_at:

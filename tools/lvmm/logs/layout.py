@@ -8,17 +8,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lvmm.logs.wire import (
-    Codec,
+    FieldReader,
+    FieldWriter,
     WireError,
     get_bytes,
     get_fixed,
-    get_read,
-    get_svarint,
-    get_transfer,
     get_uvarint,
-    put_read,
-    put_svarint,
-    put_transfer,
     put_uvarint,
 )
 
@@ -32,7 +27,9 @@ CHUNK_MAGIC_OPEN = 0x504F564C
 # chunks start at multiples of this, relative to the first
 CHUNK_ALIGN = 0x8
 # bytes after which an event chunk is closed
-CHUNK_PAYLOAD_TARGET = 0x10000
+CHUNK_PAYLOAD_TARGET = 0x20000
+# likewise in a ring, of which a chunk is overwritten as a whole
+CHUNK_PAYLOAD_RING = 0x10000
 # most bytes that one event carries
 EVENT_DATA_MAX = 0x20000
 # most bytes of an encoded event beside its data
@@ -47,6 +44,8 @@ RFLAGS_UNCHECKED = 0x10000
 HINT_STREAMS = 0xF0
 # such devices at most
 HINT_DEVICES = 0x4
+# most events in a row that are as predicted and take no byte of their own
+EVENT_RUN_MAX = 0x20
 # bytes of a FIRMWARE_PAGE, RAM_PAGE or UNDO_PAGE event
 EVENT_PAGE_SIZE = 0x1000
 
@@ -257,7 +256,8 @@ class EventKind(enum.IntEnum):
     RDTSCP = 14
     # A part of a frame that the guest gave a device to send, as its memory was then.
     SENT = 15
-    # The time-stamp counter here, where devices transferred something.
+    # The time-stamp counter here, where devices transferred something, as a multiple
+    # of 256.
     TIME = 16
     # Of a log that overwrites its oldest part: with memory as it is here, a replay
     # can begin here.
@@ -967,19 +967,24 @@ class In:
     # what was read, `size` bytes
     value: int
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return expected
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return 0
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
-        put_read(codec, out, self.port, self.size, self.value)
+        codec.put_read(out, self.port, self.size, self.value)
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[In, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[In, int]:
         """Read the payload at `at`; returns it and the offset after it."""
-        port, size, value, at = get_read(codec, data, at)
+        port, size, value, at = codec.get_read(data, at)
         return cls(port, size, value), at
 
 
@@ -995,19 +1000,24 @@ class MmioRead:
     # what was read, `size` bytes
     value: int
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return expected
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return 0
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
-        put_read(codec, out, self.gpa, self.size, self.value)
+        codec.put_read(out, self.gpa, self.size, self.value)
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[MmioRead, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[MmioRead, int]:
         """Read the payload at `at`; returns it and the offset after it."""
-        gpa, size, value, at = get_read(codec, data, at)
+        gpa, size, value, at = codec.get_read(data, at)
         return cls(gpa, size, value), at
 
 
@@ -1022,19 +1032,24 @@ class Rdmsr:
     faulted: int
     value: int
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return 0
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         put_uvarint(out, self.index)
         out += self.faulted.to_bytes(1, "little")
         put_uvarint(out, self.value)
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Rdmsr, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Rdmsr, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         index, at = get_uvarint(data, at)
         faulted, at = get_fixed(data, at, 1)
@@ -1049,21 +1064,24 @@ class Rdtsc:
     KIND: ClassVar[EventKind] = EventKind.RDTSC
     tsc: int
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return expected
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return 0
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
-        put_svarint(out, self.tsc - codec.tsc)
-        codec.tsc = self.tsc
+        codec.put_tsc(out, self.tsc)
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Rdtsc, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Rdtsc, int]:
         """Read the payload at `at`; returns it and the offset after it."""
-        difference, at = get_svarint(data, at)
-        tsc = codec.tsc = (codec.tsc + difference) & 0xFFFFFFFFFFFFFFFF
+        tsc, at = codec.get_tsc(data, at)
         return cls(tsc), at
 
 
@@ -1078,19 +1096,24 @@ class Rdrand:
     carry: int
     value: int
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return 0
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         out += self.size.to_bytes(1, "little")
         out += self.carry.to_bytes(1, "little")
         out += self.value.to_bytes(8, "little")
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Rdrand, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Rdrand, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         size, at = get_fixed(data, at, 1)
         carry, at = get_fixed(data, at, 1)
@@ -1109,19 +1132,24 @@ class Rdseed:
     carry: int
     value: int
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return 0
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         out += self.size.to_bytes(1, "little")
         out += self.carry.to_bytes(1, "little")
         out += self.value.to_bytes(8, "little")
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Rdseed, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Rdseed, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         size, at = get_fixed(data, at, 1)
         carry, at = get_fixed(data, at, 1)
@@ -1136,19 +1164,24 @@ class Interrupt:
     KIND: ClassVar[EventKind] = EventKind.INTERRUPT
     vector: int
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return expected
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return 0
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
-        out += self.vector.to_bytes(1, "little")
+        codec.put_vector(out, self.vector)
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Interrupt, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Interrupt, int]:
         """Read the payload at `at`; returns it and the offset after it."""
-        vector, at = get_fixed(data, at, 1)
+        vector, at = codec.get_vector(data, at)
         return cls(vector), at
 
 
@@ -1158,16 +1191,21 @@ class Nmi:
 
     KIND: ClassVar[EventKind] = EventKind.NMI
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return True
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return 0
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Nmi, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Nmi, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         return cls(), at
 
@@ -1184,21 +1222,26 @@ class Dma:
     # what was written
     data: bytes
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return expected
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return len(self.data)
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         if len(self.data) > EVENT_DATA_MAX:
             raise WireError("DMA: bad length of data")
-        put_transfer(codec, out, self.stream, self.gpa, self.data)
+        codec.put_transfer(out, self.stream, self.gpa, self.data)
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Dma, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Dma, int]:
         """Read the payload at `at`; returns it and the offset after it."""
-        stream, gpa, data, at = get_transfer(codec, data, at)
+        stream, gpa, data, at = codec.get_transfer(data, at)
         if len(data) > EVENT_DATA_MAX:
             raise WireError("DMA: bad length of data")
         return cls(stream, gpa, data), at
@@ -1214,12 +1257,17 @@ class FirmwarePage:
     # the page, 4096 bytes
     data: bytes
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return len(self.data)
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         if len(self.data) != EVENT_PAGE_SIZE:
             raise WireError("FIRMWARE_PAGE: bad length of data")
@@ -1228,7 +1276,7 @@ class FirmwarePage:
         out += self.data
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[FirmwarePage, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[FirmwarePage, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         gpa, at = get_uvarint(data, at)
         data, at = get_bytes(data, at)
@@ -1246,18 +1294,23 @@ class Rdpmc:
     index: int
     value: int
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return 0
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         put_uvarint(out, self.index)
         put_uvarint(out, self.value)
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Rdpmc, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Rdpmc, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         index, at = get_uvarint(data, at)
         value, at = get_uvarint(data, at)
@@ -1272,12 +1325,17 @@ class Mark:
     # UTF-8
     text: bytes
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return len(self.text)
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         if len(self.text) > EVENT_DATA_MAX:
             raise WireError("MARK: bad length of text")
@@ -1285,7 +1343,7 @@ class Mark:
         out += self.text
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Mark, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Mark, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         text, at = get_bytes(data, at)
         if len(text) > EVENT_DATA_MAX:
@@ -1303,12 +1361,17 @@ class End:
     # struct final_state
     state: bytes
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return len(self.state)
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         if len(self.state) != FinalState.STRUCT.size:
             raise WireError("END: bad length of state")
@@ -1317,7 +1380,7 @@ class End:
         out += self.state
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[End, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[End, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         reason, at = get_fixed(data, at, 1)
         state, at = get_bytes(data, at)
@@ -1333,21 +1396,24 @@ class Rdtscp:
     KIND: ClassVar[EventKind] = EventKind.RDTSCP
     tsc: int
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return expected
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return 0
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
-        put_svarint(out, self.tsc - codec.tsc)
-        codec.tsc = self.tsc
+        codec.put_tsc(out, self.tsc)
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Rdtscp, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Rdtscp, int]:
         """Read the payload at `at`; returns it and the offset after it."""
-        difference, at = get_svarint(data, at)
-        tsc = codec.tsc = (codec.tsc + difference) & 0xFFFFFFFFFFFFFFFF
+        tsc, at = codec.get_tsc(data, at)
         return cls(tsc), at
 
 
@@ -1366,28 +1432,32 @@ class Sent:
     length: int
     data: bytes
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return len(self.data)
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         if len(self.data) > EVENT_DATA_MAX:
             raise WireError("SENT: bad length of data")
         out += self.stream.to_bytes(1, "little")
         out += self.flags.to_bytes(1, "little")
         put_uvarint(out, self.length)
-        put_uvarint(out, len(self.data))
-        out += self.data
+        codec.put_frame(out, self.data)
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Sent, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Sent, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         stream, at = get_fixed(data, at, 1)
         flags, at = get_fixed(data, at, 1)
         length, at = get_uvarint(data, at)
-        data, at = get_bytes(data, at)
+        data, at = codec.get_frame(data, at)
         if len(data) > EVENT_DATA_MAX:
             raise WireError("SENT: bad length of data")
         return cls(stream, flags, length, data), at
@@ -1395,26 +1465,31 @@ class Sent:
 
 @dataclass(slots=True)
 class Time:
-    """The time-stamp counter here, where devices transferred something."""
+    """The time-stamp counter here, where devices transferred something, as a
+    multiple of 256.
+    """
 
     KIND: ClassVar[EventKind] = EventKind.TIME
     tsc: int
+
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return expected
 
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return 0
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
-        put_svarint(out, self.tsc - codec.tsc)
-        codec.tsc = self.tsc
+        codec.put_ticks(out, self.tsc)
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Time, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Time, int]:
         """Read the payload at `at`; returns it and the offset after it."""
-        difference, at = get_svarint(data, at)
-        tsc = codec.tsc = (codec.tsc + difference) & 0xFFFFFFFFFFFFFFFF
+        tsc, at = codec.get_ticks(data, at)
         return cls(tsc), at
 
 
@@ -1428,12 +1503,17 @@ class Epoch:
     # as in BEGIN
     state: bytes
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return len(self.state)
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         if len(self.state) > EVENT_DATA_MAX:
             raise WireError("EPOCH: bad length of state")
@@ -1441,7 +1521,7 @@ class Epoch:
         out += self.state
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Epoch, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Epoch, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         state, at = get_bytes(data, at)
         if len(state) > EVENT_DATA_MAX:
@@ -1457,12 +1537,17 @@ class Begin:
     # struct cpu_state, then the image that XSAVE makes
     state: bytes
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return len(self.state)
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         if len(self.state) > EVENT_DATA_MAX:
             raise WireError("BEGIN: bad length of state")
@@ -1470,7 +1555,7 @@ class Begin:
         out += self.state
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Begin, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Begin, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         state, at = get_bytes(data, at)
         if len(state) > EVENT_DATA_MAX:
@@ -1490,12 +1575,17 @@ class RamPage:
     # the page, 4096 bytes
     data: bytes
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return len(self.data)
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         if len(self.data) != EVENT_PAGE_SIZE:
             raise WireError("RAM_PAGE: bad length of data")
@@ -1504,7 +1594,7 @@ class RamPage:
         out += self.data
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[RamPage, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[RamPage, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         gpa, at = get_uvarint(data, at)
         data, at = get_bytes(data, at)
@@ -1523,18 +1613,23 @@ class Content:
     # that the guest has put out since its start
     console_bytes: int
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return 0
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         out += self.memory_crc32c.to_bytes(4, "little")
         put_uvarint(out, self.console_bytes)
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Content, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Content, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         memory_crc32c, at = get_fixed(data, at, 4)
         console_bytes, at = get_uvarint(data, at)
@@ -1551,12 +1646,17 @@ class Task:
     # UTF-8
     name: bytes
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return len(self.name)
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         if len(self.name) > EVENT_DATA_MAX:
             raise WireError("TASK: bad length of name")
@@ -1565,7 +1665,7 @@ class Task:
         out += self.name
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Task, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Task, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         number, at = get_uvarint(data, at)
         name, at = get_bytes(data, at)
@@ -1582,17 +1682,22 @@ class ConsoleLine:
     # bytes that the guest has put out since its start, the line included
     end: int
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return 0
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         put_uvarint(out, self.end)
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[ConsoleLine, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[ConsoleLine, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         end, at = get_uvarint(data, at)
         return cls(end), at
@@ -1610,12 +1715,17 @@ class UndoPage:
     # the page, 4096 bytes; none: zeros
     data: bytes
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return len(self.data)
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         if len(self.data) > EVENT_DATA_MAX:
             raise WireError("UNDO_PAGE: bad length of data")
@@ -1624,7 +1734,7 @@ class UndoPage:
         out += self.data
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[UndoPage, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[UndoPage, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         gpa, at = get_uvarint(data, at)
         data, at = get_bytes(data, at)
@@ -1647,12 +1757,17 @@ class InString:
     # the elements, in order
     data: bytes
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return len(self.data)
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         if len(self.data) > EVENT_DATA_MAX:
             raise WireError("IN_STRING: bad length of data")
@@ -1662,7 +1777,7 @@ class InString:
         out += self.data
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[InString, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[InString, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         port, at = get_uvarint(data, at)
         size, at = get_fixed(data, at, 1)
@@ -1686,19 +1801,24 @@ class Hypercall:
     # RAX
     value: int
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return 0
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         out += self.function.to_bytes(1, "little")
         put_uvarint(out, self.number)
         put_uvarint(out, self.value)
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[Hypercall, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Hypercall, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         function, at = get_fixed(data, at, 1)
         number, at = get_uvarint(data, at)
@@ -1720,19 +1840,24 @@ class EarlyRead:
     # guest-physical address of the first one in the buffer
     gpa: int
 
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
     @property
     def data_len(self) -> int:
         """Bytes of data that it carries."""
         return 0
 
-    def encode(self, codec: Codec, out: bytearray) -> None:
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
         """Append the payload; raises WireError when the format cannot hold it."""
         out += self.stream.to_bytes(1, "little")
         out += self.size.to_bytes(1, "little")
         put_uvarint(out, self.gpa)
 
     @classmethod
-    def decode(cls, codec: Codec, data: bytes, at: int) -> tuple[EarlyRead, int]:
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[EarlyRead, int]:
         """Read the payload at `at`; returns it and the offset after it."""
         stream, at = get_fixed(data, at, 1)
         size, at = get_fixed(data, at, 1)

@@ -26,6 +26,8 @@ _SOURCES = (
     "tools/native/log_statistics.c",
     "tools/native/log_chunks.c",
     "hypervisor/replay/log_codec.c",
+    "hypervisor/replay/log_position.c",
+    "hypervisor/replay/log_predict.c",
     "hypervisor/replay/log_remains.c",
     "hypervisor/lib/crc32c.c",
 )
@@ -75,8 +77,9 @@ def _cached() -> Path:
     digest = hashlib.sha256(repr(_FLAGS).encode())
     parts = [*_SOURCES, "tools/native/log_statistics.h", "tools/native/log_chunks.h"]
     parts += ["logs_format/events.toml"]
-    parts += ["logs_format/emit_c.py", "hypervisor/replay/log_codec.h"]
-    parts += ["hypervisor/replay/log_wire.h", "hypervisor/lib/types.h"]
+    parts += ["logs_format/emit_c.py", "logs_format/description.py", "hypervisor/lib/types.h"]
+    names = ("codec", "fields", "position", "predict", "state", "wire")
+    parts += [f"hypervisor/replay/log_{name}.h" for name in names]
     for part in parts:
         digest.update((_ROOT / part).read_bytes())
     path = cache_dir() / f"native-{digest.hexdigest()[:16]}.so"

@@ -13,7 +13,12 @@ from lvmm.logs.native import library
 _KINDS = 32
 _STREAMS = 256
 _TABLES = ("ports", "mmio", "msrs", "code")
-_ERRORS = {-1: "malformed event", -2: "cut short", -8: "bytes follow the last event"}
+_ERRORS = {
+    -1: "malformed event",
+    -2: "cut short",
+    -7: "a chunk of another format version",
+    -8: "bytes follow the last event",
+}
 _NO_SPACE = -4
 
 
@@ -81,6 +86,7 @@ class NativeCounter:
 
     def __init__(self, library: ctypes.CDLL, addresses_max: int) -> None:
         """Use create() instead."""
+        self.addresses_max = addresses_max
         self._library = library
         self._state = library.log_statistics_new(addresses_max)
         if not self._state:

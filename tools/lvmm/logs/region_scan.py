@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lvmm.logs.chunk_runs import HEADER_SIZE
 from lvmm.logs.chunks import Chunk, ChunkTable, chunk_crc
-from lvmm.logs.codec import decode_chunk
+from lvmm.logs.codec import decode_chunk, events_max
 from lvmm.logs.errors import READABLE_VERSIONS, Loss
 from lvmm.logs.layout import (
     CHUNK_MAGIC,
@@ -79,7 +79,7 @@ def _counted_by_region(loss: Loss, region: Region) -> Loss:
         return loss
     chunks = region.header.next_seq - loss.first_seq
     events = region.header.event_count - loss.first_event
-    if not 0 < chunks * HEADER_SIZE <= loss.size or not 0 <= events <= loss.size:
+    if not 0 < chunks * HEADER_SIZE <= loss.size or not 0 <= events <= events_max(loss.size):
         return loss
     return replace(loss, events=events, last_seq=loss.first_seq + chunks - 1)
 
@@ -95,7 +95,7 @@ def _recover_open_chunk(region: Region, scan: ChunkScan) -> None:
     if not event_count or closed:
         return  # none, or closed already, and the region's header was not brought up to date
     left = region.chunks_start + region.header.chunks_size - offset - HEADER_SIZE
-    if not event_count <= payload_len <= min(left, CHUNK_PAYLOAD_MAX):
+    if payload_len > min(left, CHUNK_PAYLOAD_MAX) or event_count > events_max(payload_len):
         start = min(offset, region.source.size)
         scan.losses.append(Loss(start, 0, None, "the region's header is damaged"))
         return

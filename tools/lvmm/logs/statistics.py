@@ -11,6 +11,7 @@ from lvmm.logs.chunk_runs import chunk_in
 from lvmm.logs.codec import Event, decode_chunk
 from lvmm.logs.counts import ADDRESSES_MAX, Count, Counted, Counter, LogPart, Statistics
 from lvmm.logs.layout import (
+    FORMAT_VERSION,
     NOTES,
     ChunkHeader,
     ChunkKind,
@@ -32,6 +33,7 @@ class PythonCounter:
         """Nothing counted."""
         self._statistics = Statistics()
         self._max = addresses_max
+        self._version: int | None = None  # of the first chunk
 
     def add(self, part: LogPart, tables: bool) -> Counted:
         """See Counter."""
@@ -40,6 +42,9 @@ class PythonCounter:
             if chunk is None:
                 return Counted(number)
             header, payload = chunk
+            self._version = self._version or header.format_version
+            if header.format_version != self._version:
+                return Counted(number, 0, "a chunk of another format version")
             if header.kind == ChunkKind.EVENTS:
                 done, error = self._add_chunk(header, payload, tables)
                 if error:
@@ -111,6 +116,12 @@ def fast_counter(addresses_max: int = ADDRESSES_MAX) -> Counter | None:
     return NativeCounter.create(addresses_max)
 
 
+def _is_of_today(recording: Recording) -> bool:
+    """Whether the decoder in C can read it: it knows one format version."""
+    chunks = recording.chunks
+    return not len(chunks) or chunks[0].header.format_version == FORMAT_VERSION
+
+
 def count(
     recording: Recording,
     counter: Counter,
@@ -122,6 +133,8 @@ def count(
 
     `progress` is told the bytes of the log that are done.
     """
+    if isinstance(counter, NativeCounter) and not _is_of_today(recording):
+        counter = PythonCounter(counter.addresses_max)
     total = max(len(recording.chunks), 1)
     index = 0  # of the next chunk
     for part in recording.chunks.parts():

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from lvmm.logs.chunks import chunk_crc
 from lvmm.logs.codec import Event, encode_event
+from lvmm.logs.coding import Codec
 from lvmm.logs.crc import crc32c
 from lvmm.logs.header import RecordingHeader
 from lvmm.logs.layout import (
@@ -22,7 +23,7 @@ from lvmm.logs.layout import (
     RegionState,
 )
 from lvmm.logs.source import PAGE
-from lvmm.logs.wire import Codec, WireError
+from lvmm.logs.wire import WireError
 
 _STATIC_SIZE = 72
 
@@ -68,7 +69,7 @@ class LogWriter:
     def flush(self) -> None:
         """Close the open chunk."""
         if not self._payload:
-            return
+            return  # a chunk's first event always takes bytes
         chunk = replace(self._chunk, payload_len=len(self._payload))
         chunk = replace(chunk, crc32c=chunk_crc(chunk, bytes(self._payload)))
         self.data += chunk.pack() + self._payload

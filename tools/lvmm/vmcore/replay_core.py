@@ -17,6 +17,7 @@ from lvmm.errors import DivergenceError, MachineError, RecordingError, UsageErro
 from lvmm.link import LinkClient
 from lvmm.logs.chunks import Chunk, pack_chunk
 from lvmm.logs.codec import Event, decode_chunk, encode_event
+from lvmm.logs.coding import Codec
 from lvmm.logs.layout import (
     NOTES,
     ChunkKind,
@@ -28,7 +29,6 @@ from lvmm.logs.layout import (
 from lvmm.logs.output import write_atomically
 from lvmm.logs.recording import Recording
 from lvmm.logs.source import Source
-from lvmm.logs.wire import Codec
 from lvmm.vmcore.guest_core import core_of_replay, save_core
 from lvmm.vmcore.kernel_symbols import save_symbols
 

@@ -1,0 +1,296 @@
+"""The state of a chunk's coding, and the fields that are told relative to what is expected.
+
+The counterpart of hypervisor/replay/log_state.h and log_fields.h; docs/log-format.md explains them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lvmm.logs.prediction import Fact, Predictor
+from lvmm.logs.wire import (
+    ADDRESS_LIMIT,
+    DATA_MAX,
+    MASK64,
+    WireError,
+    get_exactly,
+    get_fixed,
+    get_svarint,
+    get_uvarint,
+    put_svarint,
+    put_uvarint,
+)
+
+_STREAMS = 256
+_STREAM_SMALL = 8  # data of up to this many bytes is stored as what differs from the stream's last
+_FRAME_SMALL = 128
+_TICKS_PER_BRANCH = 6
+_TICKS_SHIFT = 8
+_OTHER_LENGTH, _OTHER_STEP, _OTHER_STREAM = 1, 2, 4
+_TRANSFER_FLAGS = _OTHER_LENGTH | _OTHER_STEP | _OTHER_STREAM
+
+
+@dataclass(slots=True)
+class Site:
+    """What is remembered of one place in the guest's code."""
+
+    rip: int
+    access: int
+    value: int = 0
+    snapshot: list[int] | None = None
+
+
+@dataclass(slots=True)
+class Stream:
+    """What is remembered of a DMA stream: its last transfer."""
+
+    end: int = 0
+    step: int = 0
+    length: int = 0
+    small: bytes = bytes(_STREAM_SMALL)  # begins with the last data that was not longer
+
+
+class Codec:
+    """State of one chunk's coding.
+
+    `site` is that of the last position. `now` is the event at hand, told relative to `expected`;
+    `stored`: its payload is stored. `run`: events as predicted that are pending, or still due.
+    """
+
+    def __init__(self, branches: int, rip: int) -> None:
+        """A chunk that begins at this position."""
+        self.branches = branches
+        self.predictor = Predictor()
+        self.now = Fact()
+        self.expected: Fact | None = None
+        self.stored = True
+        self.run = 0
+        self.announced = False
+        self.trailing = 0
+        self.sites: dict[int, Site] = {}
+        self.last_snapshot: list[int] | None = None
+        self.half_rip = [rip, rip]
+        self._tsc = 0
+        self._access = 0
+        self._streams: dict[int, Stream] = {}
+        self._frame = bytearray(_FRAME_SMALL)
+        self.enter(rip)
+
+    @property
+    def rip(self) -> int:
+        """The last position's."""
+        return self.site.rip
+
+    def enter(self, rip: int) -> None:
+        """Make the place the last position's; its slot may have been another's."""
+        slot = slot_of(rip)
+        site = self.sites.get(slot)
+        if site is None or site.rip != rip:
+            site = self.sites[slot] = Site(rip, self._access)
+        self.site = site
+        self.half_rip[rip >> 63] = rip
+
+    def put_tsc(self, out: bytearray, tsc: int) -> None:
+        """See FieldWriter."""
+        difference = tsc - self._tsc & MASK64
+        self._put_difference(out, difference, self._expected_ticks())
+        self._tsc = tsc
+
+    def get_tsc(self, data: bytes, at: int) -> tuple[int, int]:
+        """See FieldReader."""
+        at = self._get_difference(data, at, self._expected_ticks())
+        self._tsc = self._tsc + self.now.value & MASK64
+        return self._tsc, at
+
+    def put_ticks(self, out: bytearray, tsc: int) -> None:
+        """See FieldWriter."""
+        if tsc & (1 << _TICKS_SHIFT) - 1:
+            raise WireError(f"{tsc} is not a multiple of {1 << _TICKS_SHIFT}")
+        difference = (tsc >> _TICKS_SHIFT) - (self._tsc >> _TICKS_SHIFT) & MASK64
+        self._put_difference(out, difference, self.expected.value if self.expected else 0)
+        self._tsc = tsc
+
+    def get_ticks(self, data: bytes, at: int) -> tuple[int, int]:
+        """See FieldReader."""
+        at = self._get_difference(data, at, self.expected.value if self.expected else 0)
+        self._tsc = (self._tsc >> _TICKS_SHIFT) + self.now.value << _TICKS_SHIFT & MASK64
+        return self._tsc, at
+
+    def put_vector(self, out: bytearray, vector: int) -> None:
+        """See FieldWriter."""
+        if not 0 <= vector <= 0xFF:
+            raise WireError(f"no vector: {vector}")
+        self.now.sub = vector
+        if self.expected is None or self.expected.sub != vector:
+            out.append(vector)
+
+    def get_vector(self, data: bytes, at: int) -> tuple[int, int]:
+        """See FieldReader."""
+        vector = self.expected.sub if self.expected else 0
+        if self.stored:
+            vector, at = get_fixed(data, at, 1)
+        self.now.sub = vector
+        return vector, at
+
+    def put_read(self, out: bytearray, address: int, size: int, value: int) -> None:
+        """See FieldWriter."""
+        if size not in (1, 2, 4, 8) or not 0 <= address < ADDRESS_LIMIT:
+            raise WireError(f"no access: {size} bytes at {address:#x}")
+        access = address << 2 | size.bit_length() - 1
+        last = self.expected or self.site
+        last_access, last_value = last.access, last.value
+        self._remember_read(access, value)
+        changed = value != last_value
+        if self.expected is not None and access == last_access and not changed:
+            return
+        put_svarint(out, access - last_access << 1 | changed)
+        if changed:
+            put_uvarint(out, value ^ last_value)
+
+    def get_read(self, data: bytes, at: int) -> tuple[int, int, int, int]:
+        """See FieldReader."""
+        difference = change = 0
+        if self.stored:
+            difference, at = get_svarint(data, at)
+        if difference & 1:
+            change, at = get_uvarint(data, at)
+        last = self.expected or self.site
+        access = last.access + (difference >> 1) & MASK64
+        if access >> 2 >= ADDRESS_LIMIT:
+            raise WireError(f"no access at {access >> 2:#x}")
+        value = last.value ^ change
+        self._remember_read(access, value)
+        return access >> 2, 1 << (access & 3), value, at
+
+    def put_frame(self, out: bytearray, data: bytes) -> None:
+        """See FieldWriter."""
+        put_uvarint(out, len(data))
+        if len(data) > _FRAME_SMALL:
+            out += data
+            return
+        for at in range(0, len(data), 8):
+            part = data[at : at + 8]
+            _put_changed(out, part, self._frame[at : at + len(part)])
+        self._frame[: len(data)] = data
+
+    def get_frame(self, data: bytes, at: int) -> tuple[bytes, int]:
+        """See FieldReader."""
+        length, at = get_uvarint(data, at)
+        if length > _FRAME_SMALL:
+            return get_exactly(data, at, length)
+        for start in range(0, length, 8):
+            end = min(start + 8, length)
+            self._frame[start:end], at = _get_changed(self._frame[start:end], data, at)
+        return bytes(self._frame[:length]), at
+
+    def put_transfer(self, out: bytearray, number: int, address: int, data: bytes) -> None:
+        """See FieldWriter."""
+        if not 0 <= number < _STREAMS or len(data) > DATA_MAX:
+            raise WireError(f"no transfer: {len(data)} bytes of stream {number}")
+        stream = self._streams.setdefault(number, Stream())
+        step = address - stream.end & MASK64
+        flags = _OTHER_STREAM if self.expected is None or self.expected.sub != number else 0
+        flags |= _OTHER_STEP if step != stream.step else 0
+        flags |= _OTHER_LENGTH if len(data) != stream.length else 0
+        small = len(data) <= _STREAM_SMALL
+        fields = bytearray([flags])
+        if flags & _OTHER_STREAM:
+            fields.append(number)
+        if flags & _OTHER_STEP:
+            put_svarint(fields, step)
+        if flags & _OTHER_LENGTH:
+            put_uvarint(fields, len(data))
+        if flags & _OTHER_LENGTH or not small:
+            fields += data
+        else:
+            _put_changed(fields, data, stream.small[: len(data)])
+        if fields != b"\0\0" or not small:
+            out += fields
+        self._remember_transfer(number, stream, address, data, step)
+
+    def get_transfer(self, data: bytes, at: int) -> tuple[int, int, bytes, int]:
+        """See FieldReader."""
+        number = self.expected.sub if self.expected else 0
+        flags = 0
+        if self.stored:
+            flags, at = get_fixed(data, at, 1)
+        if flags & _OTHER_STREAM:
+            number, at = get_fixed(data, at, 1)
+        elif self.expected is None:
+            raise WireError("a transfer of no stream")
+        stream = self._streams.setdefault(number, Stream())
+        step, length = stream.step, stream.length
+        if flags & _OTHER_STEP:
+            step, at = get_svarint(data, at)
+        if flags & _OTHER_LENGTH:
+            length, at = get_uvarint(data, at)
+        if flags & ~_TRANSFER_FLAGS:
+            raise WireError("unknown flags of a transfer")
+        if length <= _STREAM_SMALL and not flags & _OTHER_LENGTH:
+            content = stream.small[:length]
+            if self.stored:
+                content, at = _get_changed(content, data, at)
+        elif self.stored:
+            content, at = get_exactly(data, at, length)
+        else:
+            raise WireError("a transfer without its data")
+        address = stream.end + step & MASK64
+        self._remember_transfer(number, stream, address, content, step & MASK64)
+        return number, address, content, at
+
+    def _expected_ticks(self) -> int:
+        """The difference to the last time that is expected."""
+        branches = self.now.branches
+        if self.expected is None:
+            return branches * _TICKS_PER_BRANCH
+        return self.expected.value + (branches - self.expected.branches) * _TICKS_PER_BRANCH
+
+    def _put_difference(self, out: bytearray, difference: int, expected: int) -> None:
+        self.now.value = difference
+        error = difference - expected & MASK64
+        if self.expected is None or error:
+            put_svarint(out, error)
+
+    def _get_difference(self, data: bytes, at: int, expected: int) -> int:
+        error = 0
+        if self.stored:
+            error, at = get_svarint(data, at)
+        self.now.value = error + expected & MASK64
+        return at
+
+    def _remember_read(self, access: int, value: int) -> None:
+        self.now.access = self._access = self.site.access = access
+        self.now.value = self.site.value = value
+
+    def _remember_transfer(
+        self, number: int, stream: Stream, address: int, data: bytes, step: int
+    ) -> None:
+        self.now.sub = number
+        stream.step = step
+        stream.end = address + len(data) & MASK64
+        stream.length = len(data)
+        if len(data) <= _STREAM_SMALL:
+            stream.small = data + stream.small[len(data) :]
+
+
+def slot_of(rip: int) -> int:
+    """The slot of an address in the table of 256 sites."""
+    return (rip * 0x9E3779B97F4A7C15 & MASK64) >> 56
+
+
+def _put_changed(out: bytearray, data: bytes, last: bytes | bytearray) -> None:
+    """Append up to 8 bytes as a mask of those that differ, and those bytes."""
+    changed = [i for i in range(len(data)) if data[i] != last[i]]
+    out.append(sum(1 << i for i in changed))
+    out += bytes(data[i] for i in changed)
+
+
+def _get_changed(last: bytes | bytearray, data: bytes, at: int) -> tuple[bytes, int]:
+    changed, at = get_fixed(data, at, 1)
+    if changed >> len(last):
+        raise WireError("a change beyond the data")
+    new = bytearray(last)
+    for i in range(len(last)):
+        if changed >> i & 1:
+            new[i], at = get_fixed(data, at, 1)
+    return bytes(new), at
