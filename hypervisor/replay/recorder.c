@@ -5,11 +5,11 @@
 #include "replay/session_state.h"
 
 /* How often an event stores all registers, so that a divergence can be told in values. */
-#define FULL_INTERVAL 1024
+#define FULL_INTERVAL 256
 
 /* How many of the most frequent events have a check: one in so many. Where the guest itself comes
  * to the monitor, the input that it asks for and its position are compared in any case. */
-#define CHECK_INTERVAL 32
+#define CHECK_INTERVAL 8
 
 /* Whether the guest is where the last event was logged: not even an instruction that the monitor
  * executes for it came in between. */
