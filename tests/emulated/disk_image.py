@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import struct
 import subprocess
@@ -11,9 +9,8 @@ import tempfile
 from pathlib import Path
 
 from lvmm import provision
-from lvmm.apt import ensure_packages, os_release
+from lvmm.apt import ensure_packages
 from lvmm.cache import cache_dir, locked
-from lvmm.guest_build import SOURCES
 from lvmm.packages import unpack_packages
 
 SECTOR = 512
@@ -21,9 +18,6 @@ FIRST_SECTOR = 2048  # of the one partition
 GRUB = Path("/usr/lib/grub/i386-pc")
 GRUB_MODULES = ("biosdisk", "part_msdos", "ext2", "normal", "configfile", "linux", "linux16")
 BOOT_CODE_BYTES = 440  # of the first sector; the partition table follows
-
-DEBIAN_MIB = 1024
-DEBIAN_PACKAGES = ("initramfs-tools", "kmod", "linux-image-cloud-amd64", "udev")
 
 
 def run(*command: object, **options: object) -> str:
@@ -76,48 +70,3 @@ def program_disk(package: str, name: str, commands: str, folder: Path) -> Path:
     image = folder / f"{package}.img"
     disk_image(tree, commands, 16, image)
     return image
-
-
-def why_no_debian() -> str:
-    """Why no Debian can be put on a disk here; empty where it can."""
-    if os.geteuid() != 0:
-        return "debootstrap needs root"
-    return "" if os_release().get("ID") == "debian" else "debootstrap is set up for Debian here"
-
-
-def debian_disk() -> Path:
-    """The image of a disk with Debian as debootstrap installs it, and an init that ends by itself.
-
-    Kept in the cache.
-    """
-    init = SOURCES / "disk" / "debian-init"
-    key = hashlib.sha256(init.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:16]
-    image = cache_dir() / f"debian-disk-{key}.img"
-    with locked("debian-disk"):
-        if not image.exists():
-            _make_debian(init, image)
-    return image
-
-
-def _make_debian(init: Path, image: Path) -> None:
-    ensure_packages(("debootstrap",))
-    suite = os_release()["VERSION_CODENAME"]
-    targets = run(
-        "apt-get", "indextargets", "--format", "$(SITE) $(RELEASE)", "Created-By: Packages"
-    )
-    mirror = next(line.split()[0] for line in targets.splitlines() if line.split()[1] == suite)
-    with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="debian-") as scratch:
-        tree = Path(scratch) / "tree"
-        packages = f"--include={','.join(DEBIAN_PACKAGES)}"
-        run("debootstrap", "--variant=minbase", packages, suite, tree, mirror)
-        shutil.copy(init, tree / "sbin" / "init")
-        (tree / "sbin" / "init").chmod(0o755)
-        kernel = next((tree / "boot").glob("vmlinuz-*")).name
-        release = kernel.removeprefix("vmlinuz-")
-        commands = (
-            f"linux /boot/{kernel} root=/dev/sda1 ro console=ttyS0,115200 panic=-1 quiet\n"
-            f"initrd /boot/initrd.img-{release}"
-        )
-        fresh = Path(scratch) / "disk.img"
-        disk_image(tree, commands, DEBIAN_MIB, fresh)
-        fresh.replace(image)

@@ -60,9 +60,10 @@ def replay(
     logs: Path,
     core: ReplayCore | None = None,
     visitor: Visitor | None = None,
+    timeout_s: float = REPLAY_TIMEOUT_S,
 ) -> ReplayVerdict:
     """Replays a recording; the machine's logs stay in `logs`, and a core where it says."""
-    settings = RunSettings(seed=seed, timeout_s=REPLAY_TIMEOUT_S)
+    settings = RunSettings(seed=seed, timeout_s=timeout_s)
     return replaying.replay(BOARD, directory, settings, keep_run=logs, core=core, visitor=visitor)
 
 

@@ -68,9 +68,9 @@ def test_debug_link(tmp_path: Path) -> None:
 
 
 def test_devices(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """What is read from the disk is in the log, what is written is not."""
+    """Each device of the board; a read block or a received frame is in the log as it is."""
     if not request.config.getoption("--disk-systems"):
-        pytest.skip("takes a minute: give --disk-systems")
+        pytest.skip("takes minutes: give --disk-systems")
     process = start_cli(["bench", "devices", "--quick", "--json"], tmp_path / "bench")
     assert process.wait(WAIT_S) == 0, (tmp_path / "bench.err").read_text()
     facts = json.loads((tmp_path / "bench.out").read_text())
@@ -87,3 +87,6 @@ def test_devices(request: pytest.FixtureRequest, tmp_path: Path) -> None:
         assert median(read, "log_per_byte") > 1
         assert median(read, "exits") > 0
         assert median(write, "exits") > 0
+    for size in devices.FRAME_SIZES:
+        # With the check sequence that the card stores.
+        assert median(f"e1000 receive, frames of {size:,}", "data") == size + 4

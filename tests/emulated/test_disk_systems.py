@@ -6,23 +6,26 @@ They take minutes, and packages of the distribution: only with --disk-systems.
 from __future__ import annotations
 
 import dataclasses
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.emulated.disk_image import debian_disk, program_disk, why_no_debian
+from tests.emulated import debian_disk
+from tests.emulated.disk_image import program_disk
 from tests.emulated.machine import BOARD, assert_identical, replay
 
 from lvmm import recording_dir, session
 from lvmm.guest import Guest
 from lvmm.machine_run import StopRequest
-from lvmm.netpeer import free_port
+from lvmm.netpeer import MAX_PAYLOAD, NetPeer, Traffic, free_port
 from lvmm.recording_dir import Manifest
+from lvmm.replaying import ReplayVerdict
 from lvmm.session import RunSettings
 
-pytestmark = pytest.mark.deadline(3600)
+pytestmark = pytest.mark.deadline(7200)
 
 
 @pytest.fixture(autouse=True)
@@ -56,16 +59,24 @@ def record(
     return session.record(BOARD, guest, settings, output, stop)
 
 
-SETTINGS = RunSettings(seed=1, timeout_s=1500.0)
+SETTINGS = RunSettings(seed=1, timeout_s=3000.0)
+
+
+def replayed(folder: Path) -> ReplayVerdict:
+    return replay(folder / "recording", 2, folder / "replay", timeout_s=SETTINGS.timeout_s)
+
+
+def needs_debian() -> None:
+    reason = debian_disk.why_not()
+    if reason:
+        pytest.skip(reason)
 
 
 def test_debian(tmp_path: Path) -> None:
     """Stock kernel, initramfs and driver of the disk, which does DMA; a root file system on it."""
-    reason = why_no_debian()
-    if reason:
-        pytest.skip(reason)
+    needs_debian()
     recording = tmp_path / "recording"
-    manifest = record(debian_disk(), 256, recording, SETTINGS)
+    manifest = record(debian_disk.debian_disk(debian_disk.SMALL), 256, recording, SETTINGS)
     assert manifest.end_reason == "shutdown"
     console = (recording / recording_dir.CONSOLE).read_text(errors="replace")
     assert "/dev/sda1 / ext4 rw" in console
@@ -74,7 +85,36 @@ def test_debian(tmp_path: Path) -> None:
     assert f"debian: written {digests.pop()}" in console
     assert "debian: done" in console
     assert manifest.events["DMA"] > 1000
-    assert_identical(replay(recording, 2, tmp_path / "replay"))
+    assert_identical(replayed(tmp_path))
+
+
+def test_debian_at_work(tmp_path: Path) -> None:
+    """Its package manager; then 50 MB from the e1000 to the disk, while fio works on the disk."""
+    needs_debian()
+    port = free_port()
+    peer = NetPeer(port, Traffic(seed=9, size=MAX_PAYLOAD, pauses=False))
+    peer.start()
+    recording = tmp_path / "recording"
+    try:
+        settings = dataclasses.replace(SETTINGS, net_port=port)
+        manifest = record(debian_disk.debian_disk(debian_disk.WORK), 256, recording, settings)
+    finally:
+        sent = peer.stop()
+    assert manifest.end_reason == "shutdown"
+    console = (recording / recording_dir.CONSOLE).read_text(errors="replace")
+    print(console)
+    assert "/dev/sda1 / ext4 rw" in console
+    assert "Hello, world!" in console
+    assert re.search(rf"work: {debian_disk.PACKAGE}\s.* is installed and whole", console)
+    assert "work: fio has verified what it wrote" in console
+    assert re.findall(r"err= *(\d+)", console) == ["0", "0"]
+    assert sent.complete
+    assert not sent.errors
+    assert sent.payload_bytes > 50_000_000
+    assert f"digest {sent.digest} packets {sent.requested} " in console
+    assert f"work: on disk {sent.digest}" in console
+    assert "work: done" in console
+    assert_identical(replayed(tmp_path))
 
 
 def test_memtest86(tmp_path: Path) -> None:
@@ -89,7 +129,7 @@ def test_memtest86(tmp_path: Path) -> None:
     console = (tmp_path / "recording" / recording_dir.CONSOLE).read_bytes()
     assert b"Errors: 0 " in console
     assert b"Memory  :   16MB" in console
-    assert_identical(replay(tmp_path / "recording", 2, tmp_path / "replay"))
+    assert_identical(replayed(tmp_path))
 
 
 @pytest.fixture
@@ -119,4 +159,4 @@ def test_ipxe(tmp_path: Path, cable: tuple[int, Callable[[StopRequest], None]]) 
     waiting.join()
     assert manifest.end_reason == "stopped"
     assert manifest.events["SENT"] > 0
-    assert_identical(replay(tmp_path / "recording", 2, tmp_path / "replay"))
+    assert_identical(replayed(tmp_path))

@@ -30,6 +30,7 @@ MAX_MEMORY_MIB = 2048  # that Bochs takes
 
 MAC_ADDRESS = "52:54:00:12:34:56"
 _NE2000_MAC_ADDRESS = "52:54:00:12:34:57"
+_NO_NETWORK = "ethmod=null, ethdev=none"
 _NOISE_BYTES = 4 << 20  # a second of sound has 176,400
 _USB_IMAGE = "usb-disk"  # a link to it: names of other files may have what separates options
 _POWER_OFF = "ACPI control: soft power off"
@@ -75,12 +76,12 @@ class Emulator:
     Exactly one of `iso` (booted as a CD) and `disk` (booted as a hard disk) is given. What the
     machine writes to the disk is lost, unless `keep_disk`. With `warm` the memory is what the last
     run in this directory left: to software that is a warm reset. `net_port` is the UDP port on
-    which the NIC receives Ethernet frames from this host (it sends to net_port + 1); without it
-    there is no network. `seed` selects the counter's skid. `start_time` is what the real-time clock
-    shows at power-on (Unix time, UTC; default: now). `guest_disk` is a disk image for the guest,
-    the master of the second IDE channel; what the machine writes to it is lost, unless
-    `write_guest_disk`. `usb_disk` is the image of a disk on the first USB port; what
-    the machine writes to it is lost.
+    which the board's first NIC receives Ethernet frames from this host (it sends to net_port + 1);
+    without it there is no network. `seed` selects the counter's skid. `start_time` is what the
+    real-time clock shows at power-on (Unix time, UTC; default: now). `guest_disk` is a disk image
+    for the guest, the master of the second IDE channel; what the machine writes to it is lost,
+    unless `write_guest_disk`. `usb_disk` is the image of a disk on the first USB port; what the
+    machine writes to it is lost.
     """
 
     def __init__(
@@ -385,18 +386,20 @@ class Emulator:
     def _pci_lines(self) -> list[str]:
         slots = []
         lines = []
+        network = _NO_NETWORK
+        if self._net_port is not None:
+            network = f"ethmod=socket, ethdev={self._net_port}"
         for device in self.board.device:
             _bus, number, _function = device.pci_address
             # Slot 1 of the i440FX board is device 2; devices 0 and 1 are the chipset's.
             slots.append(f", slot{number - 1}={device.model}")
             if device.model == "e1000":
-                network = "ethmod=null, ethdev=none"
-                if self._net_port is not None:
-                    network = f"ethmod=socket, ethdev={self._net_port}"
                 lines.append(f"e1000: card=0, enabled=1, mac={MAC_ADDRESS}, {network}")
+                network = _NO_NETWORK
             elif device.model == "ne2k":
                 card = f"card=0, enabled=1, type=pci, mac={_NE2000_MAC_ADDRESS}"
-                lines.append(f"ne2k: {card}, ethmod=null, ethdev=none")
+                lines.append(f"ne2k: {card}, {network}")
+                network = _NO_NETWORK
             elif device.model == "es1370":
                 lines += self._sound_lines()
         return [f"pci: enabled=1, chipset=i440fx{''.join(slots)}", *lines]

@@ -27,7 +27,7 @@ OUTPUT = ROOT / "build" / "guests"
 SUPPORT = ROOT / "guest_support"
 
 BUSYBOX = Path("/bin/busybox")
-_NETWORK_MODULES = ("e1000",)
+_CARD_MODULES = {"e1000": "e1000", "ne2k": "ne2k-pci"}
 _DISK_MODULES = ("ata_piix", "sd_mod")
 _USB_MODULES = ("uhci_hcd", "usb_storage", "sd_mod")
 
@@ -143,12 +143,19 @@ def boot_sector(name: str) -> Path:
     return output
 
 
+def workload() -> Path:
+    """The program that the recorded Linux runs, linked statically, compiled when needed."""
+    with build_lock():
+        return _linux_program("workload", SOURCES / "linux")
+
+
 def workload_initrd(
     kernel: provision.Kernel, modules: tuple[str, ...], *, stress: bool = False
 ) -> Path:
     """The initramfs with the workload, the loads if asked for, and modules of the kernel's."""
     folder = SOURCES / "linux"
-    output = OUTPUT / "linux" / f"initrd-{'stress-' if stress else ''}{kernel.release}"
+    name = "-".join(("initrd", *(("stress",) if stress else ()), kernel.release, *modules))
+    output = OUTPUT / "linux" / name
     need_busybox()
     with build_lock():
         programs = [_linux_program("workload", folder)]
@@ -181,12 +188,14 @@ def need_busybox() -> None:
 
 
 def linux_guest(board: Board, settings: str = "", memory_mib: int | None = None) -> Guest:
-    """The stock kernel, with its own e1000 driver, and the workload.
+    """The stock kernel, with its own drivers of the board's network cards, and the workload.
 
     `settings` are words for its command line.
     """
     kernel = provision.kernel_package()
-    return _linux_guest(board, kernel, _NETWORK_MODULES, settings, memory_mib)
+    cards = [device.model for device in board.device if device.model in _CARD_MODULES]
+    modules = tuple(_CARD_MODULES[model] for model in cards)
+    return _linux_guest(board, kernel, modules, settings, memory_mib)
 
 
 def small_linux_guest(board: Board, settings: str = "") -> Guest:

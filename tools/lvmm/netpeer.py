@@ -2,8 +2,8 @@
 
 It builds and parses the frames itself (Ethernet II; ARP, RFC 826; IPv4, RFC 791; UDP, RFC 768).
 
-The peer never has more than `WINDOW` datagrams under way that the guest has not acknowledged, so
-neither the card's receive ring nor the host socket's buffer can overflow: what is lost is a bug.
+The peer never has more than a window of datagrams under way that the guest has not acknowledged,
+so neither the card's receive ring nor the host socket's buffer can overflow: what is lost is a bug.
 """
 
 from __future__ import annotations
@@ -126,11 +126,15 @@ def arp_reply(frame: bytes) -> bytes | None:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What to send. `size` None means mixed sizes; pauses are in seconds of host time."""
+    """What to send. `size` None means mixed sizes; pauses are in seconds of host time.
+
+    `window`: how many datagrams may be under way; the guest acknowledges every eighth.
+    """
 
     seed: int = 0
     size: int | None = None
     pauses: bool = True
+    window: int = WINDOW
 
 
 @dataclass
@@ -185,7 +189,8 @@ class NetPeer(CableEnd):
 
     def _may_send(self) -> bool:
         result = self.result
-        return result.sent < result.requested and result.sent - result.acknowledged < WINDOW
+        under_way = result.sent - result.acknowledged
+        return result.sent < result.requested and under_way < self._traffic.window
 
     def _take(self, frame: bytes) -> None:
         answer = arp_reply(frame)

@@ -2,7 +2,9 @@
  * What the recorded Linux does: receives UDP datagrams of random content, prints their digest, and
  * prints values that differ in every run, so that an identical replay means something.
  *
- * usage: workload PACKETS [RACE_STEPS]
+ * usage: workload PACKETS [RACE_STEPS [FILE]]
+ *
+ * With FILE what arrives is written there, too, in the order in which it arrives.
  *
  * Protocol with the peer (tools/lvmm/netpeer.py), all numbers big-endian 32-bit:
  *   guest to peer   "RDY!" PACKETS            ready, repeated until the first datagram arrives
@@ -90,7 +92,18 @@ static ssize_t await_first(int fd, unsigned packets, void *buffer, size_t size) 
     return -1;
 }
 
-static struct totals receive_all(unsigned packets) {
+static void append(int file, const uint8_t *data, size_t size) {
+    while (size > 0) {
+        ssize_t written = write(file, data, size);
+        if (written < 0)
+            fail("write");
+        data += written;
+        size -= (size_t)written;
+    }
+}
+
+/* Into the file, too, unless it is negative. */
+static struct totals receive_all(unsigned packets, int file) {
     static uint8_t buffer[2048];
     struct totals totals = {0};
     struct sha256 hash;
@@ -109,6 +122,8 @@ static struct totals receive_all(unsigned packets) {
         if (ntohl(sequence) != totals.packets)
             totals.out_of_order++;
         sha256_update(&hash, buffer, (size_t)length);
+        if (file >= 0)
+            append(file, buffer, (size_t)length);
         totals.packets++;
         totals.bytes += (unsigned long)length;
         if (totals.packets % ACK_EVERY == 0 || totals.packets == packets)
@@ -197,14 +212,17 @@ static void print_machine_randomness(void) {
 
 int main(int argc, char **argv) {
     if (argc < 2) {
-        fputs("usage: workload PACKETS [RACE_STEPS]\n", stderr);
+        fputs("usage: workload PACKETS [RACE_STEPS [FILE]]\n", stderr);
         return 2;
     }
     unsigned packets = (unsigned)strtoul(argv[1], NULL, 10);
     unsigned long race_steps = argc > 2 ? strtoul(argv[2], NULL, 10) : DEFAULT_RACE_STEPS;
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (packets > 0) {
-        struct totals totals = receive_all(packets);
+        int file = argc > 3 ? open(argv[3], O_WRONLY | O_CREAT | O_TRUNC, 0644) : -1;
+        if (argc > 3 && file < 0)
+            fail(argv[3]);
+        struct totals totals = receive_all(packets, file);
         printf("lvmm: digest %s packets %u bytes %lu out-of-order %u\n", totals.digest,
                totals.packets, totals.bytes, totals.out_of_order);
     }

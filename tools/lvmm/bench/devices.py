@@ -18,17 +18,25 @@ from lvmm import guest_build, recording_dir, session
 from lvmm.apt import say
 from lvmm.bench.results import Metric, Row, Section
 from lvmm.board import Board
+from lvmm.demo import DIGEST_MARK, NETWORK_MARK, record_receiving
 from lvmm.errors import RecordingError
 from lvmm.logs import Event, EventKind, Recording
 from lvmm.logs.layout import ConsoleLine, Dma, InString, StreamContent
+from lvmm.netpeer import Traffic
 from lvmm.session import RunSettings
 
+FRAMES, QUICK_FRAMES = 3000, 300
 COMMANDS, QUICK_COMMANDS = 256, 16
 
+# Ethernet, IPv4 and UDP headers are 42 of a frame's bytes.
+FRAME_SIZES = (1024, 1514)
+HEADERS = 42
 BLOCK_SIZES = (4096, 65536)
 
 _DISK_BYTES = 64 << 20
+_PAUSE = 8000  # the guest's shell counts so far: some 50 ms of emulated time at least
 _DEADLINE_S = 1200.0
+_BEGIN = "lvmm: begin"
 _NOTHING = "nothing"
 
 # The kinds of events that have a column of their own, besides the transferred data.
@@ -54,10 +62,11 @@ METRICS = (
 )
 
 NOTES = (
-    "Log per byte: all bytes that the log grew by meanwhile, for each byte of the "
-    "blocks. Exits, and the\ncolumns from data on: for each transfer. Data: bytes of "
+    "Log per byte: all bytes that the log grew by meanwhile, for each byte of the frames or "
+    "blocks. Exits, and the\ncolumns from data on: for each transfer. Data: bytes of frames and "
     "blocks in the log; the kinds of events:\nbytes of the log besides; other: all other kinds, "
     "and the chunks' headers.",
+    "A received frame is acknowledged by the guest with an eighth of one.",
 )
 
 
@@ -135,6 +144,24 @@ def _phases(directory: Path, lines: Iterable[tuple[str, str]]) -> list[Phase]:
         return [phase_of(recording.events(), first, last, console, blocks) for first, last in lines]
 
 
+def _receive(board: Board, size: int, frames: int, scratch: Path) -> Row:
+    """Frames of so many bytes, as fast as the card takes them."""
+    what = f"e1000 receive, frames of {size:,}"
+    say(f"devices: {what} bytes")
+    recording = record_receiving(
+        board,
+        scratch / f"e1000-{size}",
+        frames,
+        Traffic(seed=1, size=size - HEADERS, pauses=False),
+        RunSettings(seed=1, timeout_s=_DEADLINE_S),
+        f"lvmm.race=600000 lvmm.end=poweroff lvmm.pause={_PAUSE}",
+    )
+    (phase,) = _phases(recording.directory, [(_BEGIN, DIGEST_MARK)])
+    marks = recording.manifest.marks
+    exits = marks[DIGEST_MARK]["exits"] - marks[NETWORK_MARK]["exits"]
+    return Row(what, [sample_of(phase, frames, recording.peer.frame_bytes, exits)])
+
+
 def _use_disk(board: Board, commands: int, scratch: Path) -> list[Row]:
     """Reads and writes of /dev/sda past the page cache (tests/guests/disk/transfers)."""
     say("devices: IDE")
@@ -168,9 +195,11 @@ def _use_disk(board: Board, commands: int, scratch: Path) -> list[Row]:
 
 
 def measure(board: Board, quick: bool) -> Section:
-    """The emulated board's disk."""
+    """Each device of the emulated board that transfers data."""
+    frames = QUICK_FRAMES if quick else FRAMES
     commands = QUICK_COMMANDS if quick else COMMANDS
     with tempfile.TemporaryDirectory(prefix="lvmm-bench-") as folder:
         scratch = Path(folder)
         rows = _use_disk(board, commands, scratch)
+        rows += [_receive(board, size, frames, scratch) for size in FRAME_SIZES]
     return Section("devices", "Devices: what the log grows by", METRICS, rows, NOTES)
