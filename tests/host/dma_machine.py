@@ -74,6 +74,8 @@ _COUNTERS = struct.Struct("<18Q")
 class Machine(World):
     """The three machines with a NIC."""
 
+    reads_in_place = True  # what is sent
+
     def start(
         self,
         *,
@@ -134,20 +136,9 @@ class Machine(World):
         """Numbers since start()."""
         return Counters._make(_COUNTERS.unpack(self.call("s").payload))
 
-    def assert_replay_matches(self) -> None:
-        """The log alone gives the recorded machine's memory, and the NIC never touched it."""
-        _, difference = self.differences()
-        assert difference is None, f"replay differs at {difference:#x}"
-        counters = self.counters()
-        assert counters.ram_writes == 0
-        assert counters.stray_writes == 0
-        assert counters.stray_reads == 0
-
     def assert_same(self) -> None:
         """After a harvest, the guest sees what a direct device would have done."""
-        difference, _ = self.differences()
-        assert difference is None, f"recorded differs from direct at {difference:#x}"
-        self.assert_replay_matches()
+        super().assert_same()
         counters = self.counters()
         assert counters.direct_frames == counters.recorded_frames
         assert counters.direct_digest == counters.recorded_digest
