@@ -19,6 +19,7 @@ int handle_cr8(struct vcpu *vcpu, const struct exit *exit);
 int handle_xsetbv(struct vcpu *vcpu, const struct exit *exit);
 
 #define VECTOR_UD 6
+#define VECTOR_DF 8
 #define VECTOR_GP 13
 #define VECTOR_PF 14
 

@@ -2,6 +2,7 @@
  * are loaded for an entry and the guest's are back after it, MOV DR exits meanwhile, #DB exits, and
  * an exit changes no DR6. Register 0 is for positions, 1 to 3 are the debugger's. */
 #include "arch/msr_index.h"
+#include "core/guest_paging.h"
 #include "core/vcpu.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
@@ -14,7 +15,6 @@
 #define VECTOR_DB_BIT BIT(1)
 #define VECTOR_BP_BIT BIT(3)
 #define VECTOR_PF_BIT BIT(14)
-#define PF_PRESENT    1U
 
 static struct {
     bool loaded;

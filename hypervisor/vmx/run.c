@@ -2,14 +2,12 @@
 #include "arch/cpu.h"
 #include "arch/msr_index.h"
 #include "arch/pmu.h"
+#include "core/handlers.h"
 #include "core/vcpu.h"
 #include "lib/printk.h"
 #include "lib/string.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
-
-#define VECTOR_DF 8
-#define VECTOR_PF 14
 
 int vmx_switch(u64 *gpr, bool launched);
 

@@ -5,12 +5,13 @@ The counterpart of hypervisor/replay/log_codec.c; docs/log-format.md explains bo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 from lvmm.logs.coding import Codec, slot_of
 from lvmm.logs.event import GPR_NAMES, Event, Place, Registers
 from lvmm.logs.layout import EVENT_RUN_MAX, NOTES, PAYLOADS, ChunkHeader
-from lvmm.logs.old_codec import OLD_VERSIONS, decode_old_chunk
+from lvmm.logs.old_codec import OLD_VERSIONS, Decoder, old_decoder
 from lvmm.logs.prediction import ASYNC, PREDICTIONS, SAME, Fact
 from lvmm.logs.wire import (
     MASK64,
@@ -115,13 +116,13 @@ def decode_chunk(header: ChunkHeader, payload: bytes, offset: int = 0) -> Iterat
 
     `offset` is where the payload begins in the recording's file.
     """
+    start = header.first_branches, header.first_rip
+    decode: Decoder = functools.partial(decode_event, Codec(*start))
     if header.format_version in OLD_VERSIONS:
-        yield from decode_old_chunk(header, payload, offset)
-        return
-    codec = Codec(header.first_branches, header.first_rip)
+        decode = old_decoder(*start)
     at = 0
     for index in range(header.first_event, header.first_event + header.event_count):
-        event, end = decode_event(codec, payload, at)
+        event, end = decode(payload, at)
         event.index = index
         event.offset = offset + at
         event.size = end - at

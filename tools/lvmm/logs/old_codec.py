@@ -6,13 +6,14 @@ all events but those at the same position had a check.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from lvmm.logs.coding import slot_of
 from lvmm.logs.event import GPR_NAMES, Event, Registers
-from lvmm.logs.layout import PAYLOADS, ChunkHeader
+from lvmm.logs.layout import PAYLOADS
 from lvmm.logs.wire import (
     ADDRESS_LIMIT,
     MASK64,
@@ -25,6 +26,9 @@ from lvmm.logs.wire import (
 )
 
 OLD_VERSIONS = range(2, 5)
+
+# The event at this offset of a payload, and the offset after it. Raises WireError.
+Decoder = Callable[[bytes, int], tuple[Event, int]]
 
 _KIND = 0x1F
 _SAME = 0x20
@@ -127,22 +131,9 @@ class _OldCodec:
         return number, address, stream.data, at
 
 
-def decode_old_chunk(header: ChunkHeader, payload: bytes, offset: int = 0) -> Iterator[Event]:
-    """Yield the events of a chunk of version 2 to 4; raises WireError when it is malformed.
-
-    `offset` is where the payload begins in the recording's file.
-    """
-    codec = _OldCodec(header.first_branches, header.first_rip)
-    at = 0
-    for index in range(header.first_event, header.first_event + header.event_count):
-        event, end = _decode_event(codec, payload, at)
-        event.index = index
-        event.offset = offset + at
-        event.size = end - at
-        at = end
-        yield event
-    if at != len(payload):
-        raise WireError(f"{len(payload) - at} bytes follow the last event")
+def old_decoder(branches: int, rip: int) -> Decoder:
+    """What reads the events of a chunk of version 2 to 4 that begins at this position, in order."""
+    return functools.partial(_decode_event, _OldCodec(branches, rip))
 
 
 def _decode_event(codec: _OldCodec, data: bytes, at: int) -> tuple[Event, int]:
