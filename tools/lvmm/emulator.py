@@ -81,7 +81,8 @@ class Emulator:
     real-time clock shows at power-on (Unix time, UTC; default: now). `guest_disk` is a disk image
     for the guest, the master of the second IDE channel; what the machine writes to it is lost,
     unless `write_guest_disk`. `usb_disk` is the image of a disk on the first USB port; what the
-    machine writes to it is lost.
+    machine writes to it is lost. `nic_poll_us`: microseconds of emulated time between two frames
+    that the NIC takes; 0: 1,000.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Emulator:
         seed: int = 0,
         start_time: int | None = None,
         ips: int | None = None,
+        nic_poll_us: int = 0,
         keep_disk: bool = False,
         warm: bool = False,
         guest_disk: Path | None = None,
@@ -124,6 +126,7 @@ class Emulator:
         self._seed = seed
         self._start_time = int(time.time()) if start_time is None else start_time
         self._ips = ips or board.emulator.ips
+        self._nic_poll_us = nic_poll_us
         self._keep_disk = keep_disk
         self._write_guest_disk = write_guest_disk
         self._warm = warm
@@ -287,6 +290,7 @@ class Emulator:
             "LVMM_PMU_MARGIN": str(self.board.emulator.skid_margin),
             "LVMM_PMU_FAULT": self.board.emulator.counter_fault,
             "LVMM_TLB_FLUSH": str(self.board.emulator.tlb_flush),
+            "LVMM_NIC_POLL": str(self._nic_poll_us),
             "LVMM_RAM_FILE": str(self.ram_path),
             "LVMM_RAM_MIN": str(self.board.memory.total_bytes),
             "LVMM_STATS_FILE": str(self.stats_path),

@@ -67,15 +67,16 @@ class RunOptions:
     `as_disk` boots the image as a hard disk, which `keep_disk` lets the machine write to. `warm`
     leaves the memory as the last run in the directory left it: a warm reset.
 
-    `marks` are texts whose first appearance on the guest's console is noted. `ring_console` takes
-    the console from the monitor's ring (replay) and not from the serial line. Without `monitored`
-    the guest runs on the bare emulator. `ips`, instructions to a second of emulated time, is the
-    board's unless given: devices are the faster, the smaller it is. `at_end` may ask the monitor
-    when the guest has ended. `log_sink` is a file into which the log is taken over the monitor's
-    line while the machine runs. `guest_disk` is the image of the guest's own disk; what it writes
-    there is lost, unless `write_guest_disk`; `usb_disk` that of one on a USB port. `visitor`
-    decides when the run is over. `on_end` is called when the guest has ended; a debugger is let in
-    only after that.
+    `marks` are texts whose first appearance on the guest's console is noted. `ring_console`
+    takes the console from the monitor's ring (replay) and not from the serial line. Without
+    `monitored` the guest runs on the bare emulator. `ips`, instructions to a second of emulated
+    time, is the board's unless given: devices are the faster, the smaller it is; `nic_poll_us`
+    is the time between two frames that the NIC takes, in microseconds of emulated time (0:
+    1,000). `at_end` may ask the monitor when the guest has ended. `log_sink` is a file into
+    which the log is taken over the monitor's line while the machine runs. `guest_disk` is the
+    image of the guest's own disk; what it writes there is lost, unless `write_guest_disk`;
+    `usb_disk` that of one on a USB port. `visitor` decides when the run is over. `on_end` is
+    called when the guest has ended; a debugger is let in only after that.
     """
 
     net_port: int | None = None
@@ -85,6 +86,7 @@ class RunOptions:
     keep_disk: bool = False
     warm: bool = False
     ips: int | None = None
+    nic_poll_us: int = 0
     deadline_s: float = 1800.0
     ring_console: bool = False
     monitored: bool = True
@@ -277,6 +279,7 @@ def run_machine(
         seed=options.seed,
         start_time=options.start_time,
         ips=options.ips,
+        nic_poll_us=options.nic_poll_us,
         keep_disk=options.keep_disk,
         warm=options.warm,
         guest_disk=options.guest_disk,

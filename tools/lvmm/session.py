@@ -103,7 +103,8 @@ class RunSettings:
     device owns (docs/early-reads.md). `checkpoints`: conditional branches from one checkpoint of a
     replay to the next; 0: it makes none, and cannot go back. `triggers`: what begins and ends the
     recording. `from_end`: a debugger is let in at the end of a replay, whose checkpoints are kept
-    beside the recording.
+    beside the recording. `nic_poll_us`: microseconds of emulated time between two frames that the
+    emulated NIC takes; 0: 1,000.
     """
 
     net_port: int | None = None
@@ -114,6 +115,7 @@ class RunSettings:
     menu_timeout_s: int = 0
     marks: tuple[str, ...] = ()
     ips: int | None = None
+    nic_poll_us: int = 0
     gdb: GdbOptions | None = None
     attach: AttachPort | None = None
     watchdog_s: int = 0
@@ -297,6 +299,7 @@ def run_options(settings: RunSettings, **changes: Any) -> RunOptions:
         seed=settings.seed if settings.seed is not None else new_seed(),
         as_disk=settings.as_disk,
         ips=settings.ips,
+        nic_poll_us=settings.nic_poll_us,
         deadline_s=settings.timeout_s,
         console=settings.console,
         gdb=settings.gdb,

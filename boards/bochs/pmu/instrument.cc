@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "line.h"
+#include "nic.h"
 #include "pmu.h"
 #include "ram.h"
 #include "random.h"
@@ -19,6 +20,7 @@ void lvmm_initialize(void)
   pmu_initialize();
   stats_initialize();
   line_initialize();
+  nic_initialize();
   tlb_initialize();
 }
 
