@@ -54,3 +54,14 @@ void lvmm_context_switch(void)
 {
   stats_context_switch();
 }
+
+void lvmm_prefetch(Bit64u address)
+{
+  if (address - MARK_ADDRESS < 256)
+    stats_mark(address - MARK_ADDRESS);
+}
+
+void lvmm_page_tables(void)
+{
+  stats_first_mark(MARK_PAGING);
+}

@@ -20,6 +20,8 @@ void lvmm_reset(unsigned type);
 void lvmm_wrmsr(unsigned index, Bit64u value);
 void lvmm_vmexit(Bit32u reason);
 void lvmm_context_switch(void);
+void lvmm_prefetch(Bit64u address);
+void lvmm_page_tables(void);
 void lvmm_line_in(void);
 void lvmm_line_out(void);
 
@@ -42,10 +44,13 @@ static inline void lvmm_count_branch(bool user)
 #define BX_INSTR_VMEXIT(cpu_id, reason, qualification) lvmm_vmexit(reason)
 #define BX_INSTR_HWINTERRUPT(cpu_id, vector, cs, eip) \
   lvmm_pmu_interrupt(BX_CPU_THIS_PTR user_pl)
+#define BX_INSTR_PREFETCH_HINT(cpu_id, what, seg, offset) lvmm_prefetch(offset)
 #define BX_INSTR_TLB_CNTRL(cpu_id, what, new_cr3)                                       \
   do {                                                                                  \
     if ((what) == BX_INSTR_CONTEXT_SWITCH)                                              \
       lvmm_context_switch();                                                            \
+    else if ((what) == BX_INSTR_MOV_CR3)                                                \
+      lvmm_page_tables();                                                               \
   } while (0)
 
 #define BX_INSTR_INP2(addr, len, val)                                                   \
@@ -72,6 +77,7 @@ static inline void lvmm_count_branch(bool user)
 #define BX_INSTR_TLB_CNTRL(cpu_id, what, new_cr3)
 #define BX_INSTR_INP2(addr, len, val)
 #define BX_INSTR_OUTP(addr, len, val)
+#define BX_INSTR_PREFETCH_HINT(cpu_id, what, seg, offset)
 
 #endif
 
@@ -88,7 +94,6 @@ static inline void lvmm_count_branch(bool user)
 #define BX_INSTR_INTERRUPT(cpu_id, vector)
 #define BX_INSTR_CLFLUSH(cpu_id, laddr, paddr)
 #define BX_INSTR_CACHE_CNTRL(cpu_id, what)
-#define BX_INSTR_PREFETCH_HINT(cpu_id, what, seg, offset)
 #define BX_INSTR_BEFORE_EXECUTION(cpu_id, i)
 #define BX_INSTR_AFTER_EXECUTION(cpu_id, i)
 #define BX_INSTR_REPEAT_ITERATION(cpu_id, i)

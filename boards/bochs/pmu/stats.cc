@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -54,6 +55,39 @@ void stats_vmexit(unsigned reason)
   stats_update();
 }
 
+static Bit64u nanoseconds(clockid_t clock)
+{
+  struct timespec now;
+  clock_gettime(clock, &now);
+  return (Bit64u)now.tv_sec * 1000000000 + (Bit64u)now.tv_nsec;
+}
+
+void stats_mark(Bit64u id)
+{
+  stats_update();
+  if (lvmm_stats->marks_made < MARKS_MAX) {
+    lvmm_stats_mark *mark = &lvmm_stats->marks[lvmm_stats->marks_made];
+    mark->id = id;
+    mark->instructions = lvmm_stats->instructions;
+    mark->guest_instructions = lvmm_stats->guest_instructions;
+    mark->branches = lvmm_stats->branches;
+    mark->ticks = lvmm_stats->ticks;
+    mark->wall_ns = nanoseconds(CLOCK_MONOTONIC);
+    mark->cpu_ns = nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
+    memcpy(mark->exits, lvmm_stats->exits, sizeof(mark->exits));
+  }
+  lvmm_stats->marks_made++;
+}
+
+void stats_first_mark(Bit64u id)
+{
+  static bool made[256];
+
+  if (!made[id])
+    stats_mark(id);
+  made[id] = true;
+}
+
 // Called at VM entry (guest state loaded) and in every VM exit (host state loaded).
 void stats_context_switch(void)
 {
@@ -66,6 +100,7 @@ void stats_context_switch(void)
     return;
   in_guest = true;
   entry_instructions = BX_CPU(0)->icount;
+  stats_first_mark(MARK_ENTRY);
 }
 
 void stats_initialize(void)
@@ -83,7 +118,7 @@ void stats_initialize(void)
     close(fd);
     lvmm_stats = (lvmm_stats_file *)map;
   }
-  lvmm_stats->version = 2;
+  lvmm_stats->version = 3;
   lvmm_stats->size = sizeof(lvmm_stats_file);
   memcpy(lvmm_stats->magic, "LVMMSTAT", sizeof(lvmm_stats->magic));
   if (getenv("LVMM_PARENT"))
