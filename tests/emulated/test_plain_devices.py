@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
-from tests.emulated.machine import assert_identical, events_of, record_tiny, replay
+import pytest
+from tests.emulated.machine import BOARD, assert_identical, events_of, record_tiny, replay
 
+from lvmm.board import Device
+from lvmm.demo import record_receiving
 from lvmm.logs import Event
-from lvmm.logs.layout import In
+from lvmm.logs.layout import In, InString
+from lvmm.netpeer import Traffic
+from lvmm.session import RunSettings
+
+# An NE2000 is all the network that this board has. Its memory for received frames holds eight of
+# the largest size; and a frame that comes after the driver has looked for the last time, but before
+# it clears the interrupt, stays there until the next one comes.
+CARD = "00:03.0"
+NE2000 = dataclasses.replace(BOARD, device=(Device("nic0", CARD, "ne2k", ""),))
+TRAFFIC = Traffic(seed=3, window=8, ask=True)
+DATAGRAMS = 400
+DEADLINE_S = 600.0
 
 TICKS = 12
 CLOCK_WORDS = 6  # of the line of an interrupt
@@ -49,3 +64,27 @@ def test_clocks_keyboard_and_screen(tmp_path: Path) -> None:
 
 def reads(event: Event, port: int) -> bool:
     return isinstance(event.payload, In) and event.payload.port == port
+
+
+@pytest.mark.deadline(1200)
+def test_ne2000_with_the_stock_driver(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """The card's memory is read by INS: no DMA, so no profile, and nothing is fenced."""
+    if not request.config.getoption("--disk-systems"):
+        pytest.skip("takes minutes: give --disk-systems")
+    directory = tmp_path / "recording"
+    recording = record_receiving(
+        NE2000,
+        directory,
+        DATAGRAMS,
+        TRAFFIC,
+        RunSettings(seed=1, timeout_s=DEADLINE_S),
+        "lvmm.race=60000 lvmm.end=poweroff",
+    )
+    assert "out-of-order 0" in recording.console
+    manifest = recording.manifest
+    assert "DMA" not in manifest.events
+    assert not manifest.fenced
+    strings = [e.payload for e in events_of(directory) if isinstance(e.payload, InString)]
+    assert sum(len(string.data) for string in strings) > 0.9 * recording.peer.frame_bytes
+    verdict = replay(directory, 2, tmp_path / "replay", timeout_s=DEADLINE_S)
+    assert_identical(verdict)

@@ -142,6 +142,24 @@ def test_window_limits_what_is_under_way(port: int, guest: FakeGuest) -> None:
     assert peer.stop().sent == netpeer.WINDOW + 1
 
 
+def test_a_question_follows_the_last_datagram_under_way(port: int, guest: FakeGuest) -> None:
+    peer = NetPeer(port, Traffic(pauses=False, window=2, ask=True))
+    peer.start()
+    guest.send(b"RDY!", 3)
+    for received in (2, 3):
+        while guest.received < received:
+            guest.receive()
+        question = guest.socket.recv(4096)
+        assert question[:14] == b"\xff" * 6 + netpeer.PEER_MAC + b"\x08\x06"
+        assert question[14:22] == struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
+        assert question[38:42] == socket.inet_aton(netpeer.GUEST_ADDRESS)
+        guest.send(b"ACK!", received)
+    eventually(lambda: peer.result.complete)
+    result = peer.stop()
+    assert result.asked == 2
+    assert result.digest == guest.hash.hexdigest()
+
+
 def test_an_impossible_acknowledgement_is_an_error(port: int, guest: FakeGuest) -> None:
     peer = NetPeer(port, Traffic())
     peer.start()

@@ -124,26 +124,43 @@ def arp_reply(frame: bytes) -> bytes | None:
     return (_ETHERNET.pack(source, PEER_MAC, ETHERTYPE_ARP) + answer).ljust(MIN_FRAME, b"\0")
 
 
+def arp_request() -> bytes:
+    """Asks for the guest's address, as any station of a network does now and then."""
+    question = _ARP.pack(
+        *(1, ETHERTYPE_IPV4, 6, 4, 1),
+        *(PEER_MAC, socket.inet_aton(PEER_ADDRESS)),
+        *(bytes(6), socket.inet_aton(GUEST_ADDRESS)),
+    )
+    return (_ETHERNET.pack(BROADCAST, PEER_MAC, ETHERTYPE_ARP) + question).ljust(MIN_FRAME, b"\0")
+
+
 @dataclass(frozen=True)
 class Traffic:
     """What to send. `size` None means mixed sizes; pauses are in seconds of host time.
 
     `window`: how many datagrams may be under way; the guest acknowledges every eighth.
+    `ask`: an ARP request follows the last datagram that may be under way, for drivers that may
+    leave a frame in the card until another one comes.
     """
 
     seed: int = 0
     size: int | None = None
     pauses: bool = True
     window: int = WINDOW
+    ask: bool = False
 
 
 @dataclass
 class PeerResult:
-    """What was sent; `digest` is the SHA-256 over all payloads in order, in hexadecimal."""
+    """What was sent. `digest` is the SHA-256 over all payloads in order, in hexadecimal.
+
+    `asked`: how often the peer asked for the guest's address.
+    """
 
     requested: int = 0
     sent: int = 0
     acknowledged: int = 0
+    asked: int = 0
     payload_bytes: int = 0
     frame_bytes: int = 0
     digest: str = ""
@@ -228,6 +245,9 @@ class NetPeer(CableEnd):
         result.sent += 1
         result.payload_bytes += size
         result.frame_bytes += len(frame)
+        if self._traffic.ask and not self._may_send():
+            self.transmit(arp_request())
+            result.asked += 1
         if self._traffic.pauses:
             self._schedule_pause()
 
