@@ -90,3 +90,24 @@ def test_devices(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     for size in devices.FRAME_SIZES:
         # With the check sequence that the card stores.
         assert median(f"e1000 receive, frames of {size:,}", "data") == size + 4
+
+
+def test_peers(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """What QEMU makes of its own recording is a result; that it has run and received is checked."""
+    if not request.config.getoption("--disk-systems"):
+        pytest.skip("takes minutes: give --disk-systems")
+    process = start_cli(["bench", "peers", "--quick", "--json"], tmp_path / "bench")
+    assert process.wait(WAIT_S) == 0, (tmp_path / "bench.err").read_text()
+    facts = json.loads((tmp_path / "bench.out").read_text())
+    runs, ratios, papers = facts["benchmarks"]
+    results = {row["what"]: row["result"] for row in runs["rows"]}
+    assert results.pop("QEMU replay")
+    assert results.pop("lvmm replay") == "identical"
+    assert set(results.values()) == {"digest right"}
+    rows = {row["what"]: row["metrics"] for row in ratios["rows"]}
+    for system in ("lvmm", "QEMU"):
+        # Each received byte is in the log, which says when it came besides.
+        assert rows[system]["log_per_byte"]["median"] > 1
+        assert rows[system]["record_boot_cpu"]["median"] > 0
+    assert rows["lvmm"]["replay_run"]["median"] > 0
+    assert len(papers["rows"]) == 5

@@ -451,7 +451,7 @@ def _bench(options: argparse.Namespace) -> int:
 
     suite.run(
         load_board(options.board),
-        suite.BenchOptions(options.quick, options.json, tuple(options.names)),
+        suite.BenchOptions(options.quick, options.json, tuple(options.names), options.peers),
     )
     return 0
 

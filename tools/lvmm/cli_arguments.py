@@ -425,9 +425,14 @@ def command_line() -> argparse.ArgumentParser:
         "bench", parents=[on_board], help="measure; the results go to build/bench/bench.json too"
     )
     bench.add_argument(
-        "names", nargs="*", metavar="NAME", help="debug-link, flight-recorder (all of them)"
+        "names", nargs="*", metavar="NAME", help="debug-link, peers, ... (all but the peers)"
     )
     bench.add_argument("--quick", action="store_true", help="few repetitions")
+    bench.add_argument(
+        "--peers",
+        action="store_true",
+        help="QEMU's record and replay of the same guest, too; QEMU is installed if it is missing",
+    )
     bench.add_argument("--json", action="store_true", help="results as JSON on stdout")
 
     doctor = commands.add_parser(

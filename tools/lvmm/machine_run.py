@@ -108,13 +108,14 @@ class RunOptions:
 class Mark:
     """State of the machine when a text appeared on the console.
 
-    `wall_s` since power-on, `cpu_s` the processor time that the emulator has taken, `exits` all VM
-    exits so far.
+    `wall_s` since power-on, `cpu_s` the processor time that the emulator has taken, `instructions`
+    the machine's, `guest_instructions` those under the monitor, `exits` all VM exits so far.
     """
 
     wall_s: float
     cpu_s: float
     instructions: int
+    guest_instructions: int
     exits: int
     log_bytes: int
 
@@ -212,8 +213,9 @@ class _Watcher:
                 stats = self.emulator.stats()
                 self.result.marks[text] = Mark(
                     wall_s=round(self.elapsed(), 3),
-                    cpu_s=_cpu_seconds(self.emulator.pid),
+                    cpu_s=cpu_seconds(self.emulator.pid),
                     instructions=stats.instructions,
+                    guest_instructions=stats.guest_instructions,
                     exits=sum(stats.exits.values()),
                     log_bytes=log_bytes(self.emulator.ram_path, self._board.memory.log_base),
                 )
@@ -260,7 +262,7 @@ class _Watcher:
         return result
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Processor time of a process, from proc(5)'s stat: fields 14 and 15."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

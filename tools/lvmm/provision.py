@@ -32,8 +32,10 @@ IMAGE_PACKAGES = ("grub-common", "grub-pc-bin", "xorriso", "mtools")
 GUEST_PACKAGES = ("busybox-static", "cpio", "xz-utils")
 BUILD_PACKAGES = ("build-essential",)
 FIRMWARE_PACKAGES = ("bochsbios", "vgabios")
+PEER_PACKAGES = ("qemu-system-x86",)
 TEST_PACKAGES = ("clang-format", "cppcheck", "gdb", "tshark")
 
+_QEMU = "qemu-system-x86_64"
 _BIOS = Path("/usr/share/bochs/BIOS-bochs-latest")
 _VGA_BIOS = Path("/usr/share/vgabios/vgabios.bin")
 
@@ -113,6 +115,22 @@ def bochs() -> Bochs:
         if not path.exists():
             raise EnvironmentProblem(f"the emulator's firmware is missing: {path}")
     return Bochs(program, _BIOS, _VGA_BIOS)
+
+
+def qemu() -> Path:
+    """QEMU's program, which is installed where it is missing. Raises EnvironmentProblem."""
+    program = shutil.which(_QEMU)
+    if program is None:
+        try:
+            ensure_packages(PEER_PACKAGES)
+        except EnvironmentProblem as error:
+            raise EnvironmentProblem(f"the peers need QEMU: {error}") from None
+        program = shutil.which(_QEMU)
+    if program is None:
+        raise EnvironmentProblem(
+            f"the peers need QEMU: {PEER_PACKAGES[0]} is installed, but there is no {_QEMU} in PATH"
+        )
+    return Path(program)
 
 
 def cached_bochs() -> Path | None:

@@ -23,7 +23,7 @@ from lvmm.logs import Event, Recording
 from lvmm.logs.layout import RegionState
 from lvmm.logs.region import find_regions
 from lvmm.logs.source import Source
-from lvmm.machine_run import RunResult, StopRequest, Visitor, run_machine
+from lvmm.machine_run import Mark, RunResult, StopRequest, Visitor, run_machine
 from lvmm.memory_digest import MemoryDigest, digest_memory, ram_ranges
 from lvmm.monitor_build import monitor_elf
 from lvmm.recording_dir import Manifest
@@ -49,7 +49,7 @@ class ReplayVerdict:
     `differing_pages` are addresses of the first few; `divergence` is the explained report, and
     `crash` that of a run that ended by a crash; `altered` says that a debugger has changed the
     guest. `log_alone`: the recording does not say what memory and console were at the end, so that
-    they count as identical.
+    they count as identical. `marks` are those that the settings asked for.
     """
 
     seed: int
@@ -70,6 +70,7 @@ class ReplayVerdict:
     events: dict[str, int] = field(default_factory=dict)
     altered: bool = False
     log_alone: bool = False
+    marks: dict[str, Mark] = field(default_factory=dict)
 
     @property
     def identical(self) -> bool:
@@ -195,6 +196,7 @@ def replayed(
             net_port=None,
             start_time=int(time.time()) + random.SystemRandom().randrange(1, 1 << 26),
             ring_console=True,
+            marks=settings.marks,
             at_end=core.take_registers if core is not None else None,
             visitor=visitor,
             warm=resumes,
@@ -266,6 +268,7 @@ def _judge(
         events=report.events,
         altered=result.altered,
         log_alone=manifest.log_alone,
+        marks=result.marks,
     )
 
 

@@ -21,14 +21,18 @@ class Metric:
 
 @dataclass(frozen=True)
 class Row:
-    """One thing that was measured; a value of every metric for each repetition."""
+    """One thing that was measured; a value of every metric for each repetition, where there is one.
+
+    `result` says in words what came of it.
+    """
 
     what: str
     samples: Sequence[Mapping[str, float]]
+    result: str = ""
 
     def values(self, key: str) -> list[float]:
         """Of one metric, in the order in which they were measured."""
-        return [sample[key] for sample in self.samples]
+        return [sample[key] for sample in self.samples if key in sample]
 
 
 @dataclass(frozen=True)
@@ -40,15 +44,20 @@ class Section:
     metrics: Sequence[Metric]
     rows: Sequence[Row]
     notes: Sequence[str] = field(default=())
+    result_title: str = "result"
 
     def table(self) -> str:
         """Medians; with the lowest and the highest value where not all are the same."""
         headers = ["", *(metric.title for metric in self.metrics), "repetitions"]
         rows = [
-            [row.what, *(_cell(row, metric) for metric in self.metrics), len(row.samples)]
+            [row.what, *(_cell(row, metric) for metric in self.metrics), str(len(row.samples))]
             for row in self.rows
         ]
-        align = ("left", *("right" for _ in headers[1:]))
+        align = ["left", *("right" for _ in headers[1:])]
+        if any(row.result for row in self.rows):
+            headers.append(self.result_title)
+            align.append("left")
+            rows = [[*cells, row.result] for cells, row in zip(rows, self.rows, strict=True)]
         table = tabulate(rows, headers, tablefmt="simple", colalign=align, disable_numparse=True)
         parts = [self.title, "", table]
         if self.notes:
@@ -67,6 +76,7 @@ class Section:
                     "metrics": {
                         metric.key: _spread(row.values(metric.key)) for metric in self.metrics
                     },
+                    **({"result": row.result} if row.result else {}),
                 }
                 for row in self.rows
             ],
@@ -74,7 +84,9 @@ class Section:
         }
 
 
-def _spread(values: list[float]) -> dict[str, Any]:
+def _spread(values: list[float]) -> dict[str, Any] | None:
+    if not values:
+        return None
     return {
         "median": statistics.median(values),
         "lowest": min(values),
@@ -85,6 +97,8 @@ def _spread(values: list[float]) -> dict[str, Any]:
 
 def _cell(row: Row, metric: Metric) -> str:
     values = row.values(metric.key)
+    if not values:
+        return "-"
 
     def text(value: float) -> str:
         return f"{value:,.{metric.digits}f}"
