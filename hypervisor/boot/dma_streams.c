@@ -1,12 +1,11 @@
 #include "boot/dma_streams.h"
-#include "core/passthrough.h"
 #include "core/pci.h"
-#include "dma/dma.h"
+#include "core/profiled_devices.h"
 #include "lib/string.h"
 
 #define CRC_LENGTH 4 /* bytes, of Ethernet */
 
-static struct log_dma_stream table[PASSTHROUGH_DEVICES_MAX * PASSTHROUGH_DEVICE_STREAMS];
+static struct log_dma_stream table[LOG_HINT_STREAMS];
 
 static void put_name(u8 *field, u64 size, const char *name)
 {
@@ -57,19 +56,19 @@ static void describe_descriptors(const struct dma_ring_profile *p, struct log_dm
     }
 }
 
-/* All streams of a ring; returns their number. `first` is the number of the device's first. */
-static u32 describe_streams(const struct dma_ring *ring, u32 first, u32 sent_max,
+/* All streams of a ring, with the engine's numbers; returns how many. */
+static u32 describe_streams(const struct dma_ring *ring, u32 sent_max,
                             const struct log_dma_stream *common, struct log_dma_stream *out)
 {
     bool is_rx = ring->profile->direction == DMA_RX;
     u32 count = 0;
 
     out[count] = *common;
-    out[count].stream = (u8)(first + DMA_STREAM_DESCRIPTORS(ring->index));
+    out[count].stream = DMA_STREAM_DESCRIPTORS(ring->index);
     describe_descriptors(ring->profile, &out[count++]);
     for (u32 flags = 0; flags <= (is_rx ? DMA_PAYLOAD_FLAGS : 0); flags++) {
         out[count] = *common;
-        out[count].stream = (u8)(first + DMA_STREAM_PAYLOAD(ring->index, flags));
+        out[count].stream = DMA_STREAM_PAYLOAD(ring->index, flags);
         out[count].content = LOG_STREAM_CONTENT_PAYLOAD;
         out[count].continues = (flags & DMA_PAYLOAD_CONTINUES) != 0;
         out[count].crc_length = flags & DMA_PAYLOAD_CRC ? CRC_LENGTH : 0;
@@ -96,8 +95,7 @@ static u32 describe_blocks(const struct dma_device *device, u16 bdf, u32 index, 
     return count;
 }
 
-static u32 describe_channels(const struct dma_device *device, u16 bdf, u32 first,
-                             struct log_dma_stream *out)
+static u32 describe_channels(const struct dma_device *device, u16 bdf, struct log_dma_stream *out)
 {
     const struct dma_profile *profile = device->profile;
     u32 count = 0;
@@ -113,28 +111,31 @@ static u32 describe_channels(const struct dma_device *device, u16 bdf, u32 first
     if (profile->schedule != NULL)
         count += describe_blocks(device, bdf, device->schedule.index, profile->schedule->name, true,
                                  &out[count]);
+    return count;
+}
+
+static u32 describe(const struct profiled_device *d, struct log_dma_stream *out)
+{
+    u32 count = 0;
+
+    for (u32 r = 0; r < d->dma.profile->ring_count; r++) {
+        struct log_dma_stream common = describe_ring(&d->dma, d->bdf, &d->dma.rings[r]);
+
+        count += describe_streams(&d->dma.rings[r], d->dma.env.sent_max, &common, &out[count]);
+    }
+    count += describe_channels(&d->dma, d->bdf, &out[count]);
     for (u32 i = 0; i < count; i++)
-        out[i].stream = (u8)(out[i].stream + first);
+        out[i].stream = d->streams[out[i].stream];
     return count;
 }
 
 u32 dma_streams_describe(const struct log_dma_stream **streams)
 {
-    const struct dma_device *device;
+    const struct profiled_device *d;
     u32 count = 0;
-    u16 bdf;
 
-    for (unsigned int i = 0; (device = passthrough_device(i, &bdf)) != NULL; i++) {
-        u32 first = i * PASSTHROUGH_DEVICE_STREAMS;
-
-        for (u32 r = 0; r < device->profile->ring_count; r++) {
-            struct log_dma_stream common = describe_ring(device, bdf, &device->rings[r]);
-
-            count += describe_streams(&device->rings[r], first, device->env.sent_max, &common,
-                                      &table[count]);
-        }
-        count += describe_channels(device, bdf, first, &table[count]);
-    }
+    for (unsigned int i = 0; (d = profiled_device(i)) != NULL; i++)
+        count += describe(d, &table[count]);
     *streams = table;
     return count;
 }

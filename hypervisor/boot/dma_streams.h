@@ -5,7 +5,7 @@
 #include "lib/types.h"
 #include "log_format.h"
 
-/* All streams of the devices that passthrough_init() found. Returns their number and sets
+/* All streams of the devices that profiled_devices_init() set up. Returns their number and sets
  * *streams. */
 u32 dma_streams_describe(const struct log_dma_stream **streams);
 

@@ -318,6 +318,7 @@ void monitor_main(u32 magic, u64 info)
     static const char *const modes[] = {"live", "record", "replay"};
     struct start_state start;
     u8 *shadow = (u8 *)ALIGN_UP((u64)image_end, PAGE_SIZE);
+    u64 shadow_size = MONITOR_BASE + MONITOR_SIZE - (u64)shadow;
 
     serial_init();
     if (magic != MULTIBOOT2_BOOTLOADER_MAGIC || multiboot2_parse(info, &boot) < 0) {
@@ -331,7 +332,7 @@ void monitor_main(u32 magic, u64 info)
     printk("{\"lvmm\":\"start\",\"mode\":\"%s\",\"version\":\"%s\",\"board\":\"%s\"}\n",
            modes[settings.mode], LVMM_VERSION, BOARD_NAME);
     if (settings.probe) {
-        probe_machine(&boot, settings.guest_memory);
+        probe_machine(&boot, settings.guest_memory, shadow_size);
         halt("probe");
     }
     if (hv_check() < 0)
@@ -355,7 +356,7 @@ void monitor_main(u32 magic, u64 info)
     if (!session_replaying() && probe_configuration_space(&boot) < 0)
         stop();
     early_reads_init(settings.early_reads && session_recording());
-    if (passthrough_init(shadow, MONITOR_BASE + MONITOR_SIZE - (u64)shadow, (u32)settings.sent) < 0)
+    if (passthrough_init(shadow, shadow_size, (u32)settings.sent) < 0)
         stop();
     load_guest(&start);
     if (hv_enable() < 0)

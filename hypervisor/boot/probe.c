@@ -7,7 +7,7 @@
 #include "core/ecam.h"
 #include "core/guest_memory.h"
 #include "core/pci_capabilities.h"
-#include "dma/dma.h"
+#include "core/profiled_devices.h"
 #include "lib/printk.h"
 #include "lib/string.h"
 
@@ -98,18 +98,21 @@ static void tell_function(pci_bdf bdf)
     unsigned int count = pci_capabilities(bdf, list);
     u32 id = pci_read(bdf, PCI_VENDOR_ID), class = pci_read(bdf, PCI_CLASS) >> 8;
     const struct dma_profile *profile = dma_profile_by_id((u16)id, (u16)(id >> 16), class);
+    const char *lacks;
+    u64 room = profiled_room(bdf, &lacks);
 
     printk("{\"lvmm\":\"pci\",\"address\":\"%02x:%02x.%u\",\"vendor\":\"%04x\","
-           "\"device\":\"%04x\",\"class\":\"%06x\",\"profile\":\"%s\",\"shown\":[",
+           "\"device\":\"%04x\",\"class\":\"%06x\",\"profile\":\"%s\",\"room\":%lu,\"lacks\":\"%"
+           "s\",\"shown\":[",
            bdf >> 8, bdf >> 3 & 31, bdf & 7, id & 0xffff, id >> 16, class,
-           profile != NULL ? profile->name : "");
+           profile != NULL ? profile->name : "", room, lacks != NULL ? lacks : "");
     tell_capabilities(list, count, false);
     printk("],\"hidden\":[");
     tell_capabilities(list, count, true);
     printk("]}\n");
 }
 
-void probe_machine(const struct boot_info *boot, u64 guest_memory)
+void probe_machine(const struct boot_info *boot, u64 guest_memory, u64 shadow_size)
 {
     s32 function = -1;
 
@@ -121,6 +124,7 @@ void probe_machine(const struct boot_info *boot, u64 guest_memory)
     tell("ecam", probe_configuration_space(boot) == 0);
     tell("acpi", has_tables(boot));
     tell_windows();
+    profiled_devices_plan(shadow_size);
     while (pci_next_function(&function))
         tell_function((pci_bdf)function);
     tell("pci", true);

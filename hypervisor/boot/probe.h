@@ -7,8 +7,8 @@
 #include "boot/multiboot2.h"
 
 /* Of each subject the messages come first, then its verdict. Nothing is written outside of the
- * monitor's memory. */
-void probe_machine(const struct boot_info *boot, u64 guest_memory);
+ * monitor's memory. `shadow_size`: bytes for what devices write. */
+void probe_machine(const struct boot_info *boot, u64 guest_memory, u64 shadow_size);
 
 /* Finds the configuration space in memory. ERR_INVALID, told: the firmware's table makes no sense.
  */

@@ -19,10 +19,15 @@ void dma_log_write(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 
 {
     if (!wanted())
         return;
-    if (stream >= LOG_HINT_STREAMS || stream % DMA_STREAMS_PER_RING != DMA_STREAM_DESCRIPTORS(0))
-        triggers_packet(vcpu, data, len);
     session_record_dma(vcpu, stream, gpa, data, len);
     transferred = true;
+}
+
+void dma_log_payload(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len)
+{
+    if (wanted())
+        triggers_packet(vcpu, data, len);
+    dma_log_write(vcpu, stream, gpa, data, len);
 }
 
 int dma_log_sent(struct vcpu *vcpu, u8 stream, u8 flags, u32 length, const void *data, u32 len)

@@ -6,6 +6,8 @@
 #include "log_format.h"
 
 void dma_log_write(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len);
+/* The same of what a device received, which may begin or end the recording. */
+void dma_log_payload(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len);
 /* Negative: no more of this. */
 int dma_log_sent(struct vcpu *vcpu, u8 stream, u8 flags, u32 length, const void *data, u32 len);
 /* Logs the time, when something was transferred since the last call. */

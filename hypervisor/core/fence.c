@@ -1,4 +1,5 @@
 #include "core/fence.h"
+#include "core/profiled_devices.h"
 #include "lib/printk.h"
 #include "lib/text.h"
 
@@ -81,16 +82,18 @@ static bool is_excepted(pci_bdf bdf)
 static void tell(pci_bdf bdf, bool allowed)
 {
     u32 id = pci_read(bdf, PCI_VENDOR_ID);
+    const char *lacks;
 
     for (unsigned int i = 0; i < told_count; i++)
         if (told[i] == bdf)
             return;
     if (told_count < TOLD_MAX)
         told[told_count++] = bdf;
+    profiled_room(bdf, &lacks);
     printk("{\"lvmm\":\"fence\",\"address\":\"%02x:%02x.%u\",\"vendor\":\"%04x\","
-           "\"device\":\"%04x\",\"class\":\"%06x\",\"allowed\":%s}\n",
+           "\"device\":\"%04x\",\"class\":\"%06x\",\"lacks\":\"%s\",\"allowed\":%s}\n",
            bdf >> 8, bdf >> 3 & 31, bdf & 7, id & 0xffff, id >> 16, pci_read(bdf, PCI_CLASS) >> 8,
-           allowed ? "true" : "false");
+           lacks != NULL ? lacks : "profile", allowed ? "true" : "false");
 }
 
 u32 fence_command(pci_bdf bdf, u32 value)

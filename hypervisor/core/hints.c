@@ -3,9 +3,9 @@
 #include "core/dma_log.h"
 #include "core/fence.h"
 #include "core/guest_memory.h"
-#include "core/passthrough.h"
 #include "core/pci_bars.h"
 #include "core/pci_config.h"
+#include "core/profiled_devices.h"
 #include "dma/areas.h"
 #include "guest_support/lvmm_abi.h"
 #include "lib/printk.h"
@@ -17,9 +17,7 @@ _Static_assert(LVMM_DMA_TO_DEVICE == DMA_AREA_TO_DEVICE &&
                    LVMM_DMA_FROM_DEVICE == DMA_AREA_FROM_DEVICE &&
                    LVMM_DMA_BIDIRECTIONAL == DMA_AREA_BOTH && LVMM_DMA_SHARED == DMA_AREA_SHARED,
                "the engine's kinds are the interface's");
-_Static_assert(PASSTHROUGH_DEVICES_MAX *PASSTHROUGH_DEVICE_STREAMS <= LOG_HINT_STREAMS &&
-                   LOG_HINT_STREAMS + 2 * DEVICES_MAX <= 255,
-               "the last stream is the debugger's");
+_Static_assert(LOG_HINT_STREAMS + 2 * DEVICES_MAX <= 255, "the last stream is the debugger's");
 
 struct hinted {
     pci_bdf bdf;
@@ -54,7 +52,7 @@ static const void *env_page(void *ctx, u64 gpa)
 static void env_emit(void *ctx, u8 stream, u64 gpa, const void *data, u32 len)
 {
     (void)ctx;
-    dma_log_write(current, stream, gpa, data, len);
+    dma_log_payload(current, stream, gpa, data, len);
 }
 
 void hints_init(u8 *shadow, u64 size)
@@ -86,19 +84,9 @@ bool hints_has(pci_bdf bdf)
 
 /* --- the calls --- */
 
-static bool has_profile(u32 bdf)
-{
-    u16 address;
-
-    for (unsigned int i = 0; passthrough_device(i, &address) != NULL; i++)
-        if (address == bdf)
-            return true;
-    return false;
-}
-
 static bool is_attachable(u32 bdf)
 {
-    return usable && bdf <= 0xffff && !has_profile(bdf) &&
+    return usable && bdf <= 0xffff && profiled_device_at((pci_bdf)bdf) == NULL &&
            (pci_read((pci_bdf)bdf, PCI_VENDOR_ID) & 0xffff) != 0xffff &&
            pci_read((pci_bdf)bdf, PCI_CLASS) >> 24 != PCI_CLASS_BRIDGE;
 }

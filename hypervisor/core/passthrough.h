@@ -1,16 +1,11 @@
-/* Real devices under the guest's accesses: finds the PCI devices that have a DMA profile and puts
- * the ring engine between them and the guest; keeps the others from becoming bus masters while
- * recording. Never called in replay. */
+/* Real devices under the guest's accesses: puts the DMA engine between the guest and the
+ * devices that have a DMA profile; keeps the others from becoming bus masters while recording.
+ * Never called in replay. */
 #ifndef LVMM_CORE_PASSTHROUGH_H
 #define LVMM_CORE_PASSTHROUGH_H
 
 #include "core/pci.h"
 #include "core/vcpu.h"
-#include "dma/dma.h"
-
-/* Each device has so many stream numbers, from those of device 0 on. */
-#define PASSTHROUGH_DEVICE_STREAMS (DMA_STREAMS_PER_RING * DMA_MAX_RINGS)
-#define PASSTHROUGH_DEVICES_MAX    4
 
 /* `shadow`: memory for the rings, in the monitor's region. `keep_sent`: bytes to log of each frame
  * that the guest sends. 0 or a negative error, told. */
@@ -26,10 +21,6 @@ void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value);
 bool passthrough_may_be_master(pci_bdf bdf);
 /* The guest may have written a BAR of its. */
 void passthrough_moved(pci_bdf bdf);
-
-/* Device `i` from 0: its bus, device and function as in PCI's configuration address, and its
- * engine; NULL after the last. */
-const struct dma_device *passthrough_device(unsigned int i, u16 *bdf);
 
 /* Prints what each device's engine did on the monitor's line. */
 void passthrough_report(void);

@@ -2,7 +2,7 @@
 #include "core/guest_linear.h"
 #include "core/guest_memory.h"
 #include "core/guest_paging.h"
-#include "core/passthrough.h"
+#include "core/profiled_devices.h"
 #include "core/run.h"
 #include "lib/format.h"
 #include "link_layout.h"
@@ -50,13 +50,12 @@ static void say_events(void)
 
 static void say_devices(void)
 {
-    const struct dma_device *device;
-    u16 bdf;
+    const struct profiled_device *d;
 
-    for (unsigned int i = 0; (device = passthrough_device(i, &bdf)) != NULL; i++)
+    for (unsigned int i = 0; (d = profiled_device(i)) != NULL; i++)
         say("%02x:%02x.%u %s: doorbells %lu, completed %lu, received %lu frames, %lu bytes\n",
-            bdf >> 8, bdf >> 3 & 31, bdf & 7, device->profile->name, device->stats.doorbells,
-            device->stats.completed, device->stats.rx_packets, device->stats.rx_bytes);
+            d->bdf >> 8, d->bdf >> 3 & 31, d->bdf & 7, d->dma.profile->name, d->dma.stats.doorbells,
+            d->dma.stats.completed, d->dma.stats.rx_packets, d->dma.stats.rx_bytes);
     if (used == 0)
         say(session_replaying() ? "a replay touches no device\n"
                                 : "no device with a DMA profile\n");

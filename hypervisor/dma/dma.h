@@ -64,6 +64,7 @@ struct dma_env {
 #define DMA_PAYLOAD_CONTINUES           1 /* not of a frame's first descriptor */
 #define DMA_PAYLOAD_CRC                 2 /* frames are stored with their CRC */
 #define DMA_PAYLOAD_FLAGS               3
+#define DMA_DEVICE_STREAMS              (DMA_STREAMS_PER_RING * DMA_MAX_RINGS)
 
 struct dma_stats {
     u64 doorbells;       /* commands started, of a channel; areas given to the device */
@@ -245,6 +246,10 @@ int dma_areas_device_init(struct dma_device *device, const struct dma_env *env, 
 /* Bytes of shadow area without which no ring could work; count * buffer size per RX ring is wanted
  * on top of it. */
 u64 dma_shadow_minimum(const struct dma_profile *profile);
+
+/* The numbers of all streams of such a device, each below DMA_DEVICE_STREAMS, into `numbers` with
+ * room for so many; returns their count. */
+u32 dma_streams_of(const struct dma_profile *profile, u8 *numbers);
 
 /* Before a register write is forwarded: the value to forward, if *forward. size: 1, 2, 4 or 8. */
 u64 dma_on_register_write(struct dma_device *device, u32 reg, u8 size, u64 value, bool *forward);

@@ -29,7 +29,7 @@ BOARD = dataclasses.replace(
     PLAIN, device=(*PLAIN.device, Device("sound0", CARD_ADDRESS, "es1370", ""))
 )
 
-APPLETS = ("sh", "cat", "echo", "insmod", "mount", "poweroff", "usleep")
+APPLETS = ("sh", "cat", "echo", "insmod", "mount", "od", "poweroff", "usleep")
 _FLAGS = ("-static", "-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-s")
 
 
@@ -70,7 +70,10 @@ def _initrd(kernel: provision.Kernel) -> Path:
 
 
 def sound_guest(*, hints: bool) -> Guest:
-    """The stock kernel; with `hints` the module that tells of the card's DMA."""
+    """The stock kernel; with `hints` the module that tells of the card's DMA, and the card at work.
+
+    Without, its driver alone: the emulated card, unlike a real one, would do DMA all the same.
+    """
     kernel = provision.kernel_package()
     return Guest(
         kind="linux",

@@ -18,7 +18,13 @@ from lvmm.session import RunSettings
 BOARD = dataclasses.replace(PLAIN, device=(*PLAIN.device, Device("nic1", "00:04.0", "ne2k", "")))
 
 SERVED = {"00000009: 70108086 is bus master", "00000018: 100e8086 is bus master"}
-CARD = {"address": "00:04.0", "vendor": "10ec", "device": "8029", "class": "020000"}
+CARD = {
+    "address": "00:04.0",
+    "vendor": "10ec",
+    "device": "8029",
+    "class": "020000",
+    "lacks": "profile",
+}
 
 
 def record(directory: Path, *unfenced: str) -> tuple[session.Manifest, set[str], bool]:
@@ -46,6 +52,23 @@ def test_a_device_without_profile_is_fenced(
     assert said.count("Ethernet controller 10ec:8029 at 00:04.0") == 1
     assert "is kept from becoming bus master" in said
     assert "--unfenced 00:04.0" in said
+    assert_identical(replay(tmp_path / "recording", 2, tmp_path / "replay"))
+
+
+def test_many_devices_with_a_profile(tmp_path: Path) -> None:
+    """All that the emulator has room for: four network cards, beside the disk's and the USB's."""
+    cards = [Device(f"nic{i}", f"00:0{3 + i}.0", "e1000", "e1000") for i in range(4)]
+    board = dataclasses.replace(PLAIN, device=tuple(cards))
+    settings = RunSettings(seed=1, timeout_s=RECORD_TIMEOUT_S)
+    manifest = session.record(board, tiny("master"), settings, tmp_path / "recording")
+    console = (tmp_path / "recording" / manifest.console.path).read_text()
+    masters = [line.split()[1] for line in console.splitlines() if "is bus master" in line]
+    assert sorted(masters) == ["100e8086"] * 4 + ["70108086", "70208086"]
+    assert manifest.fenced == ()
+    with Recording.open(tmp_path / "recording") as recording:
+        assert recording.header is not None
+        streams = [stream.stream for stream in recording.header.dma_streams]
+        assert len(streams) == len(set(streams)) == 4 * 7 + 2 + 2
     assert_identical(replay(tmp_path / "recording", 2, tmp_path / "replay"))
 
 

@@ -50,11 +50,8 @@ sizes = [{ value = 0, bytes = 128 }, { value = 1, bytes = 512 }]
 """
 
 
-def build_driver(name: str, model: tuple[str, ...]) -> Path:
-    """Build a C driver with the project's profiles and the toy's; return the program.
-
-    `model` names the C files beside the engine's, in tests/host/c/.
-    """
+def engine_sources() -> tuple[str, ...]:
+    """The engine's C files, with the table of the project's profiles and the toy's."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     toy = OUTPUT / "toy.toml"
     toy.write_text(TOY_PROFILE)
@@ -64,8 +61,16 @@ def build_driver(name: str, model: tuple[str, ...]) -> Path:
     if not table.exists() or table.read_text() != text:
         table.write_text(text)
     engine = sorted((ROOT / "hypervisor" / "dma").glob("*.c"))
-    sources = [ROOT / "tests" / "host" / "c" / file for file in ("dma_world.c", *model)]
-    return build(name, tuple(str(path.relative_to(ROOT)) for path in (*sources, *engine, table)))
+    return tuple(str(path.relative_to(ROOT)) for path in (*engine, table))
+
+
+def build_driver(name: str, model: tuple[str, ...]) -> Path:
+    """Build a C driver with the engine; return the program.
+
+    `model` names the C files beside the engine's, in tests/host/c/.
+    """
+    files = ("dma_world.c", *model)
+    return build(name, (*(f"tests/host/c/{file}" for file in files), *engine_sources()))
 
 
 class Reply(NamedTuple):

@@ -136,11 +136,11 @@ SAID = [
     '{"lvmm":"probe","what":"acpi","ok":true}',
     '{"lvmm":"ecam","base":"e0000000","size":268435456,"segment":0,"first_bus":0}',
     '{"lvmm":"pci","address":"00:00.0","vendor":"8086","device":"1237","class":"060000",'
-    '"profile":"","shown":[],"hidden":[]}',
+    '"profile":"","room":0,"lacks":"","shown":[],"hidden":[]}',
     '{"lvmm":"pci","address":"00:03.0","vendor":"8086","device":"100e","class":"020000",'
-    '"profile":"e1000","shown":[1],"hidden":[5,17,99]}',
+    '"profile":"e1000","room":7340032,"lacks":"","shown":[1],"hidden":[5,17,99]}',
     '{"lvmm":"pci","address":"00:04.0","vendor":"fff0","device":"0001","class":"040100",'
-    '"profile":"","shown":[],"hidden":[]}',
+    '"profile":"","room":0,"lacks":"","shown":[],"hidden":[]}',
     '{"lvmm":"probe","what":"pci","ok":true}',
     '{"lvmm":"halted","reason":"probe","branches":0,"events":0,"rip":0}',
 ]
@@ -163,7 +163,8 @@ def test_a_board_that_can_record() -> None:
     assert "256 MiB at 0xe0000000" in findings["PCI access"].text
     card = findings["PCI 00:03.0"]
     assert card.state is State.OK
-    assert "DMA profile e1000; hidden while recording: MSI, MSI-X, capability 0x63" in card.text
+    assert "DMA profile e1000, with 7.0 MiB of shadow memory; hidden while" in card.text
+    assert "recording: MSI, MSI-X, capability 0x63" in card.text
     assert findings["PCI 00:00.0"].state is State.OK
     unknown = findings["PCI 00:04.0"]
     assert unknown.state is State.WARNING
@@ -202,6 +203,16 @@ def test_devices_of_the_board_s_file_that_are_not_there() -> None:
     other = board_findings(BOARD, read_probe(replaced(card, card.replace('"e1000"', '""'))))
     assert "has not the profile e1000" in other[-1].text
     assert not is_fine(gone) and not is_fine(other)
+
+
+@pytest.mark.parametrize(("lacks", "remedy"), [("memory", "monitor_mib"), ("streams", "Disable")])
+def test_a_device_that_there_is_no_room_for(lacks: str, remedy: str) -> None:
+    card = next(line for line in SAID if "00:03.0" in line)
+    poor = card.replace('"room":7340032,"lacks":""', f'"room":0,"lacks":"{lacks}"')
+    finding = of_board(replaced(card, poor))["PCI 00:03.0"]
+    assert finding.state is State.WARNING
+    assert "DMA profile e1000, but the devices before it" in finding.text
+    assert remedy in finding.advice
 
 
 def test_a_monitor_that_stops_in_between() -> None:

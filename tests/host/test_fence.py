@@ -59,13 +59,16 @@ def test_the_monitor_s_message_is_told() -> None:
     report = MonitorReport()
     report.take(
         '{"lvmm":"fence","address":"00:04.0","vendor":"fff0","device":"5000","class":"040100",'
-        '"allowed":false}'
+        '"lacks":"profile","allowed":false}'
     )
     (message,) = report.fenced
     text = describe(message)
     assert text.startswith("the audio device fff0:5000 at 00:04.0 is kept from becoming bus master")
     assert "docs/adding-a-device.md" in text
+    assert "Write a profile or give hints" in text
     assert "--unfenced 00:04.0" in text
+    assert "memory.monitor_mib" in describe({**message, "lacks": "memory"})
+    assert "Disable devices" in describe({**message, "lacks": "streams"})
     assert "not recorded" in describe({**message, "allowed": True})
 
 
@@ -90,11 +93,14 @@ def test_the_monitor_s_word() -> None:
     assert monitor_word(("00:04.0", "all")) == "all"
 
 
-def monitor(*arguments: str) -> subprocess.CompletedProcess[str]:
+def monitor(*arguments: str, lacks: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run the monitor's fence with one device, 1274:5000 at 00:04.0."""
     sources = ("tests/host/c/fence_driver.c", "hypervisor/core/fence.c", "hypervisor/lib/text.c")
     program = build("fence_driver", sources)
-    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    environment = {} if lacks is None else {"FENCE_LACKS": lacks}
+    return subprocess.run(
+        [program, *arguments], capture_output=True, text=True, check=False, env=environment
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,10 +128,16 @@ def test_the_monitor_lets_excepted_devices_only(
         "vendor": "1274",
         "device": "5000",
         "class": "040100",
+        "lacks": "profile",
         "allowed": allowed,
     }
     values = ["0x7", "0x407", "0x7"] if allowed else ["0x3", "0x403", "0x3"]
     assert rest == [*values, f"open {int(is_open)}"], "told once"
+
+
+def test_the_monitor_says_what_there_was_no_room_for() -> None:
+    done = monitor("-", "0x7", lacks="memory")
+    assert json.loads(done.stdout.splitlines()[0])["lacks"] == "memory"
 
 
 @pytest.mark.parametrize(

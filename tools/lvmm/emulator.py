@@ -28,8 +28,9 @@ from lvmm.guest_serial import GuestSerial
 
 MAX_MEMORY_MIB = 2048  # that Bochs takes
 
-MAC_ADDRESS = "52:54:00:12:34:56"
-_NE2000_MAC_ADDRESS = "52:54:00:12:34:57"
+_MAC_PREFIX = "52:54:00:12:34"
+MAC_ADDRESS = f"{_MAC_PREFIX}:56"
+_NE2000_MAC_ADDRESS = f"{_MAC_PREFIX}:70"
 _NO_NETWORK = "ethmod=null, ethdev=none"
 _NOISE_BYTES = 4 << 20  # a second of sound has 176,400
 _USB_IMAGE = "usb-disk"  # a link to it: names of other files may have what separates options
@@ -390,6 +391,7 @@ class Emulator:
     def _pci_lines(self) -> list[str]:
         slots = []
         lines = []
+        cards = 0
         network = _NO_NETWORK
         if self._net_port is not None:
             network = f"ethmod=socket, ethdev={self._net_port}"
@@ -398,8 +400,10 @@ class Emulator:
             # Slot 1 of the i440FX board is device 2; devices 0 and 1 are the chipset's.
             slots.append(f", slot{number - 1}={device.model}")
             if device.model == "e1000":
-                lines.append(f"e1000: card=0, enabled=1, mac={MAC_ADDRESS}, {network}")
+                mac = f"{_MAC_PREFIX}:{0x56 + cards:02x}"
+                lines.append(f"e1000: card={cards}, enabled=1, mac={mac}, {network}")
                 network = _NO_NETWORK
+                cards += 1
             elif device.model == "ne2k":
                 card = f"card=0, enabled=1, type=pci, mac={_NE2000_MAC_ADDRESS}"
                 lines.append(f"ne2k: {card}, {network}")

@@ -10,6 +10,23 @@ from lvmm.pci_names import class_name, device_name
 ALL = "all"
 _ADDRESS = re.compile(r"(?:0000:)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])")
 
+# Why a device is kept, and what to do: one without a profile,
+_NO_PROFILE = (
+    "it has no DMA profile and its driver gives no hints",
+    "Write a profile or give hints (docs/adding-a-device.md)",
+)
+# and, by what it lacks, one that has a profile.
+LACKS = {
+    "memory": (
+        "the devices before it have left no memory of the monitor's to shadow it",
+        "Give memory.monitor_mib of the board's file more (docs/adding-a-board.md)",
+    ),
+    "streams": (
+        "the devices before it use all numbers that the log has for what devices write",
+        "Disable devices that the guest does not need, in the firmware's settings",
+    ),
+}
+
 
 def parse_exception(text: str) -> str:
     """A PCI address as the monitor wants it, or `all`. Raises ValueError."""
@@ -38,9 +55,9 @@ def describe(message: dict[str, Any]) -> str:
             f"the {what} may be bus master, and what it writes into memory is not recorded: "
             "a replay may go another way"
         )
+    why, remedy = LACKS.get(str(message.get("lacks")), _NO_PROFILE)
     return (
-        f"the {what} is kept from becoming bus master: it has no DMA profile and its driver gives "
-        "no hints, so what it writes into memory could not be recorded. Write a profile or give "
-        f"hints (docs/adding-a-device.md), or let it with --unfenced {address}, for a recording "
-        "that may not replay"
+        f"the {what} is kept from becoming bus master: {why}, so what it writes into memory could "
+        f"not be recorded. {remedy}, or let it with --unfenced {address}, for a recording that may "
+        "not replay"
     )

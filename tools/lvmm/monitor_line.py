@@ -6,7 +6,7 @@ The monitor's messages, by the value of that key (numbers are JSON numbers):
     running                               the guest was started
     events      kind, count               statistics, one line a kind
     exits       reason, count             statistics, one line a reason
-    fence       address, vendor, device, class, allowed
+    fence       address, vendor, device, class, lacks, allowed
                                           a device without DMA profile is to become bus master
     cpu, ecam, pci, probe                 what the machine has (lvmm.doctor.probe reads them)
     recording   branches                  a trigger has begun the recording

@@ -6,6 +6,7 @@
  * tells, and the register after each attempt.
  */
 #include "core/fence.h"
+#include "core/profiled_devices.h"
 #include "lib/printk.h"
 
 #include <stdarg.h>
@@ -39,6 +40,14 @@ void pci_write(pci_bdf bdf, u8 offset, u32 value)
     if (bdf != DEVICE || offset != PCI_COMMAND || (value & 0xffff0000) != 0)
         abort();
     command = STATUS | value;
+}
+
+u64 profiled_room(pci_bdf bdf, const char **lacks)
+{
+    if (bdf != DEVICE)
+        abort();
+    *lacks = getenv("FENCE_LACKS");
+    return 0;
 }
 
 void printk(const char *format, ...)

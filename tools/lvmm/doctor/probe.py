@@ -14,6 +14,7 @@ from typing import Any
 from lvmm.board import Board
 from lvmm.doctor.findings import Finding, State
 from lvmm.errors import MachineError
+from lvmm.fence import LACKS
 from lvmm.image import BootImage, build_image
 from lvmm.machine_run import RunOptions, run_machine
 from lvmm.monitor_build import monitor_elf
@@ -169,7 +170,10 @@ def _windows_text(probe: Probe) -> str:
     places = ", ".join(
         f"{window['size'] >> 20} MiB at 0x{window['base']}" for window in probe.windows
     )
-    return f"by ports and in memory ({places}): both go past the fence"
+    return (
+        f"by ports and in memory ({places}): both go past the fence; while recording a function's "
+        "bytes above 256 are hidden"
+    )
 
 
 def _function(function: dict[str, Any]) -> Finding:
@@ -183,7 +187,7 @@ def _function(function: dict[str, Any]) -> Finding:
     profile = function.get("profile")
     subject = f"PCI {address}"
     if profile:
-        return Finding(subject, State.OK, f"{text}: DMA profile {profile}{hides}")
+        return _profiled(subject, f"{text}: DMA profile {profile}", function, hides)
     if code.startswith(_BRIDGE):
         return Finding(
             subject, State.OK, f"{text}: may be bus master for the devices behind it{hides}"
@@ -194,6 +198,16 @@ def _function(function: dict[str, Any]) -> Finding:
     )
     text = f"{text}: fenced, no bus master while recording{hides}"
     return Finding(subject, State.WARNING, text, advice)
+
+
+def _profiled(subject: str, text: str, function: dict[str, Any], hides: str) -> Finding:
+    lacks = str(function.get("lacks"))
+    if lacks in LACKS:
+        why, remedy = LACKS[lacks]
+        text = f"{text}, but {why}: fenced, no bus master while recording{hides}"
+        return Finding(subject, State.WARNING, text, remedy)
+    room = int(function.get("room", 0)) / (1 << 20)
+    return Finding(subject, State.OK, f"{text}, with {room:.1f} MiB of shadow memory{hides}")
 
 
 def _names(identifiers: object) -> str:
@@ -217,6 +231,6 @@ def _absent(board: Board, probe: Probe) -> list[Finding]:
             findings.append(Finding(subject, State.MISSING, text, "correct the board's file"))
         elif device.profile and profiles[device.pci] != device.profile:
             text = f"{device.name} has not the profile {device.profile} of the board's file"
-            advice = "let the profile's [match] name the device (boards/profiles/)"
+            advice = "add the device's ID to the profile's devices (boards/profiles/)"
             findings.append(Finding(subject, State.MISSING, text, advice))
     return findings
