@@ -2,6 +2,7 @@
 #include "core/profiled_devices.h"
 #include "lib/printk.h"
 #include "lib/text.h"
+#include "replay/session.h"
 
 #define TOLD_MAX       32
 #define ADDRESS_LENGTH 7 /* "00:04.0" */
@@ -10,8 +11,8 @@ static pci_bdf exceptions[FENCE_EXCEPTIONS_MAX];
 static unsigned int exception_count;
 static bool except_all;
 
-static pci_bdf told[TOLD_MAX];
-static unsigned int told_count;
+static struct log_fence told[TOLD_MAX];
+static unsigned int told_count, logged_count;
 
 static int hex_digit(char c)
 {
@@ -81,19 +82,28 @@ static bool is_excepted(pci_bdf bdf)
 
 static void tell(pci_bdf bdf, bool allowed)
 {
-    u32 id = pci_read(bdf, PCI_VENDOR_ID);
+    u32 id = pci_read(bdf, PCI_VENDOR_ID), class = pci_read(bdf, PCI_CLASS) >> 8;
     const char *lacks;
 
     for (unsigned int i = 0; i < told_count; i++)
-        if (told[i] == bdf)
+        if (told[i].function == bdf)
             return;
     if (told_count < TOLD_MAX)
-        told[told_count++] = bdf;
+        told[told_count++] = (struct log_fence){bdf, id & 0xffff, id >> 16, class, allowed};
     profiled_room(bdf, &lacks);
     printk("{\"lvmm\":\"fence\",\"address\":\"%02x:%02x.%u\",\"vendor\":\"%04x\","
            "\"device\":\"%04x\",\"class\":\"%06x\",\"lacks\":\"%s\",\"allowed\":%s}\n",
-           bdf >> 8, bdf >> 3 & 31, bdf & 7, id & 0xffff, id >> 16, pci_read(bdf, PCI_CLASS) >> 8,
+           bdf >> 8, bdf >> 3 & 31, bdf & 7, id & 0xffff, id >> 16, class,
            lacks != NULL ? lacks : "profile", allowed ? "true" : "false");
+}
+
+void fence_log(struct vcpu *vcpu)
+{
+    while (logged_count < told_count && session_recording() && !session_ended()) {
+        struct log_event e = {.kind = LOG_EVENT_FENCE, .payload.fence = told[logged_count++]};
+
+        session_note(vcpu, &e);
+    }
 }
 
 u32 fence_command(pci_bdf bdf, u32 value)

@@ -5,6 +5,7 @@
 #define LVMM_CORE_FENCE_H
 
 #include "core/pci.h"
+#include "core/vcpu.h"
 
 #define FENCE_EXCEPTIONS_MAX 8
 
@@ -21,5 +22,8 @@ void fence_close(pci_bdf bdf);
 
 /* The value that a write to the command register of such a device is to have. The same. */
 u32 fence_command(pci_bdf bdf, u32 value);
+
+/* Logs what was told since the last call. */
+void fence_log(struct vcpu *vcpu);
 
 #endif

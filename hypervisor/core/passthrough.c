@@ -164,6 +164,7 @@ void passthrough_memory_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value)
         }
     if (!pci_config_memory_write(gpa, size, value))
         raw_memory_write(gpa, size, value);
+    fence_log(vcpu);
 }
 
 static struct profiled_device *find_port(u16 port, u16 *offset)
@@ -283,6 +284,7 @@ void passthrough_port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
         pci_config_port_write(port, size, value);
     else if (forward)
         raw_port_write(port, size, value);
+    fence_log(vcpu);
 }
 
 void passthrough_harvest(struct vcpu *vcpu)

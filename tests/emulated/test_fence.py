@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from tests.emulated.machine import BOARD as PLAIN
-from tests.emulated.machine import RECORD_TIMEOUT_S, assert_identical, replay, tiny
+from tests.emulated.machine import RECORD_TIMEOUT_S, assert_identical, events_of, replay, tiny
 
 from lvmm import session
 from lvmm.board import Device
 from lvmm.logs import Recording
+from lvmm.logs.layout import Fence
 from lvmm.session import RunSettings
 
 # The board with a network card that nobody has written a profile for: an NE2000 on PCI. It does no
@@ -48,6 +49,8 @@ def test_a_device_without_profile_is_fenced(
     assert console >= {*SERVED, "00000020: 802910ec is none"}
     assert of_the_card(manifest) == [{"lvmm": "fence", **CARD, "allowed": False}]
     assert not unsound
+    fences = [e.payload for e in events_of(tmp_path / "recording") if e.name == "FENCE"]
+    assert Fence(0x20, 0x10EC, 0x8029, 0x020000, 0) in fences
     said = capfd.readouterr().err
     assert said.count("Ethernet controller 10ec:8029 at 00:04.0") == 1
     assert "is kept from becoming bus master" in said

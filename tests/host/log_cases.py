@@ -48,6 +48,7 @@ PAYLOADS: st.SearchStrategy[layout.Payload] = st.one_of(
     st.builds(layout.InString, U64, U8, _DATA),
     st.builds(layout.Hypercall, U8, U64, U64),
     st.builds(layout.EarlyRead, U8, U8, U64),
+    st.builds(layout.Fence, U64, U64, U64, U64, U8),
 )
 # Few addresses come often, as in real code; 0 and 0xe9 share a slot of the site table.
 _RIPS = st.one_of(

@@ -86,7 +86,7 @@ RING_HEADER = replace(
     machine=replace(HEADER.machine, flags=MachineFlag.UNSOUND | MachineFlag.OVERWRITES),
 )
 
-_REQUEST = struct.Struct("<7BxIIQ18Q3Q")
+_REQUEST = struct.Struct("<7BxIIQ18Q5Q")
 _OP_EVENT, _OP_FLUSH, _OP_CONSOLE, _OP_SEAL, _OP_HEADER, _OP_TAKE = range(6)
 _TIMEOUT = 120.0  # seconds
 
@@ -174,7 +174,7 @@ def _request(
     values: Sequence[int] = (),
     data: bytes = b"",
 ) -> bytes:
-    padded = (*values, 0, 0, 0)[:3]
+    padded = (*values, 0, 0, 0, 0, 0)[:5]
     head = _REQUEST.pack(operation, kind, *flags, out_crc, len(data), branches, *registers, *padded)
     return head + data
 

@@ -14,6 +14,7 @@ import pytest
 from tests.host.cbuild import ROOT
 from tests.host.dma_world import TOY_PROFILE
 
+from lvmm.monitor_build import first_problem
 from lvmm.profile_compiler import compile_files, compile_profile, main
 from lvmm.profile_lines import key_lines
 from lvmm.profile_table import ProfileError, Source
@@ -349,3 +350,17 @@ def test_command_line_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit) as usage:
         main([good])
     assert usage.value.code == 2
+
+
+def test_the_build_tells_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(profile_text("e1000").replace("bar = 0\n", "bar = 9\n"))
+    assert main([str(wrong), "-o", str(tmp_path / "out.c")]) == 1
+    message = capsys.readouterr().err
+    assert f"{wrong}:" in message
+    scons = "scons: *** [build/bochs-vtx/gen/dma_profiles.c] Error 1\n"
+    assert first_problem(scons + message) == message.strip()
+    compiler = "a.c: In function 'f':\na.c:3:1: error: expected ';'\n"
+    assert first_problem(compiler + scons) == "a.c:3:1: error: expected ';'"
+    assert first_problem(scons) == scons.strip()
+    assert first_problem("") == "no message"

@@ -119,7 +119,7 @@ def test_the_monitor_lets_excepted_devices_only(
 ) -> None:
     done = monitor(exceptions, "0x3", "0x7", "0x407", "boot")
     assert done.returncode == 0
-    first, told, *rest = done.stdout.splitlines()
+    first, told, logged, *rest = done.stdout.splitlines()
     assert first == "0x3"
     message = json.loads(told)
     assert message == {
@@ -131,6 +131,7 @@ def test_the_monitor_lets_excepted_devices_only(
         "lacks": "profile",
         "allowed": allowed,
     }
+    assert logged == f"logged 20 1274:5000 40100 {int(allowed)}"
     values = ["0x7", "0x407", "0x7"] if allowed else ["0x3", "0x403", "0x3"]
     assert rest == [*values, f"open {int(is_open)}"], "told once"
 

@@ -12,6 +12,8 @@ from lvmm.apt import ensure_packages
 from lvmm.errors import EnvironmentProblem
 from lvmm.guest_build import ROOT, build_lock
 
+_PROFILES = "profile_compiler: "  # how the check of the DMA profiles begins its message
+
 
 @cache
 def monitor_elf(board: str) -> Path:
@@ -22,7 +24,17 @@ def monitor_elf(board: str) -> Path:
     with build_lock():
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if result.returncode != 0 or not output.exists():
-        lines = (result.stderr + result.stdout).strip().splitlines()
-        errors = [line for line in lines if "error" in line.lower()] or lines or ["no message"]
-        raise EnvironmentProblem(f"building the monitor failed: {errors[0]}")
+        problem = first_problem(result.stderr + result.stdout)
+        raise EnvironmentProblem(f"building the monitor failed: {problem}")
     return output
+
+
+def first_problem(said: str) -> str:
+    """Of what the build has said, the line that names file, line and fault.
+
+    SCons's own only names what could not be built.
+    """
+    lines = said.strip().splitlines()
+    of_tools = [line for line in lines if not line.startswith("scons: ")] or lines
+    errors = [line for line in of_tools if "error" in line.lower() or line.startswith(_PROFILES)]
+    return (errors or of_tools or ["no message"])[0]

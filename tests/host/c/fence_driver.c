@@ -3,11 +3,12 @@
  *
  * Arguments: the exceptions ("-": none), then for each attempt the value that the guest writes to
  * the command register, or "boot": the firmware has made it bus master. Prints what the monitor
- * tells, and the register after each attempt.
+ * tells and logs, and the register after each attempt.
  */
 #include "core/fence.h"
 #include "core/profiled_devices.h"
 #include "lib/printk.h"
+#include "replay/session.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -59,6 +60,28 @@ void printk(const char *format, ...)
     va_end(arguments);
 }
 
+bool session_recording(void)
+{
+    return true;
+}
+
+bool session_ended(void)
+{
+    return false;
+}
+
+int session_note(struct vcpu *vcpu, struct log_event *event)
+{
+    const struct log_fence *fence = &event->payload.fence;
+
+    if (vcpu != NULL || event->kind != LOG_EVENT_FENCE)
+        abort();
+    printf("logged %lx %lx:%lx %lx %u\n", (unsigned long)fence->function,
+           (unsigned long)fence->vendor, (unsigned long)fence->device,
+           (unsigned long)fence->class_code, fence->allowed);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2 || fence_init(strcmp(argv[1], "-") != 0 ? argv[1] : NULL) < 0)
@@ -70,6 +93,7 @@ int main(int argc, char **argv)
         } else {
             command = STATUS | fence_command(DEVICE, (u32)strtoul(argv[i], NULL, 0));
         }
+        fence_log(NULL);
         printf("%#x\n", command & 0xffff);
     }
     printf("open %d\n", fence_is_open());

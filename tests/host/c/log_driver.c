@@ -16,7 +16,7 @@
 #include "replay/log_reader.h"
 #include "replay/log_writer.h"
 
-#define PAYLOAD_FIELDS 3
+#define PAYLOAD_FIELDS 5
 
 enum operation {
     OP_EVENT,
@@ -124,6 +124,10 @@ static void set_payload(struct log_event *event, const u64 *fields)
     case LOG_EVENT_EARLY_READ:
         payload->early_read = (struct log_early_read){(u8)fields[0], (u8)fields[1], fields[2]};
         break;
+    case LOG_EVENT_FENCE:
+        payload->fence =
+            (struct log_fence){fields[0], fields[1], fields[2], fields[3], (u8)fields[4]};
+        break;
     default:
         break;
     }
@@ -219,6 +223,13 @@ static void get_payload(const struct log_event *event, u64 *fields)
         fields[0] = payload->early_read.stream;
         fields[1] = payload->early_read.size;
         fields[2] = payload->early_read.gpa;
+        break;
+    case LOG_EVENT_FENCE:
+        fields[0] = payload->fence.function;
+        fields[1] = payload->fence.vendor;
+        fields[2] = payload->fence.device;
+        fields[3] = payload->fence.class_code;
+        fields[4] = payload->fence.allowed;
         break;
     default:
         break;

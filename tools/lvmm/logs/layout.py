@@ -285,6 +285,9 @@ class EventKind(enum.IntEnum):
     # The guest reads a buffer here that a device owns: the device may be writing to
     # it.
     EARLY_READ = 26
+    # The guest makes a device bus master whose DMA is not recorded. Told once for
+    # each device.
+    FENCE = 27
 
 
 @dataclass(frozen=True, slots=True)
@@ -1865,6 +1868,53 @@ class EarlyRead:
         return cls(stream, size, gpa), at
 
 
+@dataclass(slots=True)
+class Fence:
+    """The guest makes a device bus master whose DMA is not recorded. Told once for
+    each device.
+    """
+
+    KIND: ClassVar[EventKind] = EventKind.FENCE
+    # bus, device and function in bits 15-8, 7-3 and 2-0
+    function: int
+    # its PCI ID
+    vendor: int
+    # likewise
+    device: int
+    # base class in bits 23-16, subclass, programming interface
+    class_code: int
+    # 1: it becomes one; 0: it is kept from it
+    allowed: int
+
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return False
+
+    @property
+    def data_len(self) -> int:
+        """Bytes of data that it carries."""
+        return 0
+
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
+        """Append the payload; raises WireError when the format cannot hold it."""
+        put_uvarint(out, self.function)
+        put_uvarint(out, self.vendor)
+        put_uvarint(out, self.device)
+        put_uvarint(out, self.class_code)
+        out += self.allowed.to_bytes(1, "little")
+
+    @classmethod
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Fence, int]:
+        """Read the payload at `at`; returns it and the offset after it."""
+        function, at = get_uvarint(data, at)
+        vendor, at = get_uvarint(data, at)
+        device, at = get_uvarint(data, at)
+        class_code, at = get_uvarint(data, at)
+        allowed, at = get_fixed(data, at, 1)
+        return cls(function, vendor, device, class_code, allowed), at
+
+
 Payload = (
     In
     | MmioRead
@@ -1892,6 +1942,7 @@ Payload = (
     | InString
     | Hypercall
     | EarlyRead
+    | Fence
 )
 
 PAYLOADS: dict[int, type[Payload]] = {
@@ -1921,6 +1972,7 @@ PAYLOADS: dict[int, type[Payload]] = {
     24: InString,
     25: Hypercall,
     26: EarlyRead,
+    27: Fence,
 }
 
 # What replay passes over.
@@ -1932,5 +1984,6 @@ NOTES = frozenset(
         EventKind.CONSOLE_LINE,
         EventKind.UNDO_PAGE,
         EventKind.EARLY_READ,
+        EventKind.FENCE,
     }
 )
