@@ -11,6 +11,9 @@ from tests.emulated.machine import start_cli
 
 from lvmm.bench import devices
 from lvmm.bench.debug_link import PAGE, QUICK_REPETITIONS
+from lvmm.bench.throughput import EXIT_COST
+from lvmm.bench.workloads import QUICK_REQUESTS
+from lvmm.echo_peer import MIN_PAYLOAD
 from lvmm.link.frame import Frame
 from lvmm.link.layout import (
     REPLY_FLAG,
@@ -111,3 +114,39 @@ def test_peers(request: pytest.FixtureRequest, tmp_path: Path) -> None:
         assert rows[system]["record_boot_cpu"]["median"] > 0
     assert rows["lvmm"]["replay_run"]["median"] > 0
     assert len(papers["rows"]) == 5
+
+
+def test_a_workload_in_all_modes(tmp_path: Path) -> None:
+    """The appliance, from mark to mark: what is the same in all modes, and what cannot be."""
+    process = start_cli(["bench", "appliance", "--quick", "--json"], tmp_path / "bench")
+    assert process.wait(WAIT_S) == 0, (tmp_path / "bench.err").read_text()
+    facts = json.loads((tmp_path / "bench.out").read_text())
+    section, aims = facts["benchmarks"]
+    assert {row["details"]["units"] for row in section["rows"]} == {QUICK_REQUESTS}
+    rows = {row["details"]["mode"]: row for row in section["rows"]}
+    assert set(rows) == {"native", "live", "record", "replay"}
+
+    def each(mode: str, metric: str) -> float:
+        return float(rows[mode]["metrics"][metric]["median"])
+
+    exits = {mode: sum(row["details"]["exits"].values()) for mode, row in rows.items()}
+    native = rows["native"]["details"]["instructions"]
+    assert exits["native"] == each("native", "monitor_instructions") == 0
+    assert each("native", "throughput") == 1
+    for mode in ("live", "record", "replay"):
+        instructions = rows[mode]["details"]["instructions"]
+        modelled = native / (instructions + exits[mode] * EXIT_COST)
+        assert each(mode, "throughput") == pytest.approx(modelled)
+        assert each(mode, "monitor_instructions") > 0
+        # The same requests: they differ by polls, and by what an exit made to begin again.
+        assert each(mode, "guest_instructions") == pytest.approx(
+            each("native", "guest_instructions"), rel=0.2
+        )
+    assert each("live", "log_bytes") == 0
+    # Each request and its answer are in the log.
+    assert each("record", "log_bytes") > 2 * MIN_PAYLOAD
+    assert rows["record"]["details"]["log_bytes"] == rows["replay"]["details"]["log_bytes"]
+    assert rows["record"]["details"]["log_bytes"]["DMA"] > MIN_PAYLOAD * QUICK_REQUESTS
+    assert exits["live"] < exits["record"] < exits["replay"]
+    (entry,) = aims["rows"]
+    assert entry["metrics"]["measured"]["median"] > 0

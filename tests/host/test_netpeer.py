@@ -142,6 +142,40 @@ def test_window_limits_what_is_under_way(port: int, guest: FakeGuest) -> None:
     assert peer.stop().sent == netpeer.WINDOW + 1
 
 
+def test_one_transfer_after_the_other(port: int, guest: FakeGuest) -> None:
+    """A repeated request is of the transfer under way; what is not UDP is for another end."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        other.settimeout(120)
+        peer = NetPeer(port, Traffic(size=100, pauses=False), Traffic(size=300, pauses=False))
+        peer.others = other.getsockname()
+        peer.start()
+        for count, size in ((3, 100), (5, 300)):
+            guest.received = 0
+            guest.send(b"RDY!", count)
+            guest.send(b"RDY!", count)
+            while guest.received < count:
+                guest.receive()
+            guest.send(b"ACK!", count)
+            eventually(lambda count=count: peer.result.acknowledged == count)
+            assert peer.result.payload_bytes == count * size
+        guest.socket.sendto(b"no datagram", guest.target)
+        assert other.recv(4096) == b"no datagram"
+        result = peer.stop()
+    assert result.complete
+    assert not result.errors
+
+
+def test_a_transfer_that_was_not_asked_for(port: int, guest: FakeGuest) -> None:
+    peer = NetPeer(port, Traffic(), Traffic(size=64))
+    peer.start()
+    guest.send(b"RDY!", 1)
+    guest.receive()
+    guest.send(b"ACK!", 1)
+    eventually(lambda: peer.result.complete)
+    assert peer.stop().errors == ["1 transfers were not asked for"]
+
+
 def test_a_question_follows_the_last_datagram_under_way(port: int, guest: FakeGuest) -> None:
     peer = NetPeer(port, Traffic(pauses=False, window=2, ask=True))
     peer.start()

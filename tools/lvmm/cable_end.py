@@ -65,8 +65,12 @@ class CableEnd:
 
     def transmit(self, frame: bytes) -> None:
         """Sends a frame to the guest; where that fails the run is over."""
+        self.pass_on(frame, self._emulator)
+
+    def pass_on(self, frame: bytes, end: tuple[str, int]) -> None:
+        """Likewise, to another end of the cable."""
         try:
-            self._socket.sendto(frame, self._emulator)
+            self._socket.sendto(frame, end)
         except OSError as error:
-            self._errors.append(f"cannot send to the emulator: {error}")
+            self._errors.append(f"cannot send a frame to port {end[1]}: {error}")
             self._stop.set()

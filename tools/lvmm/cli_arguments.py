@@ -425,7 +425,12 @@ def command_line() -> argparse.ArgumentParser:
         "bench", parents=[on_board], help="measure; the results go to build/bench/bench.json too"
     )
     bench.add_argument(
-        "names", nargs="*", metavar="NAME", help="debug-link, peers, ... (all but the peers)"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="a benchmark: debug-link, devices, flight-recorder, time-travel, workloads, peers; or"
+        " one of the workloads: boot, fork, faults, timers, switch, tsc, rep, fpu, selfmod, disk,"
+        " udp, tcp, appliance (default: all but the peers)",
     )
     bench.add_argument("--quick", action="store_true", help="few repetitions")
     bench.add_argument(

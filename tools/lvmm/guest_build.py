@@ -153,18 +153,25 @@ def workload_initrd(
     kernel: provision.Kernel, modules: tuple[str, ...], *, stress: bool = False
 ) -> Path:
     """The initramfs with the workload, the loads if asked for, and modules of the kernel's."""
+    programs = ("workload", *(("stress",) if stress else ()))
+    return _programs_initrd("init", programs, kernel, modules)
+
+
+def _programs_initrd(
+    script: str, names: tuple[str, ...], kernel: provision.Kernel, modules: tuple[str, ...]
+) -> Path:
+    """An initramfs with programs and an init of tests/guests/linux, and modules of the kernel's."""
     folder = SOURCES / "linux"
-    name = "-".join(("initrd", *(("stress",) if stress else ()), kernel.release, *modules))
-    output = OUTPUT / "linux" / name
+    output = OUTPUT / "linux" / "-".join((script, *names, kernel.release, *modules))
     need_busybox()
     with build_lock():
-        programs = [_linux_program("workload", folder)]
-        if stress:
-            programs.append(_linux_program("stress", folder / "stress"))
-        own = [*programs, folder / "init", BUSYBOX, Path(initramfs.__file__)]
+        programs = [
+            _linux_program(name, folder if name == "workload" else folder / name) for name in names
+        ]
+        own = [*programs, folder / script, BUSYBOX, Path(initramfs.__file__)]
         if outdated(output, own):
             data = initramfs.workload_initramfs(
-                kernel.modules, BUSYBOX, folder / "init", programs, modules
+                kernel.modules, BUSYBOX, folder / script, programs, modules
             )
             fresh = output.with_suffix(".new")
             fresh.write_bytes(data)
@@ -176,7 +183,8 @@ def _linux_program(name: str, folder: Path) -> Path:
     """A static program of all C files in a folder, compiled when needed."""
     output = OUTPUT / "linux" / name
     units = sorted(folder.glob("*.c"))
-    if outdated(output, [*units, *folder.glob("*.h")]):
+    headers = [*folder.glob("*.h"), *folder.parent.glob("*.h")]
+    if outdated(output, [*units, *headers]):
         compile_program([*_WORKLOAD_FLAGS, *(path.name for path in units)], folder, output)
     return output
 
@@ -209,6 +217,17 @@ def stress_linux_guest(board: Board, settings: str, memory_mib: int | None = Non
     kernel = provision.kernel_package("small")
     guest = _linux_guest(board, kernel, (), f"lvmm.packets=0 {settings}", memory_mib)
     return dataclasses.replace(guest, extra=(workload_initrd(kernel, (), stress=True),))
+
+
+def phases_linux_guest(board: Board, settings: str) -> Guest:
+    """The stock kernel with its own drivers of the first network card and of the IDE disk; its init
+    (tests/guests/linux/phases) runs the loads and transfers that the settings name.
+    """
+    kernel = provision.kernel_package()
+    modules = (_CARD_MODULES["e1000"], *_DISK_MODULES)
+    initrd = _programs_initrd("phases", ("transfer", "stress"), kernel, modules)
+    guest = _linux_guest(board, kernel, (), settings, None)
+    return dataclasses.replace(guest, extra=(initrd,))
 
 
 def disk_linux_guest(board: Board, settings: str, script: str = "init") -> Guest:

@@ -28,7 +28,6 @@ GRUB_MODULES = (
     "configfile",
     "multiboot2",
 )
-GRUB_NATIVE_MODULES = ("linux",)
 
 # The image holds GRUB (about 2 MiB) and rounding besides the files given.
 IMAGE_OVERHEAD_BYTES = 8 << 20
@@ -47,15 +46,17 @@ class BootFile:
 
 @dataclass(frozen=True)
 class BootImage:
-    """What the image boots: the monitor with its settings, or (monitor None) the bare Linux guest.
+    """What the image boots: the monitor with its settings, or (monitor None) the bare guest.
 
-    For the bare guest `files` are the kernel, whose text is its command line, and the initrd.
+    For the bare guest `files` are the kernel, whose text is its command line, and the initrd of
+    Linux; `loader` is GRUB's command and module for such a kernel, `linux` or `multiboot`.
     """
 
     monitor: Path | None
     settings: dict[str, str] = field(default_factory=dict)
     files: tuple[BootFile, ...] = ()
     menu_timeout_s: int = 0
+    loader: str = "linux"
 
 
 def quote(word: str) -> str:
@@ -74,7 +75,7 @@ def grub_config(image: BootImage) -> str:
     lines = [f"set timeout={image.menu_timeout_s}", "set default=0", "menuentry lvmm {"]
     if image.monitor is None:
         kernel, *initrds = image.files
-        lines.append(f"    linux /boot/{kernel.name} {_words(kernel.text)}")
+        lines.append(f"    {image.loader} /boot/{kernel.name} {_words(kernel.text)}".rstrip())
         if initrds:
             lines.append("    initrd " + " ".join(f"/boot/{file.name}" for file in initrds))
     else:
@@ -110,7 +111,7 @@ def build_image(image: BootImage, output: Path) -> None:
             _place(file.path, boot / file.name)
         modules = list(GRUB_MODULES)
         if image.monitor is None:
-            modules += GRUB_NATIVE_MODULES
+            modules.append(image.loader)
         temporary = Path(scratch) / "image.iso"
         _run_mkrescue(boot.parent, modules, temporary)
         temporary.replace(output)

@@ -174,10 +174,18 @@ class PeerResult:
 
 
 class NetPeer(CableEnd):
-    """Runs the peer in a thread: start(), later stop() for the result. See CableEnd."""
+    """Runs the peer in a thread: start(), later stop() for the result. See CableEnd.
 
-    def __init__(self, port: int, traffic: Traffic) -> None:
+    A guest that asks again when it has acknowledged all gets what `more` says next; the result is
+    that of the last one. Frames that are not for this peer go to the UDP port `others`, if there is
+    one: a cable may have more ends.
+    """
+
+    others: tuple[str, int] | None = None
+
+    def __init__(self, port: int, traffic: Traffic, *more: Traffic) -> None:
         self._traffic = traffic
+        self._more = list(more)
         self._random = random.Random(traffic.seed)
         self._hash = hashlib.sha256()
         self._guest_mac: bytes | None = None
@@ -189,6 +197,8 @@ class NetPeer(CableEnd):
     def stop(self) -> PeerResult:
         """Ends the thread and returns what was sent so far."""
         self.end()
+        if self._more:
+            self.result.errors.append(f"{len(self._more)} transfers were not asked for")
         self.result.digest = self._hash.hexdigest()
         return self.result
 
@@ -216,9 +226,11 @@ class NetPeer(CableEnd):
             return
         parsed = parse_udp(frame)
         if parsed is None or parsed[1] != PEER_PORT or len(parsed[2]) != _MESSAGE.size:
+            if self.others is not None:
+                self.pass_on(frame, self.others)
             return
         tag, value = _MESSAGE.unpack(parsed[2])
-        if tag == b"RDY!" and self.result.requested == 0:
+        if tag == b"RDY!" and (self.result.requested == 0 or self._begin_next()):
             self._guest_mac = frame[6:12]
             self.result.requested = value
         elif tag == b"ACK!":
@@ -226,6 +238,17 @@ class NetPeer(CableEnd):
                 self.result.errors.append(f"acknowledged {value} of {self.result.sent} sent")
             self.result.acknowledged = value
             self.result.last_ack_s = time.monotonic()
+
+    def _begin_next(self) -> bool:
+        """Whether there is more to send to this request: the guest repeats one until data comes,
+        and frames keep their order, so one that comes after all was acknowledged is another.
+        """
+        if not self.result.complete or not self._more:
+            return False
+        self._traffic = self._more.pop(0)
+        self._hash = hashlib.sha256()
+        self.result = PeerResult(errors=self.result.errors)
+        return True
 
     def _send_next(self) -> None:
         result = self.result

@@ -245,14 +245,14 @@ def live(
 
 
 def run_native(board: Board, guest: Guest, options: RunOptions) -> RunResult:
-    """Runs a Linux guest on the bare emulator: what recording is compared with."""
+    """Runs a Linux or multiboot guest on the bare emulator: what recording is compared with."""
     check_guest(guest, board)
     kernel, *initrd = guest.boot_files()
-    command_line = f"{guest.cmdline} mem={guest.memory_mib}M"
-    files = (dataclasses.replace(kernel, text=command_line), *initrd)
+    memory = f" mem={guest.memory_mib}M" if guest.kind == "linux" else ""
+    files = (dataclasses.replace(kernel, text=guest.cmdline + memory), *initrd)
     with tempfile.TemporaryDirectory(prefix="lvmm-native-") as scratch:
         image = Path(scratch) / "boot.iso"
-        build_image(BootImage(None, {}, files), image)
+        build_image(BootImage(None, {}, files, loader=guest.kind), image)
         return run_machine(
             board, image, Path(scratch) / "run", dataclasses.replace(options, monitored=False)
         )

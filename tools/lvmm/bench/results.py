@@ -23,12 +23,13 @@ class Metric:
 class Row:
     """One thing that was measured; a value of every metric for each repetition, where there is one.
 
-    `result` says in words what came of it.
+    `result` says in words what came of it; `details` are for the JSON only.
     """
 
     what: str
     samples: Sequence[Mapping[str, float]]
     result: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def values(self, key: str) -> list[float]:
         """Of one metric, in the order in which they were measured."""
@@ -77,6 +78,7 @@ class Section:
                         metric.key: _spread(row.values(metric.key)) for metric in self.metrics
                     },
                     **({"result": row.result} if row.result else {}),
+                    **({"details": dict(row.details)} if row.details else {}),
                 }
                 for row in self.rows
             ],

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvmm.apt import say
-from lvmm.bench import debug_link, devices, flight_recorder, peers, time_travel
+from lvmm.bench import debug_link, devices, flight_recorder, in_modes, peers, time_travel
 from lvmm.bench.results import Section
+from lvmm.bench.workloads import GROUPS
 from lvmm.board import Board
 from lvmm.errors import UsageError
 from lvmm.guest_build import ROOT
@@ -21,7 +22,7 @@ RESULTS = ROOT / "build" / "bench" / "bench.json"
 @dataclass(frozen=True)
 class BenchOptions:
     """What the user chooses. `quick`: few repetitions, to see that all works. `names`: of the
-    benchmarks to be run; none: all. `peers`: QEMU beside lvmm, too.
+    benchmarks to be run, or of workloads; none: all. `peers`: QEMU beside lvmm, too.
     """
 
     quick: bool = False
@@ -37,27 +38,43 @@ _BENCHMARKS: dict[str, Callable[[Board, bool], Section]] = {
     "flight-recorder": flight_recorder.measure,
     "time-travel": time_travel.measure,
 }
+WORKLOADS = "workloads"
+NAMES = (*_BENCHMARKS, WORKLOADS, peers.NAME, *GROUPS)
 
 
-def _measured(board: Board, options: BenchOptions) -> Iterator[Section]:
+def _run_all(board: Board, options: BenchOptions, folder: Path) -> Iterator[Section]:
+    """The sections of what was chosen."""
     for name, benchmark in _BENCHMARKS.items():
         if not options.names or name in options.names:
             yield benchmark(board, options.quick)
+    groups = tuple(name for name in options.names if name in GROUPS)
+    if groups or not options.names or WORKLOADS in options.names:
+        chosen = () if WORKLOADS in options.names else groups
+        yield from in_modes.measure(board, options.quick, chosen, folder)
     if options.peers or peers.NAME in options.names:
         yield from peers.measure(board, options.quick)
 
 
 def run(board: Board, options: BenchOptions, results: Path = RESULTS) -> None:
     """Runs benchmarks; each table is printed when it is there. Raises LvmmError, OSError."""
-    known = (*_BENCHMARKS, peers.NAME)
-    unknown = [name for name in options.names if name not in known]
+    unknown = [name for name in options.names if name not in NAMES]
     if unknown:
-        raise UsageError(f"there is no benchmark {unknown[0]}: there are {', '.join(known)}")
+        raise UsageError(f"there is no benchmark {unknown[0]}: there are {', '.join(NAMES)}")
     sections = []
-    for section in _measured(board, options):
+    text = ""
+    for section in _run_all(board, options, results.parent):
         sections.append(section)
         if not options.as_json:
             print(f"{section.table()}\n", flush=True)
+        text = _facts(board, options, sections)  # kept, should the next one fail
+        results.parent.mkdir(parents=True, exist_ok=True)
+        results.write_text(text, encoding="utf-8")
+    if options.as_json:
+        sys.stdout.write(text)
+    say(f"results in {results}")
+
+
+def _facts(board: Board, options: BenchOptions, sections: list[Section]) -> str:
     facts = {
         "version": 1,
         "board": board.name,
@@ -65,9 +82,4 @@ def run(board: Board, options: BenchOptions, results: Path = RESULTS) -> None:
         "quick": options.quick,
         "benchmarks": [section.as_json() for section in sections],
     }
-    results.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(facts, indent=2) + "\n"
-    results.write_text(text, encoding="utf-8")
-    if options.as_json:
-        sys.stdout.write(text)
-    say(f"results in {results}")
+    return json.dumps(facts, indent=2) + "\n"

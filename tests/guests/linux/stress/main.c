@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "stress.h"
 
+#include "../mark.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -69,7 +71,10 @@ static int run(const char *name, unsigned rounds)
     for (size_t i = 0; i < sizeof(loads) / sizeof(loads[0]); i++) {
         if (strcmp(loads[i].name, name) != 0)
             continue;
-        printf("stress: %s %016llx\n", name, (unsigned long long)loads[i].run(rounds));
+        mark(MARK_BEGIN);
+        uint64_t number = loads[i].run(rounds);
+        mark(MARK_END);
+        printf("stress: %s %016llx\n", name, (unsigned long long)number);
         fflush(stdout);
         return 0;
     }
