@@ -52,8 +52,8 @@ int hv_write_system(enum hv_system_register which, u64 value)
         vmwrite(VMCS_GUEST_ES_BASE + SEG_GS * 2, value);
         return 0;
     case HV_KERNEL_GS_BASE:
-        wrmsr(MSR_KERNEL_GS_BASE, value);
-        return 0;
+        /* Not canonical: #GP, here and not at the VM entry. */
+        return wrmsr_safe(MSR_KERNEL_GS_BASE, value) ? ERR_INVALID : 0;
     case HV_CR2:
         hv_set_cr2(value);
         return 0;

@@ -1,11 +1,6 @@
 """A guest that polls descriptors in memory: each harvest becomes visible where it did."""
 
 import itertools
-import random
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tests.emulated.machine import (
@@ -18,34 +13,12 @@ from tests.emulated.machine import (
 )
 
 from lvmm import netpeer, session
+from lvmm.frame_source import frames_to
 from lvmm.logs import Event
 from lvmm.logs.layout import EventKind
 from lvmm.session import RunSettings
 
 SEEDS = (41, 42, 43)
-PAUSE_S = 0.01
-
-
-@contextmanager
-def frames_to(port: int) -> Iterator[None]:
-    """Sends broadcast frames of random content and size, one each 10 ms, until it is left."""
-    done = threading.Event()
-    generator = random.Random(port)
-
-    def send() -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
-            while not done.wait(PAUSE_S):
-                body = generator.randbytes(generator.randint(50, 1400))
-                head = netpeer.BROADCAST + netpeer.PEER_MAC + b"\x88\xb5"  # local experimental
-                line.sendto(head + body, ("127.0.0.1", port))
-
-    sender = threading.Thread(target=send, daemon=True)
-    sender.start()
-    try:
-        yield
-    finally:
-        done.set()
-        sender.join()
 
 
 def harvests_in_a_row(events: list[Event]) -> int:
@@ -61,7 +34,7 @@ def harvests_in_a_row(events: list[Event]) -> int:
 def test_polled_frames_replay_identically(tmp_path: Path) -> None:
     port = netpeer.free_port()
     settings = RunSettings(seed=1, timeout_s=RECORD_TIMEOUT_S, net_port=port)
-    with frames_to(port):
+    with frames_to(port, seed=port):
         manifest = session.record(BOARD, tiny("polling"), settings, tmp_path / "recording")
     assert manifest.end_reason == "reset"
     console = (tmp_path / "recording" / "console.log").read_text()

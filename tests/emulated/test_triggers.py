@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.emulated.gdb_run import debugged
 from tests.emulated.machine import (
     BOARD,
@@ -16,11 +17,12 @@ from tests.emulated.machine import (
 )
 
 from lvmm import guest_build, netpeer, recording_dir, session
+from lvmm.cli_arguments import RING_MIN_KIB
 from lvmm.echo_peer import EchoPeer
 from lvmm.guest import Guest
 from lvmm.guest_build import tiny_guest
 from lvmm.logs.layout import Begin, Content, Dma
-from lvmm.session import RunSettings
+from lvmm.session import RingSettings, RunSettings
 from lvmm.triggers import Triggers, address_of, parse_trigger
 
 REQUESTS = 200
@@ -28,10 +30,16 @@ FIRST, LAST = 61, 151  # echo requests by number; the odd ones are ICMP
 ICMP_IDENTIFIER = b"LV"
 
 
-def settings(start: str | None, stop: str | None, **more: int) -> RunSettings:
+def settings(
+    start: str | None, stop: str | None, net_port: int | None = None, *, ring: bool = False
+) -> RunSettings:
     triggers = Triggers(*(parse_trigger(text) if text else None for text in (start, stop)))
     return RunSettings(
-        seed=1, timeout_s=RECORD_TIMEOUT_S, triggers=triggers, net_port=more.get("net_port")
+        seed=1,
+        timeout_s=RECORD_TIMEOUT_S,
+        triggers=triggers,
+        net_port=net_port,
+        ring=RingSettings(RING_MIN_KIB, epoch_events=20) if ring else None,
     )
 
 
@@ -49,9 +57,10 @@ def test_a_breakpoint_starts_and_a_text_stops(tmp_path: Path) -> None:
     assert_identical(replay(directory, 2, tmp_path / "replay"))
 
 
-def test_a_text_starts_and_a_breakpoint_stops(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ring", [False, True], ids=["log", "ring"])
+def test_a_text_starts_and_a_breakpoint_stops(ring: bool, tmp_path: Path) -> None:
     guest, directory = tiny("timer"), tmp_path / "recording"
-    chosen = settings("console 10 eip", "break end_triple_fault")
+    chosen = settings("console 10 eip", "break end_triple_fault", ring=ring)
     manifest = session.record(BOARD, guest, chosen, directory)
     assert manifest.end_reason == "stopped"
     events = events_of(directory)

@@ -475,6 +475,7 @@ def _soak(options: argparse.Namespace) -> int:
             jobs=options.jobs,
             again=options.again,
             as_json=options.json,
+            summary=options.summary,
         ),
     )
     return 0

@@ -467,13 +467,16 @@ def command_line() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="W",
-        help="only this; may be repeated: tiny, sector, appliance, stress, receive, disk",
+        help="only this; may be repeated (docs/determinism.md has a list)",
     )
     soak.add_argument(
         "--jobs", type=_positive, metavar="N", help="runs at once (one a processor, up to 4)"
     )
     soak.add_argument(
         "--again", type=Path, metavar="DIR", help="replay a run that was kept, as it was replayed"
+    )
+    soak.add_argument(
+        "--summary", action="store_true", help="run nothing: show what all soaks so far came to"
     )
     soak.add_argument("--json", action="store_true", help="results as JSON on stdout")
 

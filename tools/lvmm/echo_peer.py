@@ -117,11 +117,12 @@ class EchoResult:
 class EchoPeer(CableEnd):
     """Runs the peer in a thread: start(), later stop() for the result. See CableEnd.
 
-    Requests are ICMP and UDP by turns, of random sizes.
+    Requests are ICMP and UDP by turns, of random sizes; at most `window` are under way.
     """
 
-    def __init__(self, port: int, count: int, seed: int = 0) -> None:
+    def __init__(self, port: int, count: int, seed: int = 0, window: int = WINDOW) -> None:
         self.result = EchoResult(count)
+        self._window = window
         self._random = random.Random(seed)
         self._mac: bytes | None = None
         self._waiting: dict[int, bytes] = {}
@@ -146,7 +147,7 @@ class EchoPeer(CableEnd):
 
     def _may_send(self) -> bool:
         more = self.result.sent < self.result.requested
-        return self._mac is not None and more and len(self._waiting) < WINDOW
+        return self._mac is not None and more and len(self._waiting) < self._window
 
     def _send_next(self) -> None:
         assert self._mac is not None

@@ -127,9 +127,13 @@ BOOT_DISK_SIZE = 2 * 16 * 63 * 512
 
 def boot_disk(name: str, disk: Path) -> Path:
     """Makes `disk`, the image of a disk that a tiny guest begins, of BOOT_DISK_SIZE bytes."""
-    program = boot_sector(name).read_bytes()
-    disk.write_bytes(program.ljust(BOOT_DISK_SIZE, b"\x01"))
+    disk.write_bytes(boot_disk_content(name))
     return disk
+
+
+def boot_disk_content(name: str) -> bytes:
+    """Of such a disk."""
+    return boot_sector(name).read_bytes().ljust(BOOT_DISK_SIZE, b"\x01")
 
 
 def boot_sector(name: str) -> Path:
@@ -230,13 +234,16 @@ def phases_linux_guest(board: Board, settings: str) -> Guest:
     return dataclasses.replace(guest, extra=(initrd,))
 
 
-def disk_linux_guest(board: Board, settings: str, script: str = "init") -> Guest:
+def disk_linux_guest(
+    board: Board, settings: str, script: str = "init", memory_mib: int | None = None
+) -> Guest:
     """The distribution's small kernel with its own driver of the IDE disk.
 
     `settings` are words for its command line; `script`, of tests/guests/disk, is its init.
     """
     kernel = provision.kernel_package("small")
-    return _disk_guest(board, kernel, _DISK_MODULES, settings, script)
+    guest = _disk_guest(board, kernel, _DISK_MODULES, settings, script)
+    return dataclasses.replace(guest, memory_mib=memory_mib or guest.memory_mib)
 
 
 def usb_linux_guest(board: Board, settings: str) -> Guest:

@@ -17,19 +17,23 @@ from lvmm.errors import DivergenceError, MachineError, UsageError
 from lvmm.guest_build import ROOT
 from lvmm.machine_run import StopRequest
 from lvmm.session import new_seed
-from lvmm.soak import one_run
+from lvmm.soak import claims, one_run
 from lvmm.soak.one_run import DIVERGED, IDENTICAL, Outcome
-from lvmm.soak.results import Results, table
+from lvmm.soak.results import Results
+from lvmm.soak.revision import revision
+from lvmm.soak.summary import render, summary
 from lvmm.soak.workloads import WORKLOADS
 
 FOLDER = ROOT / "build" / "soak"
+DATABASE = "soak.db"
 JOBS_MAX = 4  # unless told otherwise: a machine takes some 400 MB of memory
 
 
 @dataclass(frozen=True)
 class SoakOptions:
     """What the user chooses. The first run has `seed`, each next one 1 more. `workloads`: names,
-    none: all. `again`: the directory of a run that was kept, to be replayed once more.
+    none: all. `again`: the directory of a run that was kept, to be replayed once more. With
+    `summary` nothing is run: it shows what all soaks so far have come to.
     """
 
     runs: int = 20
@@ -38,6 +42,7 @@ class SoakOptions:
     jobs: int | None = None
     again: Path | None = None
     as_json: bool = False
+    summary: bool = False
 
 
 def run(board: Board, options: SoakOptions, folder: Path = FOLDER) -> None:
@@ -49,26 +54,33 @@ def run(board: Board, options: SoakOptions, folder: Path = FOLDER) -> None:
     unknown = [name for name in options.workloads if name not in WORKLOADS]
     if unknown:
         raise UsageError(f"there is no workload {unknown[0]}: there are {', '.join(WORKLOADS)}")
+    if options.summary:
+        _show(folder, [], options)
+        return
     stop = StopRequest()
     with stop.from_ctrl_c():
         if options.again is not None:
             outcome = one_run.again(board, options.again, stop)
             say(f"{options.again}: {_line(outcome)}")
-            _raise_for([outcome], options.again.parent)
+            _raise_for([outcome])
             return
-        with Results(folder / "soak.db") as results:
+        claims.sweep(folder)
+        with Results(folder / DATABASE, revision()) as results:
             outcomes = _run_all(board, options, folder, results, stop)
-            if options.as_json:
-                facts = {
-                    "runs": [dataclasses.asdict(outcome) for outcome in outcomes],
-                    "all": results.summary(),
-                }
-                print(json.dumps(facts, indent=2))
-            else:
-                print(table(results.summary()), flush=True)
+        _show(folder, outcomes, options)
     if stop.requested:
         raise KeyboardInterrupt
-    _raise_for(outcomes, folder)
+    _raise_for(outcomes)
+
+
+def _show(folder: Path, outcomes: list[Outcome], options: SoakOptions) -> None:
+    with Results(folder / DATABASE) as results:
+        everything = summary(results.runs())
+    if options.as_json:
+        runs = [dataclasses.asdict(outcome) for outcome in outcomes]
+        print(json.dumps({"runs": runs, "all": everything}, indent=2))
+    else:
+        print(render(everything), flush=True)
 
 
 def _run_all(
@@ -84,9 +96,8 @@ def _run_all(
             sound = all(outcome.result == IDENTICAL for outcome in outcomes)
             if sound and not stop.requested:
                 for seed in itertools.islice(seeds, jobs - len(waiting)):
-                    where = folder / str(seed)
                     waiting.add(
-                        pool.submit(one_run.run, board, seed, options.workloads, where, stop)
+                        pool.submit(one_run.run, board, seed, options.workloads, folder, stop)
                     )
             if not waiting:
                 return outcomes
@@ -110,19 +121,20 @@ def _outcomes(done: set[Future[Outcome]], stop: StopRequest) -> Iterator[Outcome
 
 def _line(outcome: Outcome) -> str:
     plan = outcome.plan
-    text = f"seed {plan.seed}, {plan.workload} ({plan.settings}): {outcome.result}"
+    what = f"{plan.workload} ({plan.settings}, {plan.mode.log} log)"
+    text = f"seed {plan.seed}, {what}: {outcome.result}"
     if outcome.result != IDENTICAL:
         return f"{text}: {outcome.message}"
     return f"{text}, {outcome.events:,} events, {outcome.wall_s:.0f} s"
 
 
-def _raise_for(outcomes: list[Outcome], folder: Path) -> None:
+def _raise_for(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.result == IDENTICAL:
             continue
-        kept = folder / str(outcome.plan.seed)
         error = DivergenceError if outcome.result == DIVERGED else MachineError
         raise error(
             f"the run of seed {outcome.plan.seed} {outcome.result}: {outcome.message}; all of it "
-            f"is in {kept}: `./lvmm soak --again {kept}` replays it under the same conditions"
+            f"is in {outcome.kept}: `./lvmm soak --again {outcome.kept}` replays it under the same "
+            "conditions"
         )

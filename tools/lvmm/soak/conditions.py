@@ -19,10 +19,13 @@ REPLAYED_ON = {
     "sapphire_rapids": ("sapphire_rapids",),
 }
 _IPS = (20_000_000, 50_000_000, 150_000_000)
+# Of a guest that boots for long: its drivers wait for so many microseconds here and there.
+_IPS_LONG = (10_000_000, 20_000_000, 50_000_000)
 _MARGINS = (0, 10, 100)  # the monitor reckons with 100 at most
 # Instructions between two flushes of the TLB, on average. More often, and an emulated CPU hardly
 # gets from one to the next.
 _TLB_FLUSHES = (0, 0, 2_000, 20_000, 1_000_000)
+_TLB_FLUSHES_LONG = (0, 0, 20_000, 20_000, 1_000_000, 1_000_000, 2_000)
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,14 @@ class Conditions:
         return dataclasses.replace(board, emulator=emulator)
 
 
-def draw(chance: random.Random, models: tuple[str, ...] = tuple(REPLAYED_ON)) -> Conditions:
-    """Conditions with one of these CPUs."""
+def draw(
+    chance: random.Random, models: tuple[str, ...] = tuple(REPLAYED_ON), *, long: bool = False
+) -> Conditions:
+    """Conditions with one of these CPUs; of a guest that takes `long` to boot."""
     return Conditions(
         seed=chance.randrange(1, 1 << 31),
         cpu_model=chance.choice(models),
-        ips=chance.choice(_IPS),
+        ips=chance.choice(_IPS_LONG if long else _IPS),
         skid_margin=chance.choice(_MARGINS),
-        tlb_flush=chance.choice(_TLB_FLUSHES),
+        tlb_flush=chance.choice(_TLB_FLUSHES_LONG if long else _TLB_FLUSHES),
     )

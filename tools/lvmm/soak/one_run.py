@@ -20,8 +20,11 @@ from lvmm.machine_run import StopRequest
 from lvmm.recording_dir import Manifest
 from lvmm.replaying import ReplayVerdict
 from lvmm.session import RunSettings
-from lvmm.soak import conditions, workloads
+from lvmm.soak import conditions, modes, workloads
+from lvmm.soak.claims import claimed
 from lvmm.soak.conditions import Conditions
+from lvmm.soak.modes import Mode
+from lvmm.soak.prepared import Prepared, images
 
 REPLAYS = 2
 IDENTICAL, DIVERGED, FAILED = "identical", "diverged", "failed"
@@ -38,13 +41,17 @@ class Plan:
     seed: int
     workload: str
     settings: str
+    memory_mib: int
+    mode: Mode
     record: Conditions
     replays: tuple[Conditions, ...]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it. Of a run that failed the rest is not known. Times are the host's."""
+    """What came of it. Of a run that failed the rest is not known. Times are the host's; `monitor`
+    is the SHA-256 of its ELF file, `kept` the directory of a run that is not as it should be.
+    """
 
     plan: Plan
     result: str  # IDENTICAL, DIVERGED or FAILED
@@ -53,48 +60,75 @@ class Outcome:
     branches: int = 0
     log_bytes: int = 0
     wall_s: float = 0.0
+    monitor: str = ""
+    kept: str = ""
 
 
-def run(
-    board: Board, seed: int, names: tuple[str, ...], directory: Path, stop: StopRequest
-) -> Outcome:
-    """Records and replays; `directory` is there afterwards only if something is wrong.
-
-    Raises KeyboardInterrupt on a stop request, EnvironmentProblem.
-    """
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
+def plan(board: Board, seed: int, names: tuple[str, ...]) -> tuple[Plan, Prepared]:
+    """What a seed decides, and the guest. `names`: of workloads; none: all."""
     chance = random.Random(seed)
     name = workloads.choose(names, chance)
     prepared = workloads.WORKLOADS[name].prepare(board, chance)
-    record = conditions.draw(chance)
+    long = bool(prepared.begins)
+    mode = modes.draw(chance, begins=prepared.begins, whole=prepared.whole, dma=prepared.dma)
+    record = conditions.draw(chance, long=long)
     models = conditions.REPLAYED_ON[record.cpu_model]
-    replays = tuple(conditions.draw(chance, models) for _ in range(REPLAYS))
-    plan = Plan(seed, name, prepared.settings, record, replays)
+    replays = tuple(conditions.draw(chance, models, long=long) for _ in range(REPLAYS))
+    memory_mib = prepared.guest.memory_mib
+    return Plan(seed, name, prepared.settings, memory_mib, mode, record, replays), prepared
+
+
+def run(
+    board: Board, seed: int, names: tuple[str, ...], folder: Path, stop: StopRequest
+) -> Outcome:
+    """Records and replays in a directory of its own in `folder`, which is there afterwards only if
+    something is wrong.
+
+    Raises KeyboardInterrupt on a stop request, EnvironmentProblem.
+    """
+    with claimed(folder, seed) as directory:
+        try:
+            chosen, prepared = plan(board, seed, names)
+            outcome = _run(board, chosen, prepared, directory, stop)
+        except BaseException:
+            shutil.rmtree(directory)
+            raise
+        if outcome.result == IDENTICAL:
+            shutil.rmtree(directory)
+            return outcome
+        return dataclasses.replace(outcome, kept=str(directory))
+
+
+def _run(
+    board: Board, plan: Plan, prepared: Prepared, directory: Path, stop: StopRequest
+) -> Outcome:
     (directory / _PLAN).write_text(json.dumps(dataclasses.asdict(plan), indent=2) + "\n")
     start = time.monotonic()
-    disk = workloads.write_disk(prepared, directory / "disk.img")
-    settings = RunSettings(
-        seed=record.seed,
-        timeout_s=_RECORD_DEADLINE_S,
-        net_port=prepared.net_port,
-        guest_disk=disk,
-    )
     try:
-        with prepared.peer():  # what it finds amiss counts as a failure, too
-            manifest = session.record(
-                record.board(board), prepared.guest, settings, directory / _RECORDING, stop
-            )
+        manifest = _record(board, plan, prepared, directory, stop)
         _check(stop, manifest)
         outcome = _replay(board, plan, manifest, directory, stop)
-    except (EnvironmentProblem, KeyboardInterrupt):
-        shutil.rmtree(directory)
+    except EnvironmentProblem:
         raise
     except LvmmError as error:
-        return Outcome(plan, FAILED, str(error), wall_s=time.monotonic() - start)
-    if outcome.result == IDENTICAL:
-        shutil.rmtree(directory)
+        outcome = Outcome(plan, FAILED, str(error))
     return dataclasses.replace(outcome, wall_s=time.monotonic() - start)
+
+
+def _record(
+    board: Board, plan: Plan, prepared: Prepared, directory: Path, stop: StopRequest
+) -> Manifest:
+    with images(prepared, directory) as (guest, disk, usb_disk), prepared.peer():
+        settings = RunSettings(
+            seed=plan.record.seed,
+            timeout_s=_RECORD_DEADLINE_S,
+            net_port=prepared.net_port,
+            guest_disk=disk,
+            usb_disk=usb_disk,
+        )
+        machine = plan.record.board(prepared.on_board(board))
+        where = directory / _RECORDING
+        return session.record(machine, guest, plan.mode.settings(settings), where, stop)
 
 
 def _check(stop: StopRequest, manifest: Manifest) -> None:
@@ -108,13 +142,15 @@ def again(board: Board, directory: Path, stop: StopRequest) -> Outcome:
     """Replays a run that was kept, under the same conditions. Raises RecordingError."""
     try:
         facts = json.loads((directory / _PLAN).read_text())
+        facts["mode"] = Mode(**facts["mode"])
         facts["record"] = Conditions(**facts["record"])
         facts["replays"] = tuple(Conditions(**replay) for replay in facts["replays"])
         plan = Plan(**facts)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecordingError(f"{directory} is no run that ./lvmm soak has kept: {error}") from None
     manifest = recording_dir.read_manifest(directory / _RECORDING)
-    return _replay(board, plan, manifest, directory, stop)
+    outcome = _replay(board, plan, manifest, directory, stop)
+    return dataclasses.replace(outcome, kept=str(directory))
 
 
 def _replay(
@@ -126,14 +162,16 @@ def _replay(
         events=manifest.events_total,
         branches=manifest.branches,
         log_bytes=manifest.log.size,
+        monitor=manifest.monitor_sha256,
     )
     for number, replay in enumerate(plan.replays, 1):
         logs = directory / f"replay-{number}"
         shutil.rmtree(logs, ignore_errors=True)
+        checkpoints = plan.mode.checkpoints if number == REPLAYS else 0
         verdict = replaying.replay(
             replay.board(board),
             directory / _RECORDING,
-            RunSettings(seed=replay.seed, timeout_s=_REPLAY_DEADLINE_S),
+            RunSettings(seed=replay.seed, timeout_s=_REPLAY_DEADLINE_S, checkpoints=checkpoints),
             keep_run=logs,
             stop=stop,
         )

@@ -10,46 +10,65 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tabulate import tabulate
-
 from lvmm import __version__
 from lvmm.errors import EnvironmentProblem
-from lvmm.soak.one_run import DIVERGED, FAILED, IDENTICAL, Outcome
+from lvmm.soak.one_run import Outcome
 
-_TABLE = """
-CREATE TABLE IF NOT EXISTS runs (
-    finished TEXT DEFAULT CURRENT_TIMESTAMP,
-    version TEXT, seed INTEGER, workload TEXT, settings TEXT,
-    record TEXT, replays TEXT,
-    result TEXT, message TEXT,
-    events INTEGER, branches INTEGER, log_bytes INTEGER, wall_s REAL
-)
-"""
-_SUMMARY = """
-SELECT workload, count(*), sum(result = ?), sum(result = ?), sum(result = ?),
-    sum(events), sum(branches), sum(log_bytes), sum(wall_s)
-FROM runs GROUP BY workload ORDER BY workload
-"""
-_KEYS = (
-    *("workload", "runs", "identical", "diverged", "failed"),
-    *("events", "branches", "log_bytes", "wall_s"),
-)
+_COLUMNS = {
+    "finished": "TEXT DEFAULT CURRENT_TIMESTAMP",
+    "version": "TEXT",
+    "revision": "TEXT",
+    "monitor": "TEXT",
+    "seed": "INTEGER",
+    "workload": "TEXT",
+    "settings": "TEXT",
+    "memory_mib": "INTEGER",
+    "mode": "TEXT",
+    "record": "TEXT",
+    "replays": "TEXT",
+    "result": "TEXT",
+    "message": "TEXT",
+    "events": "INTEGER",
+    "branches": "INTEGER",
+    "log_bytes": "INTEGER",
+    "wall_s": "REAL",
+}
+# SQLite's error for a column that is there by now.
+_DUPLICATE = "duplicate column name"
+_JSON = ("mode", "record", "replays")
 
 
 class Results:
-    """The database; any thread may add to it. Raises EnvironmentProblem."""
+    """The database; any thread may add to it. `revision`: of lvmm's own sources, as Git names them.
 
-    def __init__(self, path: Path) -> None:
+    Raises EnvironmentProblem.
+    """
+
+    def __init__(self, path: Path, revision: str = "") -> None:
         self._path = path
+        self._revision = revision
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Two soaks at once wait for each other's writes.
             self._connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
-            with self._connection:
-                self._connection.execute(_TABLE)
+            self._connection.row_factory = sqlite3.Row
+            self._create()
         except (OSError, sqlite3.Error) as error:
             raise self._problem(error) from None
+
+    def _create(self) -> None:
+        """The table, with the columns that an older version of lvmm did not know."""
+        columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
+        with self._connection as database:
+            database.execute(f"CREATE TABLE IF NOT EXISTS runs ({columns})")
+            there = {row["name"] for row in database.execute("PRAGMA table_info(runs)")}
+            for name in _COLUMNS.keys() - there:
+                try:
+                    database.execute(f"ALTER TABLE runs ADD COLUMN {name} {_COLUMNS[name]}")
+                except sqlite3.OperationalError as error:
+                    if _DUPLICATE not in str(error):
+                        raise
 
     def _problem(self, error: Exception) -> EnvironmentProblem:
         return EnvironmentProblem(f"{self._path}: {error}: move it away to begin anew")
@@ -69,9 +88,13 @@ class Results:
         plan = outcome.plan
         row = {
             "version": __version__,
+            "revision": self._revision,
+            "monitor": outcome.monitor,
             "seed": plan.seed,
             "workload": plan.workload,
             "settings": plan.settings,
+            "memory_mib": plan.memory_mib,
+            "mode": json.dumps(dataclasses.asdict(plan.mode)),
             "record": json.dumps(dataclasses.asdict(plan.record)),
             "replays": json.dumps([dataclasses.asdict(replay) for replay in plan.replays]),
             "result": outcome.result,
@@ -88,26 +111,15 @@ class Results:
         except sqlite3.Error as error:
             raise self._problem(error) from None
 
-    def summary(self) -> list[dict[str, Any]]:
-        """A dictionary a workload: its name, how many runs came to what, and their sums."""
+    def runs(self) -> list[dict[str, Any]]:
+        """All of them. Of those of an older version some columns are None."""
         try:
             with self._lock:
-                rows = self._connection.execute(_SUMMARY, (IDENTICAL, DIVERGED, FAILED)).fetchall()
-        except sqlite3.Error as error:
+                rows = self._connection.execute("SELECT * FROM runs").fetchall()
+            return [_decoded(dict(row)) for row in rows]
+        except (sqlite3.Error, ValueError) as error:
             raise self._problem(error) from None
-        return [dict(zip(_KEYS, row, strict=True)) for row in rows]
 
 
-def table(summary: list[dict[str, Any]]) -> str:
-    """The summary for people, with a line for all workloads."""
-    rows = [list(row.values()) for row in summary]
-    if rows:
-        rows.append(["all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])])
-    cells = []
-    for name, *counts, events, branches, size, wall in rows:
-        sums = [f"{events:,}", f"{branches / 1e6:,.1f}", f"{size / 1e6:,.1f}", f"{wall:,.0f}"]
-        cells.append([name, *counts, *sums])
-    headers = ["workload", "runs", "identical", "diverged", "failed"]
-    headers += ["events", "M branches", "log MB", "s"]
-    align = ("left", *("right" for _ in headers[1:]))
-    return tabulate(cells, headers, tablefmt="simple", colalign=align, disable_numparse=True)
+def _decoded(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, **{name: json.loads(row[name]) for name in _JSON if row[name] is not None}}

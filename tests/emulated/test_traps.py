@@ -1,0 +1,89 @@
+"""What has bitten comparable systems, provoked: see docs/determinism.md, which has the list."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from tests.emulated.hostile.machine import boot
+from tests.emulated.machine import (
+    BOARD,
+    RECORD_TIMEOUT_S,
+    assert_identical,
+    record_tiny,
+    replay,
+    tiny,
+)
+
+from lvmm import replaying, session
+from lvmm.board import Board
+from lvmm.cli_arguments import RING_MIN_KIB
+from lvmm.link.errors import Unsupported
+from lvmm.link.layout import Register
+from lvmm.replaying import ReplayVerdict
+from lvmm.session import RingSettings, RunSettings
+
+NOT_CANONICAL = 1 << 62
+END_S = 60.0
+
+
+def with_tlb_flush(ticks: int) -> Board:
+    return dataclasses.replace(BOARD, emulator=dataclasses.replace(BOARD.emulator, tlb_flush=ticks))
+
+
+def replayed_with(ticks: int, recording: Path) -> ReplayVerdict:
+    settings = RunSettings(seed=2, timeout_s=RECORD_TIMEOUT_S)
+    return replaying.replay(with_tlb_flush(ticks), recording, settings)
+
+
+def test_a_guest_that_leans_on_its_tlb(tmp_path: Path) -> None:
+    """What it reads is undefined. A CPU whose TLB keeps the entries replays it; where one does
+    not, the difference is reported, not hidden."""
+    recording = record_tiny("outdated", tmp_path / "recording")
+    words = (recording / "console.log").read_text().split()
+    assert (int(words[1]), int(words[6])) == (800, 0), "the entries stayed"
+    assert_identical(replayed_with(0, recording))
+    verdict = replayed_with(2000, recording)
+    assert not verdict.identical
+    assert verdict.divergence is not None or not verdict.memory_identical
+
+
+def test_an_nmi_waits_for_the_iret_that_exits(tmp_path: Path) -> None:
+    """An exit of the IRET leaves NMIs unblocked (SDM vol. 3, section 28.2.3): the monitor blocks
+    them again."""
+    settings = RunSettings(
+        seed=1,
+        timeout_s=RECORD_TIMEOUT_S,
+        ring=RingSettings(RING_MIN_KIB, epoch_events=1),
+    )
+    recording = tmp_path / "recording"
+    manifest = session.record(BOARD, tiny("nmi"), settings, recording)
+    assert manifest.end_reason == "reset"
+    assert manifest.events["NMI"] >= 40
+    assert manifest.events["EPOCH"] > 100
+    words = (recording / "console.log").read_text().replace(",", "").split()
+    nmis, nested, accessed = (int(words[at]) for at in (1, 3, 5))
+    assert nmis >= 40
+    assert nested == 0
+    assert accessed == nmis, "each IRET has written to the descriptor"
+    assert_identical(replay(recording, 2, tmp_path / "replay"))
+
+
+def test_a_vm_entry_that_the_cpu_refuses(tmp_path: Path) -> None:
+    """The guest stays as it was, and the debugger answers."""
+    with boot("live", "mode=spin", tmp_path) as machine:
+        machine.run(0)
+        machine.client.connect()
+        stopped = machine.client.wait_for_stop(machine.client.interrupt(), END_S)
+        with pytest.raises(Unsupported):
+            machine.client.write_register(Register.KERNEL_GS_BASE, NOT_CANONICAL)
+        machine.client.write_register(Register.FS_BASE, NOT_CANONICAL)
+        machine.client.resume()
+        assert machine.wait(lambda: machine.end is not None, END_S), stopped
+        assert machine.end == "error"
+        message = machine.message("error")
+        assert message is not None
+        assert "VM-entry failure: guest state" in str(message)
+        assert machine.client.read_registers().rip == stopped.rip
+        machine.check()
