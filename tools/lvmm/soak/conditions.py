@@ -19,8 +19,8 @@ REPLAYED_ON = {
     "sapphire_rapids": ("sapphire_rapids",),
 }
 _IPS = (20_000_000, 50_000_000, 150_000_000)
-# Of a guest that boots for long: its drivers wait for so many microseconds here and there.
-_IPS_LONG = (10_000_000, 20_000_000, 50_000_000)
+# Of a kernel that boots for long. Its timers are the busier, the fewer instructions make a second.
+_IPS_LONG = (50_000_000, 75_000_000, 100_000_000)
 _MARGINS = (0, 10, 100)  # the monitor reckons with 100 at most
 # Instructions between two flushes of the TLB, on average. More often, and an emulated CPU hardly
 # gets from one to the next.
