@@ -25,7 +25,7 @@ def _end(chance: random.Random) -> str:
 def stress(board: Board, chance: random.Random) -> Prepared:
     """Several loads in one boot."""
     loads = chance.sample(LOADS, chance.randrange(2, len(LOADS) + 1))
-    words = f"lvmm.stress={','.join(loads)} lvmm.rounds={chance.randrange(1, 4)}"
+    words = f"lvmm.stress={','.join(loads)} lvmm.rounds={chance.randrange(1, 3)}"
     memory = chance.choice((96, 128))
     guest = guest_build.stress_linux_guest(board, f"{words} {_end(chance)}", memory)
     return Prepared(guest, f"{words} {memory} MiB", begins=BOOT_MARK)
