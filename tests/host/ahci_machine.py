@@ -18,7 +18,7 @@ SHADOW_PHYS = 0x1_4030_0000
 
 def build_ahci_machine() -> Path:
     """Build the C driver with the AHCI controllers; return the program."""
-    return build_driver("dma_ahci_driver", ("dma_ahci_driver.c", "dma_ahci.c"))
+    return build_driver("dma_ahci_driver", ("dma_ahci_driver.c", "dma_ahci.c", "dma_pair.c"))
 
 
 class AhciMachine(DiskWorld):
@@ -36,7 +36,7 @@ class AhciMachine(DiskWorld):
 
     def read(self, reg: int) -> tuple[int, int]:
         """Read a register: what the guest gets in the direct and in the recorded machine."""
-        reply = self.call("r", reg=reg)
+        reply = self.call("r", reg=reg, size=4)
         return reply.a, reply.b
 
     def give(self, data: bytes) -> None:

@@ -17,7 +17,7 @@ SHADOW_PHYS = 0x4030_0000
 
 def build_ide_machine() -> Path:
     """Build the C driver with the IDE controllers; return the program."""
-    return build_driver("dma_ide_driver", ("dma_ide_driver.c", "dma_ide.c"))
+    return build_driver("dma_ide_driver", ("dma_ide_driver.c", "dma_ide.c", "dma_pair.c"))
 
 
 class IdeMachine(DiskWorld):

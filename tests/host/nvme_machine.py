@@ -23,7 +23,7 @@ IDENTIFIED = 0x6000  # where drivers let Identify write
 
 def build_nvme_machine() -> Path:
     """Build the C driver with the NVMe controllers; return the program."""
-    return build_driver("dma_nvme_driver", ("dma_nvme_driver.c", "dma_nvme.c"))
+    return build_driver("dma_nvme_driver", ("dma_nvme_driver.c", "dma_nvme.c", "dma_pair.c"))
 
 
 class NvmeMachine(DiskWorld):
@@ -44,7 +44,7 @@ class NvmeMachine(DiskWorld):
 
     def read(self, reg: int) -> tuple[int, int]:
         """Read a register: what the guest gets in the direct and in the recorded machine."""
-        reply = self.call("r", reg=reg)
+        reply = self.call("r", reg=reg, size=4)
         return reply.a, reply.b
 
     def give(self, data: bytes) -> None:

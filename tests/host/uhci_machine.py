@@ -25,7 +25,7 @@ SHADOW_PHYS = 0x4030_0000
 
 def build_uhci_machine() -> Path:
     """Build the C driver with the UHCI controllers; return the program."""
-    return build_driver("dma_uhci_driver", ("dma_uhci_driver.c", "dma_uhci.c"))
+    return build_driver("dma_uhci_driver", ("dma_uhci_driver.c", "dma_uhci.c", "dma_pair.c"))
 
 
 class UhciCounters(NamedTuple):
@@ -37,8 +37,8 @@ class UhciCounters(NamedTuple):
     ram_reads: int
     emitted_bytes: int
     direct_digest: int
-    recorded_digest: int
     direct_transactions: int
+    recorded_digest: int
     recorded_transactions: int
     doorbells: int
     completed: int

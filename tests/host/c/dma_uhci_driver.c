@@ -1,93 +1,57 @@
 /* The engine and a model of UHCI, driven by tests/host/test_dma_schedule.py. */
+#include "dma_pair.h"
 #include "dma_uhci.h"
-#include "dma_world.h"
-
-#include <string.h>
-
-struct counters {
-    struct world_counters world;
-    u64 direct_digest, recorded_digest;
-    u64 direct_transactions, recorded_transactions;
-    struct dma_stats engine;
-};
 
 static struct uhci direct_uhci, recorded_uhci;
 
-static u64 device_read(void *ctx, u32 reg, u8 size)
+static void init(void *device, bool recorded, const struct request *request)
 {
-    (void)ctx;
-    return uhci_read_register(&recorded_uhci, reg, size);
+    static const struct uhci_bus buses[] = {{NULL, direct_read, direct_write},
+                                            {NULL, recorded_read, recorded_write}};
+
+    (void)request;
+    uhci_init(device, &buses[recorded]);
 }
 
-static void device_write(void *ctx, u32 reg, u8 size, u64 value)
+static u64 get(const void *device, u32 reg, u8 size)
 {
-    (void)ctx;
-    uhci_write_register(&recorded_uhci, reg, size, (u32)value);
+    return uhci_read_register(device, reg, size);
 }
 
-static s64 init(const struct request *request)
+static void put(void *device, u32 reg, u8 size, u64 value)
 {
-    static const struct uhci_bus direct_bus = {NULL, direct_read, direct_write};
-    static const struct uhci_bus recorded_bus = {NULL, recorded_read, recorded_write};
-    const struct dma_env env = {.device_read = device_read, .device_write = device_write};
-    u64 phys;
-
-    memcpy(&phys, payload, sizeof(phys));
-    uhci_init(&direct_uhci, &direct_bus);
-    uhci_init(&recorded_uhci, &recorded_bus);
-    return world_start("uhci", env, phys, request->value);
+    uhci_write_register(device, reg, size, (u32)value);
 }
 
+static void give(void *device, const struct request *request, const u8 *data)
+{
+    uhci_set_results(device, data, request->payload_len);
+}
+
+static u64 run(void *device, const struct request *request)
+{
+    uhci_run_frame(device, (u32)request->value);
+    return 0;
+}
+
+static u32 facts(const void *device, u64 *facts)
+{
+    const struct uhci *uhci = device;
+
+    facts[0] = uhci->digest;
+    facts[1] = uhci->transactions;
+    return 2;
+}
+
+/* d: a frame of the recorded machine alone. f: may there be work that nothing announces? */
 static bool serve(const struct request *request, struct reply *reply)
 {
-    struct counters counters;
-    u32 reg = request->reg;
-    u8 size = request->size;
-    bool forward = true;
-    u64 value;
-
     switch (request->op) {
-    case 'I':
-        reply->status = init(request);
-        reply->a = dma_shadow_minimum(dma_profile_by_name("uhci"));
-        break;
-    case 'w':
-        uhci_write_register(&direct_uhci, reg, size, (u32)request->value);
-        value = dma_on_register_write(&engine, reg, size, request->value, &forward);
-        if (forward) {
-            uhci_write_register(&recorded_uhci, reg, size, (u32)value);
-        }
-        reply->a = forward;
-        break;
-    case 'r':
-        reply->a = uhci_read_register(&direct_uhci, reg, size);
-        reply->b =
-            dma_on_register_read(&engine, reg, size, uhci_read_register(&recorded_uhci, reg, size));
-        break;
-    case 'a':
-        uhci_set_results(&direct_uhci, payload, request->payload_len);
-        uhci_set_results(&recorded_uhci, payload, request->payload_len);
-        break;
-    case 't':
-        uhci_run_frame(&direct_uhci, (u32)request->value);
-        uhci_run_frame(&recorded_uhci, (u32)request->value);
-        break;
     case 'd':
         uhci_run_frame(&recorded_uhci, (u32)request->value);
         break;
     case 'f':
         reply->status = dma_finds_work(&engine);
-        break;
-    case 's':
-        counters = (struct counters){
-            .world = world,
-            .direct_digest = direct_uhci.digest,
-            .recorded_digest = recorded_uhci.digest,
-            .direct_transactions = direct_uhci.transactions,
-            .recorded_transactions = recorded_uhci.transactions,
-            .engine = engine.stats,
-        };
-        answer(&counters, sizeof(counters), reply);
         break;
     default:
         return false;
@@ -97,5 +61,17 @@ static bool serve(const struct request *request, struct reply *reply)
 
 int main(void)
 {
-    return world_serve(serve);
+    static const struct device_pair pair = {
+        .profile = "uhci",
+        .devices = {&direct_uhci, &recorded_uhci},
+        .init = init,
+        .read = get,
+        .write = put,
+        .give = give,
+        .run = run,
+        .facts = facts,
+        .serve = serve,
+    };
+
+    return pair_serve(&pair);
 }
