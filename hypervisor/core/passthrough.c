@@ -8,6 +8,7 @@
 #include "core/pci.h"
 #include "core/pci_config.h"
 #include "core/profiled_devices.h"
+#include "lib/panic.h"
 #include "lib/printk.h"
 #include "lib/string.h"
 #include "replay/session.h"
@@ -30,6 +31,8 @@ static int env_write(void *ctx, u64 gpa, const void *buf, u32 len)
 
 static u8 log_stream(const struct profiled_device *d, u8 stream)
 {
+    if (d->streams[stream] == PROFILED_NO_STREAM)
+        panic("stream %u of %s has no number in the log", stream, d->dma.profile->name);
     return d->streams[stream];
 }
 

@@ -1,6 +1,7 @@
 #include "core/profiled_devices.h"
 #include "dma/areas.h"
 #include "lib/printk.h"
+#include "lib/string.h"
 #include "log_format.h"
 
 /* Each has at least one of the numbers below LOG_HINT_STREAMS. */
@@ -91,6 +92,7 @@ static void number_streams(struct profiled_device *d, const struct dma_profile *
     u8 numbers[DMA_DEVICE_STREAMS];
     u32 count = dma_streams_of(profile, numbers);
 
+    memset(d->streams, PROFILED_NO_STREAM, sizeof(d->streams));
     for (u32 i = 0; i < count; i++)
         d->streams[numbers[i]] = (*next)++;
 }

@@ -6,6 +6,9 @@
 #include "core/pci.h"
 #include "dma/dma.h"
 
+/* Instead of a number: the engine says that it has no such stream (dma_streams_of). */
+#define PROFILED_NO_STREAM 0xff
+
 struct profiled_device {
     pci_bdf bdf;
     u64 memory_base;                /* of the profile's BAR; 0: not decoded */

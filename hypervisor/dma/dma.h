@@ -248,7 +248,7 @@ int dma_areas_device_init(struct dma_device *device, const struct dma_env *env, 
 u64 dma_shadow_minimum(const struct dma_profile *profile);
 
 /* The numbers of all streams of such a device, each below DMA_DEVICE_STREAMS, into `numbers` with
- * room for so many; returns their count. */
+ * room for so many; returns their count. `emit`, `sent` and `own` are called with no others. */
 u32 dma_streams_of(const struct dma_profile *profile, u8 *numbers);
 
 /* Before a register write is forwarded: the value to forward, if *forward. size: 1, 2, 4 or 8. */

@@ -168,11 +168,20 @@ static void own(void *ctx, u8 stream, u64 gpa, u32 len, bool begins)
     }
 }
 
+/* The engine says beforehand which streams a device has. */
+static bool has_stream(u8 stream)
+{
+    u8 numbers[DMA_DEVICE_STREAMS];
+    u32 count = dma_streams_of(engine.profile, numbers);
+
+    return count == 0 || memchr(numbers, stream, count) != NULL;
+}
+
 static void emit(void *ctx, u8 stream, u64 gpa, const void *data, u32 len)
 {
     (void)ctx;
     tell((struct entry){TOLD_WRITE, stream, 0, 0, len, len, gpa}, data);
-    if (!is_ram(gpa, len) || len == 0) {
+    if (!is_ram(gpa, len) || len == 0 || !has_stream(stream)) {
         abort();
     }
     memcpy(replayed_ram + gpa, data, len);
