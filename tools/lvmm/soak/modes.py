@@ -16,7 +16,10 @@ WHOLE, PART, RING, SERIAL = "whole", "part", "ring", "serial"
 _SHORT = {WHOLE: 12, RING: 4, SERIAL: 4}
 _LONG = {WHOLE: 1, PART: 8, RING: 1}
 _SERIAL_LOG_KIB = 256  # so little that the guest has to wait for the tool
-_EPOCHS = (0, 25, 400)  # events; 0: as the ring is filled
+# Events in an epoch; 0: as the ring is filled. A kernel that saves its pages all the time does not
+# get through its boot.
+_EPOCHS = (0, 25, 400)
+_EPOCHS_LONG = (0, 2500)
 _POLLS = (0, 0, 200, 30)  # microseconds; 0: the emulator's own millisecond
 # Conditional branches from one checkpoint of a replay to the next; 0: none.
 _CHECKPOINTS = (0, 0, 0, 20_000, 500_000)
@@ -58,7 +61,7 @@ def draw(chance: random.Random, *, begins: str, whole: bool, dma: bool) -> Mode:
     return Mode(
         log=log,
         start_at=begins if log == PART else "",
-        epoch_events=chance.choice(_EPOCHS) if log == RING else 0,
+        epoch_events=chance.choice(_EPOCHS_LONG if begins else _EPOCHS) if log == RING else 0,
         early_reads=dma and chance.random() < 0.25,
         nic_poll_us=chance.choice(_POLLS),
         checkpoints=0 if begins or whole else chance.choice(_CHECKPOINTS),
