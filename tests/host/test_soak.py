@@ -44,7 +44,7 @@ def made_up(results: dict[int, str]) -> Runner:
     ) -> Outcome:
         chance = random.Random(seed)
         name = workloads.choose(names, chance)
-        mode = modes.draw(chance, begins="", whole=False, dma=True)
+        mode = modes.draw(chance, begins="", whole=False, dma=True, network=True)
         replays = (conditions.draw(chance),)
         plan = Plan(seed, name, "", 8 << seed % 3, mode, conditions.draw(chance), replays)
         result = results.get(seed, IDENTICAL)
@@ -219,7 +219,7 @@ def test_a_seed_decides_the_plan() -> None:
         assert (settings.sink == Sink.SERIAL) == (one.mode.log == modes.SERIAL)
     assert {log for log, _, _ in seen} == {modes.WHOLE, modes.RING, modes.SERIAL}
     for chance in map(random.Random, range(50)):
-        mode = modes.draw(chance, begins="init", whole=False, dma=False)
+        mode = modes.draw(chance, begins="init", whole=False, dma=False, network=False)
         assert (mode.log == modes.PART) == (mode.settings(RunSettings()).triggers.start is not None)
 
 

@@ -52,9 +52,10 @@ class Mode:
         )
 
 
-def draw(chance: random.Random, *, begins: str, whole: bool, dma: bool) -> Mode:
+def draw(chance: random.Random, *, begins: str, whole: bool, dma: bool, network: bool) -> Mode:
     """A mode for a guest that says `begins` when its boot is over, if that takes long. `whole`:
-    there is only one. `dma`: it has devices whose buffers it may read too early.
+    there is only one. `dma`: it has devices whose buffers it may read too early; `network`: it has
+    a peer.
     """
     weights = _LONG if begins else _SHORT
     log = WHOLE if whole else chance.choices(list(weights), list(weights.values()))[0]
@@ -63,6 +64,6 @@ def draw(chance: random.Random, *, begins: str, whole: bool, dma: bool) -> Mode:
         start_at=begins if log == PART else "",
         epoch_events=chance.choice(_EPOCHS_LONG if begins else _EPOCHS) if log == RING else 0,
         early_reads=dma and chance.random() < 0.25,
-        nic_poll_us=chance.choice(_POLLS),
+        nic_poll_us=chance.choice(_POLLS) if network else 0,
         checkpoints=0 if begins or whole else chance.choice(_CHECKPOINTS),
     )

@@ -70,7 +70,13 @@ def plan(board: Board, seed: int, names: tuple[str, ...]) -> tuple[Plan, Prepare
     name = workloads.choose(names, chance)
     prepared = workloads.WORKLOADS[name].prepare(board, chance)
     long = bool(prepared.begins)
-    mode = modes.draw(chance, begins=prepared.begins, whole=prepared.whole, dma=prepared.dma)
+    mode = modes.draw(
+        chance,
+        begins=prepared.begins,
+        whole=prepared.whole,
+        dma=prepared.dma,
+        network=prepared.net_port is not None,
+    )
     record = conditions.draw(chance, long=long)
     models = conditions.REPLAYED_ON[record.cpu_model]
     replays = tuple(conditions.draw(chance, models, long=long) for _ in range(REPLAYS))
