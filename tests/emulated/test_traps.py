@@ -23,6 +23,7 @@ from lvmm.link.errors import Unsupported
 from lvmm.link.layout import Register
 from lvmm.replaying import ReplayVerdict
 from lvmm.session import RingSettings, RunSettings
+from lvmm.triggers import Triggers, parse_trigger
 
 NOT_CANONICAL = 1 << 62
 END_S = 60.0
@@ -47,6 +48,22 @@ def test_a_guest_that_leans_on_its_tlb(tmp_path: Path) -> None:
     verdict = replayed_with(2000, recording)
     assert not verdict.identical
     assert verdict.divergence is not None or not verdict.memory_identical
+
+
+def test_pdptes_are_the_cpus_own(tmp_path: Path) -> None:
+    """Memory has others by the time at which the recording begins."""
+    settings = RunSettings(
+        seed=1,
+        timeout_s=RECORD_TIMEOUT_S,
+        triggers=Triggers(parse_trigger("console pae: begin")),
+    )
+    recording = tmp_path / "recording"
+    manifest = session.record(BOARD, tiny("pae"), settings, recording)
+    assert manifest.end_reason == "reset"
+    console = (recording / "console.log").read_text()
+    assert console.splitlines()[-1].startswith("pae: 0, places ")
+    assert "unexpected" not in console
+    assert_identical(replay(recording, 2, tmp_path / "replay"))
 
 
 def test_an_nmi_waits_for_the_iret_that_exits(tmp_path: Path) -> None:

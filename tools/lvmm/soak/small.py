@@ -17,7 +17,8 @@ from lvmm.soak.prepared import Prepared, served
 # Tiny guests that end by themselves.
 TINY = (
     *("a20", "apic", "firmware", "flood", "fpu", "hello", "hypercalls", "idle", "inputs"),
-    *("legacy", "master", "paging", "rep", "selfmod", "shadow", "stale", "timer", "watched"),
+    *("legacy", "master", "nmi", "pae", "paging", "rep", "selfmod", "shadow", "stale", "timer"),
+    "watched",
 )
 _MEMORY_MIB = (8, 16, 64)
 _SOUND = Device("sound0", "00:04.0", "es1370", "")
