@@ -88,6 +88,17 @@ int handle_rdpmc(struct vcpu *vcpu, const struct exit *exit)
     return 0;
 }
 
+/* CPUID: leaf 1, ECX, and leaf 7, EBX (SDM vol. 2). */
+#define CPUID_1_ECX_RDRAND BIT(30)
+#define CPUID_7_EBX_RDSEED BIT(18)
+
+/* Whether the CPU that the guest sees has the instruction: in replay that is the recorded one. */
+static bool has_random(bool seed)
+{
+    return seed ? guest_cpuid(7, 0).ebx & CPUID_7_EBX_RDSEED
+                : guest_cpuid(1, 0).ecx & CPUID_1_ECX_RDRAND;
+}
+
 int handle_random(struct vcpu *vcpu, const struct exit *exit)
 {
     bool seed = exit->kind == EXIT_RDSEED;
@@ -96,6 +107,11 @@ int handle_random(struct vcpu *vcpu, const struct exit *exit)
     struct log_event e = {.kind = seed ? LOG_EVENT_RDSEED : LOG_EVENT_RDRAND};
     int error;
 
+    if (!has_random(seed)) {
+        vcpu->regs.rflags |= RFLAGS_RF; /* as the CPU without it stores them for its handler */
+        hv_inject_exception(vcpu, VECTOR_UD, false, 0);
+        return 0;
+    }
     if (!session_replaying())
         value = seed ? rdseed64(&carry) : rdrand64(&carry);
     if (exit->u.random.size < 8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.emulated.hostile.machine import boot
@@ -29,13 +30,14 @@ NOT_CANONICAL = 1 << 62
 END_S = 60.0
 
 
-def with_tlb_flush(ticks: int) -> Board:
-    return dataclasses.replace(BOARD, emulator=dataclasses.replace(BOARD.emulator, tlb_flush=ticks))
+def board(**changes: Any) -> Board:
+    emulator = dataclasses.replace(BOARD.emulator, **changes)
+    return dataclasses.replace(BOARD, emulator=emulator)
 
 
-def replayed_with(ticks: int, recording: Path) -> ReplayVerdict:
+def replayed(recording: Path, **changes: Any) -> ReplayVerdict:
     settings = RunSettings(seed=2, timeout_s=RECORD_TIMEOUT_S)
-    return replaying.replay(with_tlb_flush(ticks), recording, settings)
+    return replaying.replay(board(**changes), recording, settings)
 
 
 def test_a_guest_that_leans_on_its_tlb(tmp_path: Path) -> None:
@@ -44,10 +46,19 @@ def test_a_guest_that_leans_on_its_tlb(tmp_path: Path) -> None:
     recording = record_tiny("outdated", tmp_path / "recording")
     words = (recording / "console.log").read_text().split()
     assert (int(words[1]), int(words[6])) == (800, 0), "the entries stayed"
-    assert_identical(replayed_with(0, recording))
-    verdict = replayed_with(2000, recording)
+    assert_identical(replayed(recording, tlb_flush=0))
+    verdict = replayed(recording, tlb_flush=2000)
     assert not verdict.identical
     assert verdict.divergence is not None or not verdict.memory_identical
+
+
+def test_an_instruction_that_the_recorded_cpu_lacked(tmp_path: Path) -> None:
+    """RDSEED without a look at CPUID: #UD there, and so where the CPU has it, too."""
+    recording = tmp_path / "recording"
+    settings = RunSettings(seed=1, timeout_s=RECORD_TIMEOUT_S)
+    session.record(board(cpu_model="corei7_haswell_4770"), tiny("inputs"), settings, recording)
+    assert "unexpected vector 6" in (recording / "console.log").read_text().splitlines()[-1]
+    assert_identical(replayed(recording, cpu_model="broadwell_ult"))
 
 
 def test_pdptes_are_the_cpus_own(tmp_path: Path) -> None:
