@@ -51,7 +51,8 @@ int dma_channel_harvest(struct dma_device *device, struct dma_channel *channel)
     device->stats.completed++;
     if (channel->buffers.is_cut)
         dma_note_error(device, "a command's buffers do not fit the DMA shadow area: let the "
-                               "guest's driver transfer less at once");
+                               "guest's driver transfer less at once, or give memory.monitor_mib "
+                               "in the board's file more");
     return 1;
 }
 

@@ -15,7 +15,8 @@ static void note_no_space(struct dma_device *device, int error)
     if (error == ERR_NO_SPACE) {
         dma_note_error(device,
                        "ring too large: its buffers do not fit the DMA shadow area; use fewer "
-                       "descriptors or smaller buffers in the guest's driver");
+                       "descriptors or smaller buffers in the guest's driver, or a larger "
+                       "memory.monitor_mib in the board's file");
     }
 }
 

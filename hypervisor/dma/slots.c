@@ -101,7 +101,8 @@ static void prepare(struct dma_device *device, struct dma_slots *slots, u32 slot
     dma_put_field(header, profile->table, buffers->list_phys - profile->entries.prefix);
     if (buffers->is_cut)
         dma_note_error(device, "a command's buffers do not fit the DMA shadow area: let the "
-                               "guest's driver transfer less at once");
+                               "guest's driver transfer less at once, or give memory.monitor_mib "
+                               "in the board's file more");
 }
 
 /* Gives the device what waits, as far as there are buffers; returns those slots. */
