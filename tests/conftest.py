@@ -59,7 +59,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--disk-systems",
         action="store_true",
-        help="boot Debian, memtest86+ and iPXE from disks of their own, too (minutes, downloads)",
+        help="the long tests, too: Debian, memtest86+ and iPXE on disks of their own, drivers of a "
+        "sound card and of the e1000 (minutes each, downloads)",
     )
 
 

@@ -10,7 +10,7 @@ import select
 import socket
 import threading
 
-_FRAME_MAX = 4096  # bytes; more than the card sends
+_FRAME_MAX = 16384  # bytes; more than the card sends, long frames among them
 
 
 class CableEnd:
