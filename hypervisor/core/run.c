@@ -72,6 +72,7 @@ static int handle(struct vcpu *vcpu, const struct exit *exit)
     case EXIT_NONE:
     case EXIT_INTERRUPT_WINDOW:
     case EXIT_STEP:
+    case EXIT_IRET:
     case EXIT_TIMER:
         return 0;
     case EXIT_EXTERNAL_INTERRUPT:

@@ -16,6 +16,7 @@ enum exit_kind {
     EXIT_EXCEPTION,
     EXIT_INTERRUPT_WINDOW,
     EXIT_STEP,  /* one instruction (or one iteration of a REP) done */
+    EXIT_IRET,  /* an IRET done: hv_stop_behind_iret() */
     EXIT_TIMER, /* the monitor's own time slice is over */
     EXIT_CPUID,
     EXIT_HLT,
@@ -145,6 +146,9 @@ void hv_set_timer(u64 tsc_ticks);
  * single-steps itself: then hv_breakpoint_usable() says no. Resume from there with RFLAGS.RF. */
 bool hv_breakpoint_usable(const struct vcpu *vcpu);
 void hv_set_breakpoint(u64 linear, bool exceptions);
+/* Stops the guest behind the next IRET that it executes, whose RFLAGS.RF would hide a breakpoint:
+ * EXIT_IRET. For one entry. False where that cannot be had, with an NMI to deliver. */
+bool hv_stop_behind_iret(const struct vcpu *vcpu);
 /* Both that and the debugger's points; after every exit. */
 void hv_clear_breakpoint(void);
 

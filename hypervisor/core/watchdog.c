@@ -29,6 +29,7 @@ void watchdog_exit(const struct exit *exit)
     case EXIT_EXCEPTION:
     case EXIT_INTERRUPT_WINDOW:
     case EXIT_STEP:
+    case EXIT_IRET:
     case EXIT_TIMER:
     case EXIT_DEBUG_REGISTER:
         break;

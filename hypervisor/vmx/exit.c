@@ -11,13 +11,6 @@ struct reason {
     decode_fn decode; /* NULL: nothing more to know */
 };
 
-void vmx_block_nmis_again(void)
-{
-    if (!(vmread(VMCS_IDT_VECTORING_INFO) & INTERRUPTION_VALID))
-        vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
-                vmread(VMCS_GUEST_INTERRUPTIBILITY) | INTERRUPTIBILITY_NMI);
-}
-
 static void decode_exception(struct exit *e)
 {
     u32 info = (u32)vmread(VMCS_EXIT_INTERRUPTION_INFO);
@@ -109,7 +102,7 @@ static const struct reason reasons[REASON_COUNT] = {
     [REASON_IO_SMI] = UNHANDLED("I/O SMI"),
     [REASON_OTHER_SMI] = UNHANDLED("other SMI"),
     [REASON_INTERRUPT_WINDOW] = {"interrupt window", EXIT_INTERRUPT_WINDOW, NULL},
-    [REASON_NMI_WINDOW] = UNHANDLED("NMI window"),
+    [REASON_NMI_WINDOW] = {"NMI window", EXIT_IRET, NULL},
     [REASON_TASK_SWITCH] = UNHANDLED("task switch"),
     [REASON_CPUID] = {"CPUID", EXIT_CPUID, NULL},
     [REASON_GETSEC] = UNDEFINED("GETSEC"),

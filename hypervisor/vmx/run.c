@@ -72,6 +72,11 @@ void hv_set_interrupt_window(bool on)
     set_control(&proc_controls, VMCS_PROC_CONTROLS, PROC_INTERRUPT_WINDOW, on);
 }
 
+void vmx_set_nmi_window(bool on)
+{
+    set_control(&proc_controls, VMCS_PROC_CONTROLS, PROC_NMI_WINDOW, on);
+}
+
 void vmx_set_mov_dr_exiting(bool on)
 {
     set_control(&proc_controls, VMCS_PROC_CONTROLS, PROC_MOV_DR, on);
@@ -146,6 +151,7 @@ int hv_run(struct vcpu *vcpu, struct exit *exit)
     vcpu->regs.rflags = vmread(VMCS_GUEST_RFLAGS);
     vcpu->halted = vmread(VMCS_GUEST_ACTIVITY) == ACTIVITY_HLT;
     vcpu->branches = pmu_count();
+    vmx_end_iret_stop();
     save_interrupted_event(vcpu);
     vmx_decode_exit(reason, exit);
     return 0;

@@ -19,6 +19,7 @@ static const struct control_need needs[] = {
      "external-interrupt and NMI exiting with virtual NMIs"},
     {MSR_VMX_TRUE_PINBASED, MSR_VMX_PINBASED_CTLS, PIN_PREEMPTION_TIMER, "the preemption timer"},
     {MSR_VMX_TRUE_PROCBASED, MSR_VMX_PROCBASED_CTLS, PROC_MTF, "the monitor trap flag"},
+    {MSR_VMX_TRUE_PROCBASED, MSR_VMX_PROCBASED_CTLS, PROC_NMI_WINDOW, "NMI-window exiting"},
     {MSR_VMX_TRUE_PROCBASED, MSR_VMX_PROCBASED_CTLS, PROC_MSR_BITMAPS, "MSR bitmaps"},
     {MSR_VMX_TRUE_PROCBASED, MSR_VMX_PROCBASED_CTLS, PROC_SECONDARY, "secondary controls"},
     {0, MSR_VMX_PROCBASED_CTLS2, PROC2_EPT, "EPT"},

@@ -14,6 +14,9 @@ void vmx_setup_controls(u64 ept_root, bool trap_all);
 void vmx_setup_guest(const struct start_state *start);
 
 void vmx_set_mov_dr_exiting(bool on);
+void vmx_set_nmi_window(bool on);
+/* After every exit: hv_stop_behind_iret() was for one entry. */
+void vmx_end_iret_stop(void);
 /* Page faults exit whose page is present: those that a stale TLB entry can cause. */
 void vmx_intercept_page_faults(void);
 /* The guest's DR0 to DR3 and DR6; not while breakpoints are loaded. */
