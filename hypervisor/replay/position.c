@@ -176,8 +176,8 @@ static void go_to(struct vcpu *vcpu, const struct log_event *target)
     }
     /* A boundary with RF set, as after the IRET from a fault, is one that a breakpoint passes by.
      */
-    if (!usable || (has_place(target) && (target->regs.rflags & RFLAGS_RF) &&
-                    !hv_stop_behind_iret(vcpu))) {
+    if (!usable ||
+        (has_place(target) && (target->regs.rflags & RFLAGS_RF) && !hv_stop_behind_iret(vcpu))) {
         hv_set_single_step(true);
         return;
     }
