@@ -11,8 +11,9 @@ from tests.emulated.machine import start_cli
 
 from lvmm.bench import devices
 from lvmm.bench.debug_link import PAGE, QUICK_REPETITIONS
+from lvmm.bench.modes import BOOT, Mode
 from lvmm.bench.throughput import EXIT_COST
-from lvmm.bench.workloads import QUICK_REQUESTS
+from lvmm.bench.workloads import KINDS, QUICK_REQUESTS
 from lvmm.echo_peer import MIN_PAYLOAD
 from lvmm.link.frame import Frame
 from lvmm.link.layout import (
@@ -151,3 +152,29 @@ def test_a_workload_in_all_modes(tmp_path: Path) -> None:
     assert exits["live"] < exits["record"] < exits["replay"]
     (entry,) = aims["rows"]
     assert entry["metrics"]["measured"]["median"] > 0
+
+
+def test_linux_in_all_modes(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Debian's kernel with every load and transfer: what is received must be in the log."""
+    if not request.config.getoption("--disk-systems"):
+        pytest.skip("takes minutes: give --disk-systems")
+    process = start_cli(["bench", "workloads", "--quick", "--json"], tmp_path / "bench")
+    assert process.wait(WAIT_S) == 0, (tmp_path / "bench.err").read_text()
+    section, aims = json.loads((tmp_path / "bench.out").read_text())["benchmarks"]
+    rows = {(row["details"]["workload"], row["details"]["mode"]): row for row in section["rows"]}
+    names = {name for name, _mode in rows}
+    assert {BOOT, "appliance", *(kind.name for kind in KINDS if kind.group != "tcp")} <= names
+    assert len(rows) == len(names) * len(Mode)
+    for name in names:
+        native, record = rows[name, "native"]["details"], rows[name, "record"]["details"]
+        assert not native["exits"]
+        logged = sum(record["log_bytes"].values())
+        assert logged == sum(rows[name, "replay"]["details"]["log_bytes"].values())
+        assert record["exits"]
+        if name.startswith(("UDP", "TCP in", "disk read")):
+            assert logged > record["data_bytes"]
+        if name.startswith("disk write"):
+            assert logged < record["data_bytes"]
+    readings = rows["RDTSC", "record"]["details"]
+    assert readings["exits"]["RDTSC"] >= readings["units"]
+    assert len(aims["rows"]) == 8
