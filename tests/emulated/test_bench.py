@@ -171,8 +171,10 @@ def test_linux_in_all_modes(request: pytest.FixtureRequest, tmp_path: Path) -> N
         logged = sum(record["log_bytes"].values())
         assert logged == sum(rows[name, "replay"]["details"]["log_bytes"].values())
         assert record["exits"]
-        if name.startswith(("UDP", "TCP in", "disk read")):
+        if name.startswith(("TCP in", "disk read")):
             assert logged > record["data_bytes"]
+        if name.startswith("UDP"):  # a window of them may be there before the phase begins
+            assert logged > record["data_bytes"] * 0.5
         if name.startswith("disk write"):
             assert logged < record["data_bytes"]
     readings = rows["RDTSC", "record"]["details"]
