@@ -95,6 +95,17 @@ static u32 describe_blocks(const struct dma_device *device, u16 bdf, u32 index, 
     return count;
 }
 
+/* A schedule's queues have a stream of their own. */
+static u32 describe_schedule(const struct dma_device *device, u16 bdf, struct log_dma_stream *out)
+{
+    const struct dma_schedule *schedule = &device->schedule;
+    u32 count = describe_blocks(device, bdf, schedule->index, schedule->profile->name, true, out);
+
+    out[count] = out[0];
+    out[count].stream = DMA_STREAM_ELEMENTS(schedule->index);
+    return count + 1;
+}
+
 static u32 describe_channels(const struct dma_device *device, u16 bdf, struct log_dma_stream *out)
 {
     const struct dma_profile *profile = device->profile;
@@ -109,8 +120,7 @@ static u32 describe_channels(const struct dma_device *device, u16 bdf, struct lo
     for (u32 i = 0; profile->queues != NULL && i < DMA_MAX_QUEUES; i++)
         count += describe_blocks(device, bdf, i, i == 0 ? "admin" : "io", true, &out[count]);
     if (profile->schedule != NULL)
-        count += describe_blocks(device, bdf, device->schedule.index, profile->schedule->name, true,
-                                 &out[count]);
+        count += describe_schedule(device, bdf, &out[count]);
     return count;
 }
 

@@ -29,6 +29,12 @@ static int env_write(void *ctx, u64 gpa, const void *buf, u32 len)
     return guest_memory_write(gpa, buf, len);
 }
 
+static const void *env_page(void *ctx, u64 gpa)
+{
+    (void)ctx;
+    return guest_memory_page(gpa);
+}
+
 static u8 log_stream(const struct profiled_device *d, u8 stream)
 {
     if (d->streams[stream] == PROFILED_NO_STREAM)
@@ -99,6 +105,7 @@ int passthrough_init(void *shadow, u64 shadow_size, u32 keep_sent)
     struct dma_env env = {
         .guest_read = env_read,
         .guest_write = env_write,
+        .guest_page = env_page,
         .emit = env_emit,
         .device_read = env_device_read,
         .device_write = env_device_write,

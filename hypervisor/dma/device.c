@@ -53,7 +53,7 @@ static u32 shares(const struct dma_profile *profile)
 static bool profile_is_sane(const struct dma_profile *profile)
 {
     u32 count = profile->ring_count + profile->channel_count + profile->slots_count +
-                (profile->queues != NULL ? DMA_MAX_QUEUES : 0) + (profile->schedule != NULL);
+                (profile->queues != NULL ? DMA_MAX_QUEUES : 0) + 2 * (profile->schedule != NULL);
 
     if (count == 0 || count > DMA_MAX_RINGS) {
         return false;
@@ -84,7 +84,7 @@ int dma_device_init(struct dma_device *device, const struct dma_profile *profile
 {
     u64 offset = 0, buffers_size;
 
-    if (!profile_is_sane(profile)) {
+    if (!profile_is_sane(profile) || (shadow_phys & PAGE_MASK) != 0) {
         return ERR_INVALID;
     }
     if (shadow_size < dma_shadow_minimum(profile)) {

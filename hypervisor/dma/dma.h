@@ -32,7 +32,7 @@ struct dma_env {
      * gpa + len never wraps. */
     int (*guest_read)(void *ctx, u64 gpa, void *buf, u32 len);
     int (*guest_write)(void *ctx, u64 gpa, const void *buf, u32 len);
-    /* For areas that drivers declare: the content of a page of RAM, else NULL. */
+    /* For areas that drivers declare, and schedules: the content of a page of RAM, else NULL. */
     const void *(*guest_page)(void *ctx, u64 gpa);
     /* Log one DMA write; called right after the guest_write that succeeded. */
     void (*emit)(void *ctx, u8 stream, u64 gpa, const void *data, u32 len);
@@ -61,10 +61,13 @@ struct dma_env {
 #define DMA_STREAMS_PER_RING            5
 #define DMA_STREAM_DESCRIPTORS(ring)    ((u8)(DMA_STREAMS_PER_RING * (ring)))
 #define DMA_STREAM_PAYLOAD(ring, flags) ((u8)(DMA_STREAMS_PER_RING * (ring) + 1 + (flags)))
-#define DMA_PAYLOAD_CONTINUES           1 /* not of a frame's first descriptor */
-#define DMA_PAYLOAD_CRC                 2 /* frames are stored with their CRC */
-#define DMA_PAYLOAD_FLAGS               3
-#define DMA_DEVICE_STREAMS              (DMA_STREAMS_PER_RING * DMA_MAX_RINGS)
+/* What the device wrote in queues of a schedule, which is the device's only one: the transfers'
+ * have the descriptors' stream. */
+#define DMA_STREAM_ELEMENTS(index) DMA_STREAM_DESCRIPTORS((index) + 1)
+#define DMA_PAYLOAD_CONTINUES      1 /* not of a frame's first descriptor */
+#define DMA_PAYLOAD_CRC            2 /* frames are stored with their CRC */
+#define DMA_PAYLOAD_FLAGS          3
+#define DMA_DEVICE_STREAMS         (DMA_STREAMS_PER_RING * DMA_MAX_RINGS)
 
 struct dma_stats {
     u64 doorbells;       /* commands started, of a channel; areas given to the device */
@@ -232,8 +235,8 @@ struct dma_device {
  * The shadow area is memory that the guest cannot reach, physically contiguous, page-aligned; it
  * is zeroed here. It is divided once: for each ring room for max_count descriptors, then the rest
  * equally among the RX rings and the channels for their buffers. Touches no device.
- * Returns 0, ERR_INVALID (profile), ERR_NO_SPACE: the area is below dma_shadow_minimum(), or
- * ERR_UNSUPPORTED: the device cannot address it.
+ * Returns 0, ERR_INVALID (profile, or the area begins within a page), ERR_NO_SPACE: the area is
+ * below dma_shadow_minimum(), or ERR_UNSUPPORTED: the device cannot address it.
  */
 int dma_device_init(struct dma_device *device, const struct dma_profile *profile,
                     const struct dma_env *env, void *shadow_virt, u64 shadow_phys, u64 shadow_size);

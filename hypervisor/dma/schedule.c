@@ -59,8 +59,8 @@ void dma_schedule_init(struct dma_device *device, u8 *memory, u64 phys, u64 size
     schedule->images = take(&at, (u64)profile->max_items * DMA_ITEM_SIZE);
     schedule->items = take(&at, profile->max_items * sizeof(struct dma_item));
     schedule->roots = take(&at, profile->max_items * sizeof(u32));
-    schedule->order = take(&at, profile->max_items * sizeof(u32));
-    schedule->order_before = take(&at, profile->max_items * sizeof(u32));
+    schedule->order.indexes = take(&at, profile->max_items * sizeof(u32));
+    schedule->order_before.indexes = take(&at, profile->max_items * sizeof(u32));
     schedule->stack = take(&at, profile->max_items * sizeof(u32));
     schedule->changed = take(&at, profile->max_items * sizeof(u32));
     schedule->buckets = take(&at, DMA_ITEM_BUCKETS * sizeof(u32));

@@ -42,19 +42,29 @@ static void follow_links(struct dma_device *device, struct dma_item *item)
     }
 }
 
+static void put_in_order(struct dma_schedule *schedule, u32 index)
+{
+    struct dma_order *order = &schedule->order;
+
+    if (dma_item_is_queue(schedule, &schedule->items[index]))
+        order->indexes[schedule->profile->max_items - ++order->queues] = index;
+    else
+        order->indexes[order->transfers++] = index;
+}
+
 static void visit(struct dma_device *device, u32 index)
 {
     struct dma_schedule *schedule = &device->schedule;
     struct dma_item *item = &schedule->items[index];
-    u32 words[DMA_ITEM_WORDS] = {0}, at = dma_item_device_word(schedule, item);
-    u32 count = dma_item_size(schedule, item) / 4;
+    const u32 *words = item->state != DMA_ITEM_NEW ? dma_item_words(device, item) : NULL;
+    u32 at = dma_item_device_word(schedule, item), size = dma_item_size(schedule, item);
     bool changed = item->state != DMA_ITEM_LINKED;
 
-    if (item->state != DMA_ITEM_NEW && dma_items_read(device, item, words) == 0) {
+    if (words != NULL) {
         item->is_touched = words[at] != item->seen[at];
-        if (differ(words, item->seen, count)) {
+        if (differ(words, item->seen, size / 4)) {
             changed = true;
-            __builtin_memcpy(item->seen, words, sizeof(words));
+            memcpy(item->seen, words, size);
         }
         item->state = DMA_ITEM_LINKED;
     }
@@ -62,33 +72,48 @@ static void visit(struct dma_device *device, u32 index)
         follow_links(device, item);
         schedule->changed[schedule->changed_count++] = index;
     }
-    schedule->order[schedule->order_count++] = index;
+    put_in_order(schedule, index);
     /* A queue's transfers come before the next queue. */
     reach(schedule, item->targets[0]);
     reach(schedule, item->targets[1]);
 }
 
-/* The guest's list of frames, and the items to which it links. */
+/* The guest's list of frames: where it is, if that is in one page of RAM, else a copy. */
+static const u32 *guest_frames(struct dma_device *device)
+{
+    struct dma_schedule *schedule = &device->schedule;
+    const struct dma_schedule_profile *profile = schedule->profile;
+    u32 offset = schedule->guest_list & PAGE_MASK, bytes = 4 * profile->list_count;
+    const u8 *page = NULL;
+
+    if (offset + bytes <= PAGE_SIZE)
+        page = device->env.guest_page(device->env.ctx, schedule->guest_list - offset);
+    if (page != NULL)
+        return (const u32 *)(page + offset);
+    if (dma_read_guest(device, schedule->guest_list, schedule->frames_next, bytes) < 0)
+        for (u32 i = 0; i < profile->list_count; i++)
+            schedule->frames_next[i] = profile->link_none;
+    return schedule->frames_next;
+}
+
+/* The frames, and the items to which they link. */
 static void reach_frames(struct dma_device *device)
 {
     struct dma_schedule *schedule = &device->schedule;
     const struct dma_schedule_profile *profile = schedule->profile;
-    u32 *links = schedule->frames_next, bytes = 4 * profile->list_count;
+    const u32 *links = guest_frames(device);
 
-    if (dma_read_guest(device, schedule->guest_list, links, bytes) < 0)
-        for (u32 i = 0; i < profile->list_count; i++)
-            links[i] = profile->link_none;
     if (schedule->frames_known && !differ(links, schedule->frames_seen, profile->list_count)) {
         for (u32 i = 0; i < schedule->root_count; i++)
             reach(schedule, schedule->roots[i]);
         return;
     }
-    memcpy(schedule->frames_seen, links, bytes);
+    memcpy(schedule->frames_seen, links, 4 * profile->list_count);
     schedule->frames_known = false;
     for (u32 i = 0; i < profile->list_count; i++) {
-        u32 target = dma_items_follow(device, links[i]);
+        u32 link = schedule->frames_seen[i], target = dma_items_follow(device, link);
 
-        links[i] = dma_link_for_device(schedule, links[i], target);
+        schedule->frames_next[i] = dma_link_for_device(schedule, link, target);
         reach(schedule, target);
     }
     schedule->root_count = schedule->stack_count;
@@ -210,44 +235,47 @@ static u32 read_frame(struct dma_device *device)
     return (u32)device->env.device_read(device->env.ctx, device->schedule.profile->frame.reg, 2);
 }
 
-/* What the walk did not reach. */
-static void forget(struct dma_device *device, u32 before)
+/* Items at `indexes` that the walk did not reach. A queue and its transfers are forgotten together:
+ * *frame is read once. */
+static void forget(struct dma_device *device, const u32 *indexes, u32 count, u32 *frame)
 {
     struct dma_schedule *schedule = &device->schedule;
-    u32 frame = 0;
 
-    for (u32 i = 0; i < before; i++) {
-        u32 index = schedule->order_before[i];
+    for (u32 i = 0; i < count; i++) {
+        u32 index = indexes[i];
         struct dma_item *item = &schedule->items[index];
 
         if (item->walk == schedule->walk)
             continue;
-        if (frame == 0)
-            frame = read_frame(device) | ~schedule->profile->frame.mask;
+        if (*frame == 0)
+            *frame = read_frame(device) | ~schedule->profile->frame.mask;
         if (item->state == DMA_ITEM_LINKED) {
             item->state = DMA_ITEM_GONE;
-            item->gone_since = frame;
+            item->gone_since = *frame;
         }
-        if (((frame - item->gone_since) & schedule->profile->frame.mask) >= FRAMES_TO_FORGET)
+        if (((*frame - item->gone_since) & schedule->profile->frame.mask) >= FRAMES_TO_FORGET)
             dma_items_free(schedule, index);
         else
-            schedule->order[schedule->order_count++] = index;
+            put_in_order(schedule, index);
     }
 }
 
 void dma_schedule_give(struct dma_device *device)
 {
     struct dma_schedule *schedule = &device->schedule;
-    u32 *order = schedule->order_before, before = schedule->order_count;
+    struct dma_order before = schedule->order;
+    u32 frame = 0;
 
-    schedule->order_before = schedule->order;
-    schedule->order = order;
-    schedule->order_count = 0;
+    schedule->order = schedule->order_before;
+    schedule->order_before = before;
+    schedule->order.transfers = schedule->order.queues = 0;
     schedule->changed_count = 0;
     schedule->walk++;
     reach_frames(device);
     while (schedule->stack_count != 0)
         visit(device, schedule->stack[--schedule->stack_count]);
     give_changed(device);
-    forget(device, before);
+    forget(device, before.indexes, before.transfers, &frame);
+    forget(device, before.indexes + schedule->profile->max_items - before.queues, before.queues,
+           &frame);
 }

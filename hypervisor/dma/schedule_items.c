@@ -1,6 +1,7 @@
 #include "dma/schedule_items.h"
 #include "dma/guest.h"
 #include "dma/schedule_data.h"
+#include "lib/string.h"
 
 #define HASH_FACTOR 0x9e3779b1U /* 2^32 by the golden ratio */
 #define HASH_SHIFT  20          /* leaves the bits of DMA_ITEM_BUCKETS */
@@ -19,7 +20,7 @@ void dma_items_clear(struct dma_schedule *schedule)
         schedule->items[i].next = i + 1 < schedule->profile->max_items ? i + 1 : DMA_ITEM_NONE;
     }
     schedule->free_item = 0;
-    schedule->order_count = 0;
+    schedule->order.transfers = schedule->order.queues = 0;
     schedule->root_count = 0;
     schedule->frames_known = false;
     dma_data_clear(schedule);
@@ -47,12 +48,17 @@ u64 dma_item_address(const struct dma_schedule *schedule, const struct dma_item 
     return (u64)(item->key & schedule->profile->link_address) + 4ULL * word;
 }
 
-int dma_items_read(struct dma_device *device, const struct dma_item *item, u32 *words)
+/* It never reaches into another page: it is no larger than what its address is a multiple of. */
+const u32 *dma_item_words(struct dma_device *device, const struct dma_item *item)
 {
-    const struct dma_schedule *schedule = &device->schedule;
+    u64 gpa = dma_item_address(&device->schedule, item, 0);
+    const u8 *page = device->env.guest_page(device->env.ctx, gpa & ~PAGE_MASK);
 
-    return dma_read_guest(device, dma_item_address(schedule, item, 0), words,
-                          dma_item_size(schedule, item));
+    if (page == NULL) {
+        device->stats.guest_faults++;
+        return NULL;
+    }
+    return (const u32 *)(page + (gpa & PAGE_MASK));
 }
 
 u32 dma_items_follow(struct dma_device *device, u32 link)
@@ -62,6 +68,7 @@ u32 dma_items_follow(struct dma_device *device, u32 link)
     u32 key = link & (profile->link_address | profile->link_queue);
     u32 *bucket = bucket_of(schedule, key), index;
     struct dma_item *item;
+    const u32 *words;
 
     if (link & profile->link_none)
         return DMA_ITEM_NONE;
@@ -76,8 +83,10 @@ u32 dma_items_follow(struct dma_device *device, u32 link)
     }
     item = &schedule->items[index];
     item->key = key;
-    if (dma_items_read(device, item, item->seen) < 0)
+    words = dma_item_words(device, item);
+    if (words == NULL)
         return DMA_ITEM_NONE;
+    memcpy(item->seen, words, dma_item_size(schedule, item));
     schedule->free_item = item->next;
     item->next = *bucket;
     *bucket = index;

@@ -17,8 +17,8 @@ u32 dma_items_follow(struct dma_device *device, u32 link);
 /* Forgets an item, with its data. */
 void dma_items_free(struct dma_schedule *schedule, u32 index);
 
-/* Reads the words of an item from the guest's memory. */
-int dma_items_read(struct dma_device *device, const struct dma_item *item, u32 *words);
+/* The words of an item in the guest's memory; NULL: that is not RAM. */
+const u32 *dma_item_words(struct dma_device *device, const struct dma_item *item);
 
 bool dma_item_is_queue(const struct dma_schedule *schedule, const struct dma_item *item);
 

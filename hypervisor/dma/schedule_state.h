@@ -36,6 +36,13 @@ struct dma_item {
     bool is_touched; /* the guest changed the word that the device writes */
 };
 
+/* Items that the device may be at, as a walk came to them: transfers from the beginning on, queues
+ * from the end on. */
+struct dma_order {
+    u32 *indexes;
+    u32 transfers, queues;
+};
+
 struct dma_schedule {
     const struct dma_schedule_profile *profile;
     u32 index;      /* among all rings, channels and the like of the device */
@@ -56,9 +63,8 @@ struct dma_schedule {
     u64 images_phys;
     u32 *buckets;
     u32 free_item;
-    u32 *order; /* items that the device may be at, as the last walk came to them */
-    u32 order_count;
-    u32 *order_before, *stack, *changed; /* of the walk */
+    struct dma_order order, order_before; /* of the last walk, and of the one before */
+    u32 *stack, *changed;                 /* of the walk */
     u32 stack_count, changed_count;
     u32 walk;
 

@@ -4,22 +4,34 @@
 #include "dma/schedule_items.h"
 #include "dma/schedule_sync.h"
 
-static u32 *image_word(struct dma_schedule *schedule, u32 index)
+/* Notes which of the items at `indexes` the device has written, in front of place `first` of the
+ * changed ones; returns the first one's place. The last item is read first: where one is done,
+ * those before it have been. */
+static u32 read_images(struct dma_schedule *schedule, const u32 *indexes, u32 count, u32 word,
+                       u32 first)
 {
-    return &schedule->images[index][dma_item_device_word(schedule, &schedule->items[index])];
+    while (count-- > 0) {
+        u32 index = indexes[count];
+        struct dma_item *item = &schedule->items[index];
+
+        item->now = __atomic_load_n(&schedule->images[index][word], __ATOMIC_ACQUIRE);
+        if (item->now != item->given)
+            schedule->changed[--first] = index;
+    }
+    return first;
 }
 
 /* A queue goes on after its transfer's status is written, and that after the data: they are read
- * the other way round. */
-static void read_images(struct dma_schedule *schedule, bool queues)
+ * the other way round. Returns the place of the first changed item: the last is at max_items - 1.
+ */
+static u32 read_all_images(struct dma_schedule *schedule)
 {
-    for (u32 i = 0; i < schedule->order_count; i++) {
-        u32 index = schedule->order[i];
-        struct dma_item *item = &schedule->items[index];
+    const struct dma_schedule_profile *profile = schedule->profile;
+    const struct dma_order *order = &schedule->order;
+    const u32 *queues = order->indexes + profile->max_items - order->queues;
+    u32 first = read_images(schedule, queues, order->queues, profile->element, profile->max_items);
 
-        if (dma_item_is_queue(schedule, item) == queues)
-            item->now = __atomic_load_n(image_word(schedule, index), __ATOMIC_ACQUIRE);
-    }
+    return read_images(schedule, order->indexes, order->transfers, profile->status, first);
 }
 
 /* The word that the device has written, as it is in the guest's memory. False: the guest has other
@@ -34,12 +46,12 @@ static bool read_word(struct dma_device *device, const struct dma_item *item, u3
     return item->state != DMA_ITEM_GONE || *word == item->seen[at];
 }
 
-static void write_word(struct dma_device *device, const struct dma_item *item, u32 word)
+static void write_word(struct dma_device *device, u8 stream, const struct dma_item *item, u32 word)
 {
     const struct dma_schedule *schedule = &device->schedule;
     u64 address = dma_item_address(schedule, item, dma_item_device_word(schedule, item));
 
-    dma_write_guest(device, DMA_STREAM_DESCRIPTORS(schedule->index), address, &word, sizeof(word));
+    dma_write_guest(device, stream, address, &word, sizeof(word));
 }
 
 /* Where both have written, the guest's bits stay, and the walk finds that they are others than the
@@ -55,7 +67,8 @@ static bool take_transfer(struct dma_device *device, struct dma_data_run *run,
     if (read_word(device, item, &word)) {
         dma_data_take(device, run, item);
         of_guest = word ^ item->seen[profile->status];
-        write_word(device, item, (word & of_guest) | (item->now & ~of_guest));
+        write_word(device, DMA_STREAM_DESCRIPTORS(schedule->index), item,
+                   (word & of_guest) | (item->now & ~of_guest));
     }
     item->seen[profile->status] = item->now;
     item->given = item->now;
@@ -72,7 +85,7 @@ static void take_queue(struct dma_device *device, struct dma_item *item)
     u32 link = dma_link_for_guest(schedule, item->now, &item->targets[1]), word;
 
     if (read_word(device, item, &word) && word == *seen)
-        write_word(device, item, link);
+        write_word(device, DMA_STREAM_ELEMENTS(schedule->index), item, link);
     *seen = link;
     item->given = item->now;
 }
@@ -81,23 +94,19 @@ int dma_schedule_take(struct dma_device *device)
 {
     struct dma_schedule *schedule = &device->schedule;
     struct dma_data_run run = {.length = 0};
+    u32 i = read_all_images(schedule), end = schedule->profile->max_items;
     int completed = 0;
 
-    read_images(schedule, true);
-    read_images(schedule, false);
-    for (u32 i = 0; i < schedule->order_count; i++) {
-        struct dma_item *item = &schedule->items[schedule->order[i]];
+    for (; i < end; i++) {
+        struct dma_item *item = &schedule->items[schedule->changed[i]];
 
-        if (item->now != item->given && !dma_item_is_queue(schedule, item))
-            completed += take_transfer(device, &run, item);
+        if (dma_item_is_queue(schedule, item))
+            break;
+        completed += take_transfer(device, &run, item);
     }
     dma_data_take(device, &run, NULL);
-    for (u32 i = 0; i < schedule->order_count; i++) {
-        struct dma_item *item = &schedule->items[schedule->order[i]];
-
-        if (item->now != item->given && dma_item_is_queue(schedule, item))
-            take_queue(device, item);
-    }
+    for (; i < end; i++)
+        take_queue(device, &schedule->items[schedule->changed[i]]);
     device->stats.completed += (u64)completed;
     return completed;
 }

@@ -31,7 +31,9 @@ u32 dma_streams_of(const struct dma_profile *profile, u8 *numbers)
         add_blocks(numbers, &count, index++);
     for (u32 i = 0; profile->queues != NULL && i < DMA_MAX_QUEUES; i++)
         add_blocks(numbers, &count, i);
-    if (profile->schedule != NULL)
+    if (profile->schedule != NULL) {
         add_blocks(numbers, &count, index);
+        add(numbers, &count, DMA_STREAM_ELEMENTS(index));
+    }
     return count;
 }

@@ -38,7 +38,14 @@ NO_LOOP_IDIOMS int memcmp(const void *left, const void *right, size_t size)
 {
     const u8 *a = left;
     const u8 *b = right;
+    u64 word, other;
 
+    for (; size >= sizeof(word); size -= sizeof(word), a += sizeof(word), b += sizeof(word)) {
+        __builtin_memcpy(&word, a, sizeof(word));
+        __builtin_memcpy(&other, b, sizeof(other));
+        if (word != other)
+            break;
+    }
     for (; size; size--, a++, b++)
         if (*a != *b)
             return *a - *b;

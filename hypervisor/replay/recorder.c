@@ -87,12 +87,19 @@ int record_event(struct vcpu *vcpu, struct log_event *e)
     return 0;
 }
 
+/* To find out whether an event needs its place takes a look at the guest's code. */
+static bool needs_place(const struct vcpu *vcpu, bool same_position)
+{
+    return !same_position && position_needs_place(vcpu);
+}
+
 int session_record_interrupt(struct vcpu *vcpu, u8 vector)
 {
+    bool same_position = at_last_dma(vcpu);
     struct log_event e = {.kind = LOG_EVENT_INTERRUPT,
                           .async = true,
-                          .place = position_needs_place(vcpu),
-                          .same_position = at_last_dma(vcpu),
+                          .place = needs_place(vcpu, same_position),
+                          .same_position = same_position,
                           .payload.interrupt.vector = vector};
 
     return record_event(vcpu, &e);
@@ -108,11 +115,12 @@ int session_record_nmi(struct vcpu *vcpu)
 
 int session_record_dma(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len)
 {
+    bool same_position = at_last_dma(vcpu);
     struct log_event e = {
         .kind = LOG_EVENT_DMA,
         .async = true,
-        .place = position_needs_place(vcpu),
-        .same_position = at_last_dma(vcpu),
+        .place = needs_place(vcpu, same_position),
+        .same_position = same_position,
         .payload.dma = {.stream = stream, .gpa = gpa},
         .data = data,
         .data_len = len,

@@ -91,6 +91,11 @@ def test_devices(request: pytest.FixtureRequest, tmp_path: Path) -> None:
         assert median(read, "log_per_byte") > 1
         assert median(read, "exits") > 0
         assert median(write, "exits") > 0
+        usb = f"USB read, blocks of {size:,}"
+        # With what changes in the status of the command, which has 13 bytes.
+        assert size < median(usb, "data") <= size + 13
+        assert median(usb, "log_per_byte") > 1
+        assert median(usb, "exits") > 0
     for size in devices.FRAME_SIZES:
         # With the check sequence that the card stores.
         assert median(f"e1000 receive, frames of {size:,}", "data") == size + 4

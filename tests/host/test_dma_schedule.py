@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.host.dma_world import ERR_NO_SPACE, ERR_UNSUPPORTED, HOLE, RAM_SIZE
+from tests.host.dma_world import ERR_INVALID, ERR_NO_SPACE, ERR_UNSUPPORTED, HOLE, RAM_SIZE
 from tests.host.uhci_machine import (
     ACTIVE,
     FLBASEADD,
@@ -93,6 +93,22 @@ def test_packets_of_one_transfer_are_logged_as_one_range(machine: UhciMachine) -
     machine.assert_same()
 
 
+def test_statuses_data_and_queues_have_streams_of_their_own(machine: UhciMachine) -> None:
+    """So each is like the last one of its stream, which the log need not say again."""
+    driver = started(machine)
+    tds = driver.submit(1, packets(IN, 3))
+    machine.harvest()
+    machine.records()
+    machine.frame()
+    machine.harvest()
+    status, data, elements = 0, 1, 5  # DMA_STREAM_DESCRIPTORS, _PAYLOAD, _ELEMENTS
+    assert [tuple(record) for record in machine.records()] == [
+        *((status, 4, td + 4) for td in tds),
+        (data, 192, BUFFERS),
+        (elements, 4, driver.queue[1].at + 4),
+    ]
+
+
 def test_what_is_sent_is_that_of_the_moment_when_it_was_linked(machine: UhciMachine) -> None:
     driver = started(machine)
     machine.store(BUFFERS, random.Random(1).randbytes(1000))
@@ -150,6 +166,29 @@ def test_an_unlinked_queue_is_free_once_the_frame_is_over(machine: UhciMachine) 
         machine.harvest()
         machine.assert_same()
     assert machine.counters().recorded_transactions == 1
+
+
+def test_a_queue_is_forgotten_with_its_transfers(machine: UhciMachine) -> None:
+    """A frame ends while the engine looks what is no longer linked; then the queue is back."""
+    driver = started(machine)
+    driver.submit(1, packets(IN, 2))
+    machine.harvest()
+    machine.frame()
+    machine.harvest()
+    assert driver.clean(1) == 2
+    machine.let_frames_pass(True)
+    machine.set_word(driver.queue[0].at, driver.queue[2].at | QUEUE)
+    machine.harvest()
+    machine.let_frames_pass(False)
+    machine.frame(0)
+    machine.harvest()
+    driver.submit(1, packets(IN, 2, BUFFERS + 0x1000))
+    machine.set_word(driver.queue[0].at, driver.queue[1].at | QUEUE)
+    machine.harvest()
+    machine.frame()
+    machine.harvest()
+    machine.assert_same()
+    assert driver.clean(1) == 2
 
 
 def test_both_change_a_status(machine: UhciMachine) -> None:
@@ -313,6 +352,11 @@ def test_shadow_too_small(machine: UhciMachine) -> None:
     assert machine.start(shadow=minimum - 1).status == ERR_NO_SPACE
     assert machine.start(shadow=minimum).status == 0
     assert machine.start(shadow_phys=0x1_4030_0000).status == ERR_UNSUPPORTED
+
+
+def test_the_list_of_frames_needs_a_page_of_its_own(machine: UhciMachine) -> None:
+    """The device ignores the lower bits of its address."""
+    assert machine.start(shadow_phys=SHADOW_PHYS + 0x800).status == ERR_INVALID
 
 
 def test_more_data_than_the_shadow_holds_waits_for_its_turn(machine: UhciMachine) -> None:

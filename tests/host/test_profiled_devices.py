@@ -95,7 +95,7 @@ def test_the_reference_board_s_devices_share_what_there_is() -> None:
 
 @pytest.mark.parametrize("size", [64 * MIB, 96 * MIB])
 def test_a_server_with_sixteen_devices(size: int) -> None:
-    devices = [IGB] * 4 + [NVME] * 4 + [AHCI] * 2 + [E1000] * 4 + [UHCI] * 2
+    devices = [IGB] * 4 + [NVME] * 3 + [AHCI] * 2 + [E1000] * 5 + [UHCI] * 2
     found = plan(size, BRIDGE, *devices, UNKNOWN)
     check(found, size)
     assert len(found.served) == 16

@@ -78,6 +78,10 @@ class UhciMachine(World):
         """Let the controller of the recorded machine alone do a frame."""
         self.call("d", value=transactions)
 
+    def let_frames_pass(self, pass_by: bool) -> None:
+        """Whether a frame of both controllers passes before each read of the frame number."""
+        self.call("p", value=pass_by)
+
     def finds_work(self) -> bool:
         """dma_finds_work."""
         return bool(self.call("f").status)

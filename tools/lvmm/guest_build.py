@@ -246,9 +246,9 @@ def disk_linux_guest(
     return dataclasses.replace(guest, memory_mib=memory_mib or guest.memory_mib)
 
 
-def usb_linux_guest(board: Board, settings: str) -> Guest:
+def usb_linux_guest(board: Board, settings: str, script: str = "init") -> Guest:
     """The same with the stock kernel and its drivers of a disk on UHCI: the small one has none."""
-    return _disk_guest(board, provision.kernel_package(), _USB_MODULES, settings, "init")
+    return _disk_guest(board, provision.kernel_package(), _USB_MODULES, settings, script)
 
 
 def _disk_guest(

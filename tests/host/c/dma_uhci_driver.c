@@ -2,7 +2,10 @@
 #include "dma_pair.h"
 #include "dma_uhci.h"
 
+#define FRNUM 0x6
+
 static struct uhci direct_uhci, recorded_uhci;
+static bool frames_pass; /* one before each read of the frame number */
 
 static void init(void *device, bool recorded, const struct request *request)
 {
@@ -11,10 +14,15 @@ static void init(void *device, bool recorded, const struct request *request)
 
     (void)request;
     uhci_init(device, &buses[recorded]);
+    frames_pass = false;
 }
 
 static u64 get(const void *device, u32 reg, u8 size)
 {
+    if (frames_pass && reg == FRNUM) {
+        uhci_run_frame(&direct_uhci, 0);
+        uhci_run_frame(&recorded_uhci, 0);
+    }
     return uhci_read_register(device, reg, size);
 }
 
@@ -43,10 +51,14 @@ static u32 facts(const void *device, u64 *facts)
     return 2;
 }
 
-/* d: a frame of the recorded machine alone. f: may there be work that nothing announces? */
+/* d: a frame of the recorded machine alone. p: whether frames pass, as above. f: may there be work
+ * that nothing announces? */
 static bool serve(const struct request *request, struct reply *reply)
 {
     switch (request->op) {
+    case 'p':
+        frames_pass = request->value != 0;
+        break;
     case 'd':
         uhci_run_frame(&recorded_uhci, (u32)request->value);
         break;

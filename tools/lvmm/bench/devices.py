@@ -27,6 +27,7 @@ from lvmm.session import RunSettings
 
 FRAMES, QUICK_FRAMES = 3000, 300
 COMMANDS, QUICK_COMMANDS = 256, 16
+USB_COMMANDS = 64  # it is slow
 
 # Ethernet, IPv4 and UDP headers are 42 of a frame's bytes.
 FRAME_SIZES = (1024, 1514)
@@ -68,6 +69,17 @@ NOTES = (
     "and the chunks' headers.",
     "A received frame is acknowledged by the guest with an eighth of one.",
 )
+
+
+@dataclass(frozen=True)
+class _Disk:
+    name: str
+    verbs: tuple[str, ...]
+    on_usb: bool
+
+
+_IDE = _Disk("IDE", ("read", "write"), on_usb=False)
+_USB = _Disk("USB", ("read",), on_usb=True)
 
 
 @dataclass(frozen=True)
@@ -162,26 +174,28 @@ def _receive(board: Board, size: int, frames: int, scratch: Path) -> Row:
     return Row(what, [sample_of(phase, frames, recording.peer.frame_bytes, exits)])
 
 
-def _use_disk(board: Board, commands: int, scratch: Path) -> list[Row]:
-    """Reads and writes of /dev/sda past the page cache (tests/guests/disk/transfers)."""
-    say("devices: IDE")
-    disk = scratch / "disk.img"
-    disk.write_bytes(random.Random(1).randbytes(1 << 20) * (_DISK_BYTES >> 20))
+def _use_disk(board: Board, disk: _Disk, commands: int, scratch: Path) -> list[Row]:
+    """Transfers of /dev/sda past the page cache (tests/guests/disk/transfers)."""
+    say(f"devices: {disk.name}")
+    image = scratch / f"{disk.name}.img"
+    image.write_bytes(random.Random(1).randbytes(1 << 20) * (_DISK_BYTES >> 20))
     phases = {
-        f"{verb}-{size}": (f"IDE {verb}, blocks of {size:,}", size)
-        for verb in ("read", "write")
+        f"{verb}-{size}": (f"{disk.name} {verb}, blocks of {size:,}", size)
+        for verb in disk.verbs
         for size in BLOCK_SIZES
     }
     names = ("first", _NOTHING, *phases)
-    guest = guest_build.disk_linux_guest(board, f"disk.count={commands}", "transfers")
+    words = f"disk.count={commands} disk.verbs={','.join(disk.verbs)}"
     settings = RunSettings(
         seed=1,
         timeout_s=_DEADLINE_S,
-        guest_disk=disk,
+        guest_disk=None if disk.on_usb else image,
+        usb_disk=image if disk.on_usb else None,
         marks=tuple(f"disk: end {name}" for name in names),
     )
-    directory = scratch / "disk"
-    manifest = session.record(board, guest, settings, directory)
+    build = guest_build.usb_linux_guest if disk.on_usb else guest_build.disk_linux_guest
+    directory = scratch / disk.name
+    manifest = session.record(board, build(board, words, "transfers"), settings, directory)
     ended = [manifest.marks[f"disk: end {name}"]["exits"] for name in names]
     spent = [after - before for before, after in itertools.pairwise(ended)]
     exits = dict(zip(names[1:], spent, strict=True))
@@ -200,6 +214,7 @@ def measure(board: Board, quick: bool) -> Section:
     commands = QUICK_COMMANDS if quick else COMMANDS
     with tempfile.TemporaryDirectory(prefix="lvmm-bench-") as folder:
         scratch = Path(folder)
-        rows = _use_disk(board, commands, scratch)
+        rows = _use_disk(board, _IDE, commands, scratch)
+        rows += _use_disk(board, _USB, min(commands, USB_COMMANDS), scratch)
         rows += [_receive(board, size, frames, scratch) for size in FRAME_SIZES]
     return Section("devices", "Devices: what the log grows by", METRICS, rows, NOTES)
