@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lvmm import __version__
+from lvmm import __version__, session
 from lvmm.board import Board, load_board
 from lvmm.errors import (
     DivergenceError,
@@ -101,6 +101,27 @@ def test_trouble_with_the_machine_room(monkeypatch: pytest.MonkeyPatch, tmp_path
 
     with pytest.raises(EnvironmentProblem, match="disk full"):
         soak(monkeypatch, tmp_path, run, runs=10, seed=1)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_run_that_is_stopped_has_not_failed(
+    stopped: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stop = StopRequest()
+
+    def record(*_: object) -> object:
+        if stopped:
+            stop.request()
+        raise MachineError("the guest and its peer are not done")
+
+    monkeypatch.setattr(session, "record", record)
+    if stopped:
+        with pytest.raises(KeyboardInterrupt):
+            one_run.run(BOARD, 3, ("sector",), tmp_path, stop)
+        assert list(tmp_path.iterdir()) == []
+    else:
+        assert one_run.run(BOARD, 3, ("sector",), tmp_path, stop).result == FAILED
+        assert [path.name for path in tmp_path.iterdir()] == ["3"]
 
 
 def test_what_is_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,8 @@ def _run(
     except EnvironmentProblem:
         raise
     except LvmmError as error:
+        if stop.requested:  # the guest and its peer were not done: no wonder
+            raise KeyboardInterrupt from None
         outcome = Outcome(plan, FAILED, str(error))
     return dataclasses.replace(outcome, wall_s=time.monotonic() - start)
 
