@@ -71,7 +71,7 @@ def test_many_devices_with_a_profile(tmp_path: Path) -> None:
     with Recording.open(tmp_path / "recording") as recording:
         assert recording.header is not None
         streams = [stream.stream for stream in recording.header.dma_streams]
-        assert len(streams) == len(set(streams)) == 4 * 7 + 2 + 2
+        assert len(streams) == len(set(streams)) == 4 * 7 + 2 + 3
     assert_identical(replay(tmp_path / "recording", 2, tmp_path / "replay"))
 
 

@@ -230,9 +230,12 @@ class _Watcher:
     def halted(self) -> bool:
         return self.result.report.halted is not None
 
-    def ended(self) -> bool:
+    def _said_end_mark(self) -> bool:
         mark = self.options.end_mark
-        if mark and mark.encode() in self._console:
+        return mark is not None and mark.encode() in self._console
+
+    def ended(self) -> bool:
+        if self._said_end_mark():
             return True
         self.result.ending = self.emulator.poll()
         return self.result.ending is not None
@@ -252,7 +255,9 @@ class _Watcher:
             result.stats = self.emulator.stats()
         except MachineError:
             result.stats = None
+        # What becomes of the machine behind the mark is nothing that was asked for.
         failed = result.ending is not None and result.report.halted is None
+        failed = failed and not self._said_end_mark()
         if failed and (self.options.monitored or result.ending == Ending.FAILED):
             result.error = self.emulator.failure()
         self.line.close()
