@@ -86,7 +86,7 @@ def test_who_runs_at_events(watched: Path, capsys: pytest.CaptureFixture[str]) -
 def test_the_last_write_by_a_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     port = netpeer.free_port()
     settings = RunSettings(net_port=port, seed=1, timeout_s=RECORD_TIMEOUT_S)
-    with frames_to(port):
+    with frames_to(port, seed=port):
         session.record(BOARD, tiny("polling"), settings, tmp_path / "recording")
     buffers = address_of("polling", "buffers")
     query = f"change buffers {BUFFER}"

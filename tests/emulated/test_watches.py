@@ -126,7 +126,7 @@ def test_what_the_device_writes(tmp_path: Path) -> None:
     port = netpeer.free_port()
     guest = ["--multiboot", tiny_guest("polling"), "--memory", 16, "--net-port", port]
     with (
-        frames_to(port),
+        frames_to(port, seed=port),
         debugged(tmp_path / "record", "record", *guest, "--wait", "-o", tmp_path / "r") as run,
     ):
         with Client(run.port, timeout_s=60) as client:
