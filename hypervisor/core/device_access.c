@@ -2,6 +2,7 @@
 #include "arch/lapic.h"
 #include "board_config.h"
 #include "core/console.h"
+#include "core/guest_time.h"
 #include "core/machine_power.h"
 #include "core/passthrough.h"
 #include "core/pci.h"
@@ -34,6 +35,18 @@ static bool starts_processor(u64 gpa, u64 value)
     return gpa == LAPIC_BASE + LAPIC_ICR_LOW && (delivery == 5 || delivery == 6);
 }
 
+static int input(struct vcpu *vcpu, struct log_event *e)
+{
+    guest_time_exit();
+    return session_input(vcpu, e);
+}
+
+static void output(u32 kind, u64 address, u64 value)
+{
+    guest_time_exit();
+    session_output(kind, address, value);
+}
+
 int device_read(struct vcpu *vcpu, u64 gpa, u8 size, u64 *value)
 {
     struct log_event e = {.kind = LOG_EVENT_MMIO_READ,
@@ -50,7 +63,7 @@ int device_read(struct vcpu *vcpu, u64 gpa, u8 size, u64 *value)
     }
     if (!session_replaying())
         e.payload.mmio_read.value = passthrough_memory_read(vcpu, gpa, size);
-    error = session_input(vcpu, &e);
+    error = input(vcpu, &e);
     *value = e.payload.mmio_read.value;
     return error;
 }
@@ -61,7 +74,7 @@ void device_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value)
         guest_lvt_pc = (u32)value;
     else if (!session_replaying() && !starts_processor(gpa, value) && !is_undefined(gpa, size))
         passthrough_memory_write(vcpu, gpa, size, value);
-    session_output(OUTPUT_MEMORY, gpa, value);
+    output(OUTPUT_MEMORY, gpa, value);
 }
 
 /* Whether any byte of an access is one of the monitor's UART. */
@@ -81,7 +94,7 @@ int port_read(struct vcpu *vcpu, u16 port, u8 size, u64 *value)
     }
     if (!session_replaying())
         e.payload.in.value = passthrough_port_read(vcpu, port, size);
-    error = session_input(vcpu, &e);
+    error = input(vcpu, &e);
     *value = e.payload.in.value;
     return error;
 }
@@ -100,7 +113,7 @@ int port_read_string(struct vcpu *vcpu, u16 port, u8 size, u8 *buf, u32 count)
     }
     if (!session_replaying())
         passthrough_port_read_string(vcpu, port, size, buf, count);
-    error = session_input(vcpu, &e);
+    error = input(vcpu, &e);
     if (error == 0 && e.data != buf)
         memcpy(buf, e.data, e.data_len);
     return error;
@@ -122,7 +135,7 @@ void port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
     console_on_write(vcpu, port, value);
     if (!session_replaying())
         passthrough_port_write(vcpu, port, size, forwarded);
-    session_output(OUTPUT_PORT, port, value);
+    output(OUTPUT_PORT, port, value);
 }
 
 void device_access_save(struct log_cpu_state *out)

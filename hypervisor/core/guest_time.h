@@ -6,6 +6,8 @@
 
 #include "core/vcpu.h"
 
+/* The guest caused an exit that record and replay have in common. */
+void guest_time_exit(void);
 /* The guest learned the counter's value here (from an event). */
 void guest_time_anchor(const struct vcpu *vcpu, u64 tsc);
 /* What the next predictions depend on. */

@@ -55,6 +55,7 @@ static int read_time(struct vcpu *vcpu, u8 kind, u64 *tsc)
     if (session_replaying() ? !session_next_is(vcpu, kind)
                             : guest_time_elide(vcpu, e.payload.rdtsc.tsc)) {
         *tsc = guest_time_predict(vcpu);
+        guest_time_exit();
         return 0;
     }
     e.has_check = guest_time_ambiguous(vcpu);
