@@ -255,8 +255,16 @@ static u8 *page_pointer(u64 page, bool write)
     return page < LOW_RAM_END ? (u8 *)page : NULL;
 }
 
+/* RAM above the first MiB, which is where the guest has it: nearly all that is asked for. */
+static bool is_plain(u64 gpa, u64 len)
+{
+    return gpa >= LOW_MEMORY_END && gpa < ram_size && len <= ram_size - gpa;
+}
+
 static bool accessible(u64 gpa, u64 len, bool write)
 {
+    if (is_plain(gpa, len))
+        return true;
     if (gpa + len < gpa)
         return false;
     for (u64 page = gpa & ~PAGE_MASK; page < gpa + len; page += PAGE_SIZE)
@@ -268,9 +276,10 @@ static bool accessible(u64 gpa, u64 len, bool write)
 static void copy(u64 gpa, u8 *buf, u64 len, bool write)
 {
     while (len > 0) {
+        bool plain = is_plain(gpa, len);
         u64 offset = gpa & PAGE_MASK;
-        u64 n = len < PAGE_SIZE - offset ? len : PAGE_SIZE - offset;
-        u8 *p = page_pointer(gpa - offset, write) + offset;
+        u64 n = plain || len < PAGE_SIZE - offset ? len : PAGE_SIZE - offset;
+        u8 *p = plain ? (u8 *)gpa : page_pointer(gpa - offset, write) + offset;
 
         if (write)
             memcpy(p, buf, n);

@@ -103,14 +103,8 @@ static u64 page_frame(const struct walk *walk)
 
 static int read_entry(const struct walk *walk, u64 gpa, unsigned size, u64 *entry)
 {
-    u8 bytes[8];
-
-    if (walk->ops->read(walk->ops->ctx, gpa, bytes, size) < 0)
-        return ERR_UNSUPPORTED;
     *entry = 0;
-    for (unsigned i = 0; i < size; i++)
-        *entry |= (u64)bytes[i] << (8 * i);
-    return 0;
+    return walk->ops->read(walk->ops->ctx, gpa, entry, size) < 0 ? ERR_UNSUPPORTED : 0;
 }
 
 /*

@@ -1,20 +1,17 @@
 #include "dma/guest.h"
+#include "lib/string.h"
 
 u64 dma_get_field(const u8 *descriptor, struct dma_field field)
 {
     u64 value = 0;
 
-    for (u32 i = 0; i < field.width; i++) {
-        value |= (u64)descriptor[field.offset + i] << (8 * i);
-    }
+    memcpy(&value, descriptor + field.offset, field.width);
     return value;
 }
 
 void dma_put_field(u8 *descriptor, struct dma_field field, u64 value)
 {
-    for (u32 i = 0; i < field.width; i++) {
-        descriptor[field.offset + i] = (u8)(value >> (8 * i));
-    }
+    memcpy(descriptor + field.offset, &value, field.width);
 }
 
 bool dma_guest_range_is_sane(u64 gpa, u32 len)

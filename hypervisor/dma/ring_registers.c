@@ -101,6 +101,9 @@ static u64 set_tail(struct dma_device *device, struct dma_ring *ring, u64 value,
         return value;
     }
     ring->tail = (u32)value;
+    /* A driver that polls its ring hands over buffers on the way: it finds there what came since.
+     */
+    dma_ring_harvest(device, ring);
     return value;
 }
 

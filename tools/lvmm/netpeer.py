@@ -140,7 +140,8 @@ class Traffic:
 
     `window`: how many datagrams may be under way; the guest acknowledges every eighth.
     `ask`: an ARP request follows the last datagram that may be under way, for drivers that may
-    leave a frame in the card until another one comes.
+    leave a frame in the card until another one comes. `distinct`: how many datagrams differ before
+    they come again, so that the peer need not make new ones while the guest waits; 0: all.
     """
 
     seed: int = 0
@@ -148,6 +149,7 @@ class Traffic:
     pauses: bool = True
     window: int = WINDOW
     ask: bool = False
+    distinct: int = 0
 
 
 @dataclass
@@ -191,6 +193,7 @@ class NetPeer(CableEnd):
         self._guest_mac: bytes | None = None
         self._burst_left = 0
         self._not_before = 0.0
+        self._made: list[tuple[bytes, bytes]] = []
         self.result = PeerResult()
         super().__init__(port, "netpeer", self.result.errors)
 
@@ -247,32 +250,43 @@ class NetPeer(CableEnd):
             return False
         self._traffic = self._more.pop(0)
         self._hash = hashlib.sha256()
+        self._made.clear()
         self.result = PeerResult(errors=self.result.errors)
         return True
 
     def _send_next(self) -> None:
         result = self.result
-        size = self._traffic.size or self._random.randint(MIN_PAYLOAD, MAX_PAYLOAD)
-        payload = struct.pack("!I", result.sent) + self._random.randbytes(size - 4)
-        assert self._guest_mac is not None
-        frame = udp_frame(
-            (PEER_MAC, PEER_ADDRESS, PEER_PORT),
-            (self._guest_mac, GUEST_ADDRESS, GUEST_PORT),
-            payload,
-            identification=result.sent,
-        )
+        frame, payload = self._next_frame()
         if result.sent == 0:
             result.first_send_s = time.monotonic()
         self.transmit(frame)
         self._hash.update(payload)
         result.sent += 1
-        result.payload_bytes += size
+        result.payload_bytes += len(payload)
         result.frame_bytes += len(frame)
         if self._traffic.ask and not self._may_send():
             self.transmit(arp_request())
             result.asked += 1
         if self._traffic.pauses:
             self._schedule_pause()
+
+    def _next_frame(self) -> tuple[bytes, bytes]:
+        """And its payload, which begins with its number."""
+        distinct, number = self._traffic.distinct, self.result.sent
+        if distinct and number >= distinct:
+            return self._made[number % distinct]
+        size = self._traffic.size or self._random.randint(MIN_PAYLOAD, MAX_PAYLOAD)
+        payload = struct.pack("!I", number) + self._random.randbytes(size - 4)
+        assert self._guest_mac is not None
+        frame = udp_frame(
+            (PEER_MAC, PEER_ADDRESS, PEER_PORT),
+            (self._guest_mac, GUEST_ADDRESS, GUEST_PORT),
+            payload,
+            identification=number,
+        )
+        if distinct:
+            self._made.append((frame, payload))
+        return frame, payload
 
     def _schedule_pause(self) -> None:
         """Datagrams come in bursts of 1 to 48, with up to 30 ms of pause between bursts."""
