@@ -276,10 +276,9 @@ static bool accessible(u64 gpa, u64 len, bool write)
 static void copy(u64 gpa, u8 *buf, u64 len, bool write)
 {
     while (len > 0) {
-        bool plain = is_plain(gpa, len);
         u64 offset = gpa & PAGE_MASK;
-        u64 n = plain || len < PAGE_SIZE - offset ? len : PAGE_SIZE - offset;
-        u8 *p = plain ? (u8 *)gpa : page_pointer(gpa - offset, write) + offset;
+        u64 n = is_plain(gpa, len) || len < PAGE_SIZE - offset ? len : PAGE_SIZE - offset;
+        u8 *p = page_pointer(gpa - offset, write) + offset;
 
         if (write)
             memcpy(p, buf, n);

@@ -135,8 +135,13 @@ def test_a_chunk_of_another_version_is_damage(tmp_path: Path) -> None:
 
 
 def test_an_older_log_is_not_replayed(tmp_path: Path) -> None:
-    with pytest.raises(VersionMismatch, match="version 4, this lvmm replays version 5: use"):
+    with pytest.raises(
+        VersionMismatch, match=f"version 4, this lvmm replays version {FORMAT_VERSION}: use"
+    ):
         check_replayable(VERSION_4)
     log = tmp_path / "log.lvmm"
+    log.write_bytes(of_version(VERSION_4.read_bytes(), 5))
+    with pytest.raises(VersionMismatch, match="version 5"):
+        check_replayable(log)
     log.write_bytes(of_version(VERSION_4.read_bytes(), FORMAT_VERSION))
     check_replayable(log)

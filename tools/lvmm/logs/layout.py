@@ -17,7 +17,7 @@ from lvmm.logs.wire import (
     put_uvarint,
 )
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 # the bytes `LVMM-LOG`: first of the region header
 REGION_MAGIC = 0x474F4C2D4D4D564C
 # the bytes `LVCK`: a closed chunk
