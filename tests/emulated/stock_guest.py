@@ -14,13 +14,10 @@ from lvmm.guest_build import (
     OUTPUT,
     SOURCES,
     build_lock,
-    compile_program,
+    linux_program,
     need_busybox,
     outdated,
 )
-
-_FLAGS = ("-static", "-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-s")
-_SHA256 = (SOURCES / "linux" / "sha256.c", SOURCES / "linux" / "sha256.h")
 
 
 def _initrd(
@@ -31,14 +28,10 @@ def _initrd(
     files: Mapping[str, Path],
 ) -> Path:
     folder = SOURCES / name
-    program = OUTPUT / name / name
     output = OUTPUT / name / f"initrd-{kernel.release}"
     need_busybox()
     with build_lock():
-        program.parent.mkdir(parents=True, exist_ok=True)
-        unit = folder / f"{name}.c"
-        if outdated(program, [unit, *_SHA256]):
-            compile_program([*_FLAGS, str(unit), str(_SHA256[0])], folder, program)
+        program = linux_program(folder)
         if outdated(output, [program, *files.values(), folder / "init", *_callers()]):
             members = [
                 *initramfs.base_system(BUSYBOX, applets, kernel.modules, modules),
@@ -46,6 +39,7 @@ def _initrd(
                 initramfs.executable(f"bin/{name}", program.read_bytes()),
                 initramfs.executable("init", (folder / "init").read_bytes()),
             ]
+            output.parent.mkdir(parents=True, exist_ok=True)
             fresh = output.with_suffix(".new")
             fresh.write_bytes(initramfs.archive(members))
             fresh.replace(output)

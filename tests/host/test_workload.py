@@ -32,7 +32,7 @@ int main(void) {
 
 def test_sha256_agrees_with_hashlib(tmp_path: Path) -> None:
     (tmp_path / "driver.c").write_text(DRIVER)
-    folder = SOURCES / "linux"
+    folder = SOURCES / "linux" / "common"
     program = tmp_path / "driver"
     subprocess.run(
         [

@@ -35,7 +35,11 @@ _USB_MODULES = ("uhci_hcd", "usb_storage", "sd_mod")
 # instructions. panic=-1 makes a crash reboot at once, which ends the recording.
 LINUX_CMDLINE = "console=ttyS0,115200 quiet loglevel=3 panic=-1 noapic"
 
-_WORKLOAD_FLAGS = ("-static", "-O2", "-std=gnu11", "-Wall", "-Wextra", "-s")
+# Each program has of the shared files (tests/guests/linux/common) only what it calls.
+_LINUX_FLAGS = (
+    *("-static", "-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-s"),
+    *("-ffunction-sections", "-Wl,--gc-sections"),
+)
 _TINY_FLAGS = (
     "-m32",
     "-march=i686",
@@ -150,7 +154,7 @@ def boot_sector(name: str) -> Path:
 def workload() -> Path:
     """The program that the recorded Linux runs, linked statically, compiled when needed."""
     with build_lock():
-        return _linux_program("workload", SOURCES / "linux")
+        return linux_program(SOURCES / "linux" / "workload")
 
 
 def workload_initrd(
@@ -169,9 +173,7 @@ def _programs_initrd(
     output = OUTPUT / "linux" / "-".join((script, *names, kernel.release, *modules))
     need_busybox()
     with build_lock():
-        programs = [
-            _linux_program(name, folder if name == "workload" else folder / name) for name in names
-        ]
+        programs = [linux_program(folder / name) for name in names]
         own = [*programs, folder / script, BUSYBOX, Path(initramfs.__file__)]
         if outdated(output, own):
             data = initramfs.workload_initramfs(
@@ -183,13 +185,15 @@ def _programs_initrd(
     return output
 
 
-def _linux_program(name: str, folder: Path) -> Path:
-    """A static program of all C files in a folder, compiled when needed."""
-    output = OUTPUT / "linux" / name
-    units = sorted(folder.glob("*.c"))
-    headers = [*folder.glob("*.h"), *folder.parent.glob("*.h")]
-    if outdated(output, [*units, *headers]):
-        compile_program([*_WORKLOAD_FLAGS, *(path.name for path in units)], folder, output)
+def linux_program(folder: Path) -> Path:
+    """A static program of all C files in a folder and what they use of tests/guests/linux/common,
+    compiled when needed. The caller holds the build lock.
+    """
+    output = OUTPUT / "linux" / folder.name
+    folders = (folder, SOURCES / "linux" / "common")
+    units = [str(unit) for each in folders for unit in sorted(each.glob("*.c"))]
+    if outdated(output, [file for each in folders for file in each.glob("*.[ch]")]):
+        compile_program([*_LINUX_FLAGS, *units], folder, output)
     return output
 
 

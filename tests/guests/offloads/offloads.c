@@ -8,10 +8,10 @@
  *
  * usage: offloads ROUNDS
  */
-#include "../linux/sha256.h"
+#include "../linux/common/fail.h"
+#include "../linux/common/sha256.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
 #include <net/ethernet.h>
@@ -68,12 +68,6 @@ _Static_assert(offsetof(struct frame, ip) ==
 static uint8_t buffer[sizeof(struct frame) + DATA_MAX] __attribute__((aligned(8)));
 static uint8_t own_mac[ETH_ALEN];
 static struct sockaddr_ll to_card; /* packets of IP: the kernel asks the socket, not the frame */
-
-static void fail(const char *what)
-{
-    printf("offloads: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
 
 static int open_card(void)
 {

@@ -5,9 +5,9 @@
  *
  * Arguments: periods to play, to capture by read, and to capture by the mapped buffer.
  */
-#include "../linux/sha256.h"
+#include "../linux/common/fail.h"
+#include "../linux/common/sha256.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <sound/asound.h>
 #include <stdio.h>
@@ -27,12 +27,6 @@
 
 static const char play_device[] = "/dev/snd/pcmC0D0p";
 static const char capture_device[] = "/dev/snd/pcmC0D0c";
-
-static void fail(const char *what)
-{
-    printf("sound: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
 
 static void control(int card, unsigned long request, void *argument, const char *what)
 {

@@ -1,7 +1,8 @@
 """One guest in four modes: on the bare emulator, live, recorded, and replayed.
 
-The guest marks the begin and the end of each phase of its work (tests/guests/linux/mark.h), and the
-emulator notes all its counters there, so that what is counted is exact, and has no part of a boot.
+The guest marks the begin and the end of each phase of its work (mark.h of
+tests/guests/linux/common), and the emulator notes all its counters there, so that what is counted
+is exact, and has no part of a boot.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 /* Page faults, and page-table bits that the CPU sets: pages come, go and change their rights. */
 #include "stress.h"
 
+#include "../common/fail.h"
+
 #include <signal.h>
 #include <sys/mman.h>
 
@@ -25,17 +27,17 @@ uint64_t stress_faults(unsigned rounds)
     uint64_t hash = HASH_START;
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
     if (sigaction(SIGSEGV, &action, NULL) < 0)
-        stress_fail("sigaction");
+        fail("sigaction");
     area = stress_map(PAGES * PAGE, 0);
     for (unsigned round = 0; round < rounds; round++) {
         for (unsigned i = 0; i < PAGES; i++)
             area[i * PAGE + round % PAGE] += (uint8_t)(i + round);
         if (mprotect(area, PAGES / 2 * PAGE, PROT_READ) < 0)
-            stress_fail("mprotect");
+            fail("mprotect");
         for (unsigned i = 0; i < PAGES / 2; i += 3)
             area[i * PAGE]++;
         if (madvise(area + PAGES / 2 * PAGE, PAGES / 4 * PAGE, MADV_DONTNEED) < 0)
-            stress_fail("madvise");
+            fail("madvise");
         hash = stress_hash(hash, area, PAGES * PAGE);
         hash = stress_hash(hash, (const void *)&faults, sizeof(faults));
     }

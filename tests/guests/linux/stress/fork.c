@@ -1,6 +1,8 @@
 /* Processes that begin and end: page tables are made, shared, copied on write, and thrown away. */
 #include "stress.h"
 
+#include "../common/fail.h"
+
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,7 +18,7 @@ uint64_t stress_fork(unsigned rounds)
         for (unsigned child = 0; child < CHILDREN; child++) {
             pid_t pid = fork();
             if (pid < 0)
-                stress_fail("fork");
+                fail("fork");
             if (pid == 0) {
                 for (size_t i = child; i < BYTES; i += 64)
                     own[i] += (uint8_t)(round + child);

@@ -2,6 +2,8 @@
  * nothing of them is lost. */
 #include "stress.h"
 
+#include "../common/fail.h"
+
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,7 +46,7 @@ uint64_t stress_fpu(unsigned rounds)
     for (int self = 0; self < RACERS; self++) {
         pid_t pid = fork();
         if (pid < 0)
-            stress_fail("fork");
+            fail("fork");
         if (pid == 0) {
             sum(&sums[self], rounds, self);
             _exit(0);

@@ -2,9 +2,9 @@
 #define _GNU_SOURCE
 #include "stress.h"
 
-#include "../mark.h"
+#include "../common/fail.h"
+#include "../common/mark.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,12 +24,6 @@ static const struct {
 
 volatile uint64_t stress_alarm_count, stress_alarm_places;
 
-void stress_fail(const char *what)
-{
-    printf("stress: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
 uint64_t stress_hash(uint64_t hash, const void *data, size_t length)
 {
     const uint8_t *bytes = data;
@@ -43,7 +37,7 @@ void *stress_map(size_t length, int shared)
     void *memory = mmap(NULL, length, PROT_READ | PROT_WRITE,
                         MAP_ANONYMOUS | (shared ? MAP_SHARED : MAP_PRIVATE), -1, 0);
     if (memory == MAP_FAILED)
-        stress_fail("mmap");
+        fail("mmap");
     return memory;
 }
 
@@ -61,9 +55,9 @@ void stress_alarms(unsigned microseconds)
     struct sigaction action = {.sa_sigaction = on_alarm, .sa_flags = SA_SIGINFO | SA_RESTART};
     struct itimerval timer = {.it_interval = {0, microseconds}, .it_value = {0, microseconds}};
     if (microseconds != 0 && sigaction(SIGALRM, &action, NULL) < 0)
-        stress_fail("sigaction");
+        fail("sigaction");
     if (setitimer(ITIMER_REAL, &timer, NULL) < 0)
-        stress_fail("setitimer");
+        fail("setitimer");
 }
 
 static int run(const char *name, unsigned rounds)

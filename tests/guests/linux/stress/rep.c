@@ -2,6 +2,8 @@
  */
 #include "stress.h"
 
+#include "../common/fail.h"
+
 #include <sys/mman.h>
 
 #define BYTES (1 << 20)
@@ -31,7 +33,7 @@ uint64_t stress_rep(unsigned rounds)
         fill(from, (uint8_t)(round + 1), BYTES);
         from[BYTES / 2 + round] = 0;
         if (madvise(to, BYTES, MADV_DONTNEED) < 0) /* so that each page faults */
-            stress_fail("madvise");
+            fail("madvise");
         copy(to, from, BYTES);
         size_t left = scan(to, 0, BYTES);
         hash = stress_hash(hash, &left, sizeof(left));

@@ -1,6 +1,8 @@
 /* Code that is written and run again and again, across the end of a page too. */
 #include "stress.h"
 
+#include "../common/fail.h"
+
 #include <string.h>
 #include <sys/mman.h>
 
@@ -19,7 +21,7 @@ uint64_t stress_selfmod(unsigned rounds)
     uint64_t hash = HASH_START;
     uint8_t *code = stress_map(2 * PAGE, 0);
     if (mprotect(code, 2 * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) < 0)
-        stress_fail("mprotect");
+        fail("mprotect");
     stress_alarms(2000);
     for (unsigned i = 0; i < rounds * 500; i++) {
         uint8_t *at = code + PAGE - 6 + i % 7;

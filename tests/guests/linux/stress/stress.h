@@ -18,9 +18,6 @@ uint64_t stress_switch(unsigned rounds);
 uint64_t stress_timers(unsigned rounds);
 uint64_t stress_tsc(unsigned rounds);
 
-/* Ends the program with a message and errno's. */
-void stress_fail(const char *what) __attribute__((noreturn));
-
 /* FNV-1a, 64 bits: stress_hash(HASH_START, ...), then with the last result. */
 #define HASH_START 0xcbf29ce484222325ull
 uint64_t stress_hash(uint64_t hash, const void *data, size_t length);

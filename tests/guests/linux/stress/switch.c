@@ -1,6 +1,8 @@
 /* Two processes that hand a byte to and fro: a context switch for each. */
 #include "stress.h"
 
+#include "../common/fail.h"
+
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,10 +14,10 @@ uint64_t stress_switch(unsigned rounds)
     uint8_t byte = 0;
     uint64_t hash = HASH_START;
     if (pipe(there) < 0 || pipe(back) < 0)
-        stress_fail("pipe");
+        fail("pipe");
     pid_t pid = fork();
     if (pid < 0)
-        stress_fail("fork");
+        fail("fork");
     if (pid == 0) {
         close(there[1]);
         while (read(there[0], &byte, 1) == 1) {
@@ -28,7 +30,7 @@ uint64_t stress_switch(unsigned rounds)
     close(there[0]);
     for (unsigned i = 0; i < rounds * TURNS; i++) {
         if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1)
-            stress_fail("pipe");
+            fail("pipe");
         hash = stress_hash(hash, &byte, 1);
     }
     close(there[1]);

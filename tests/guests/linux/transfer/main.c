@@ -2,18 +2,11 @@
  *        disk-read COUNT SIZE | disk-write COUNT SIZE */
 #include "transfer.h"
 
-#include "../mark.h"
+#include "../common/mark.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-void transfer_fail(const char *what)
-{
-    printf("transfer: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
 
 int main(int argc, char **argv)
 {

@@ -1,7 +1,8 @@
 /* One connection: eight bytes tell the server what is wanted, then all goes one way. */
 #include "transfer.h"
 
-#include "../mark.h"
+#include "../common/fail.h"
+#include "../common/mark.h"
 
 #include <arpa/inet.h>
 #include <stdint.h>
@@ -28,10 +29,10 @@ static int ask(const char verb[4], unsigned long bytes)
     memcpy(request, verb, 4);
     memcpy(request + 4, &big_endian, 4);
     if (fd < 0 || connect(fd, (struct sockaddr *)&server, sizeof(server)) < 0)
-        transfer_fail("connect");
+        fail("connect");
     mark(MARK_BEGIN);
     if (write(fd, request, sizeof(request)) != sizeof(request))
-        transfer_fail("write");
+        fail("write");
     return fd;
 }
 
@@ -41,7 +42,7 @@ void transfer_tcp_in(unsigned long bytes)
     while (bytes > 0) {
         ssize_t length = read(fd, buffer, CHUNK);
         if (length <= 0)
-            transfer_fail("the connection has ended");
+            fail("the connection has ended");
         bytes -= (unsigned long)length;
     }
     mark(MARK_END);
@@ -55,11 +56,11 @@ void transfer_tcp_out(unsigned long bytes)
     while (bytes > 0) {
         ssize_t length = write(fd, buffer, bytes < CHUNK ? bytes : CHUNK);
         if (length < 0)
-            transfer_fail("write");
+            fail("write");
         bytes -= (unsigned long)length;
     }
     if (read(fd, buffer, 1) != 1)
-        transfer_fail("no answer");
+        fail("no answer");
     mark(MARK_END);
     close(fd);
 }

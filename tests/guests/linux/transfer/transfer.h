@@ -4,9 +4,6 @@
 
 #include <stddef.h>
 
-/* Ends the program with a message and errno's. */
-void transfer_fail(const char *what) __attribute__((noreturn));
-
 /* Receives `count` datagrams of tools/lvmm/netpeer.py's; every `acknowledged` of them, and the last
    one, are acknowledged. */
 void transfer_udp(unsigned count, unsigned acknowledged);

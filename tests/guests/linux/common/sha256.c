@@ -15,15 +15,18 @@ static const uint32_t round_constant[64] = {
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 };
 
-static uint32_t rotate_right(uint32_t value, int count) {
+static uint32_t rotate_right(uint32_t value, int count)
+{
     return value >> count | value << (32 - count);
 }
 
-static uint32_t load_be32(const uint8_t *bytes) {
+static uint32_t load_be32(const uint8_t *bytes)
+{
     return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
-static void compress(uint32_t state[8], const uint8_t block[64]) {
+static void compress(uint32_t state[8], const uint8_t block[64])
+{
     uint32_t w[64];
     for (int t = 0; t < 16; t++)
         w[t] = load_be32(block + 4 * t);
@@ -48,7 +51,8 @@ static void compress(uint32_t state[8], const uint8_t block[64]) {
         state[i] += v[i];
 }
 
-void sha256_init(struct sha256 *hash) {
+void sha256_init(struct sha256 *hash)
+{
     static const uint32_t initial[8] = {
         0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
         0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
@@ -57,7 +61,8 @@ void sha256_init(struct sha256 *hash) {
     hash->length = 0;
 }
 
-void sha256_update(struct sha256 *hash, const void *data, size_t length) {
+void sha256_update(struct sha256 *hash, const void *data, size_t length)
+{
     const uint8_t *bytes = data;
     while (length > 0) {
         size_t used = hash->length % 64;
@@ -71,7 +76,8 @@ void sha256_update(struct sha256 *hash, const void *data, size_t length) {
     }
 }
 
-void sha256_final(struct sha256 *hash, uint8_t digest[32]) {
+void sha256_final(struct sha256 *hash, uint8_t digest[32])
+{
     uint64_t bits = hash->length * 8;
     uint8_t length[8];
     for (int i = 0; i < 8; i++)

@@ -7,7 +7,7 @@
 
 struct sha256 {
     uint32_t state[8];
-    uint64_t length;    /* bytes so far */
+    uint64_t length; /* bytes so far */
     uint8_t block[64];
 };
 

@@ -1,7 +1,7 @@
 /*
  * Marks for ./lvmm bench: at each the emulated board notes all its counters
- * (boards/bochs/pmu/stats.h). A prefetch never faults and never leaves the guest, so a mark costs one
- * instruction, with the monitor and without.
+ * (boards/bochs/pmu/stats.h). A prefetch never faults and never leaves the guest, so a mark costs
+ * one instruction, with the monitor and without.
  */
 #ifndef MARK_H
 #define MARK_H
