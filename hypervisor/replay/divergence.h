@@ -1,4 +1,4 @@
-/* What is told when a replay leaves its recording. tools/lvmm/divergence.py makes it readable. */
+/* What is told when a replay leaves its recording. tools/lvmm/divergence makes it readable. */
 #ifndef LVMM_REPLAY_DIVERGENCE_H
 #define LVMM_REPLAY_DIVERGENCE_H
 

@@ -16,6 +16,7 @@ from tests.emulated.disk_image import run
 from lvmm import apt, guest_build
 from lvmm.apt import ensure_packages, os_release
 from lvmm.cache import cache_dir, locked
+from lvmm.messages import say
 
 SOURCES = guest_build.SOURCES / "disk"
 COMMAND_LINE = "root=/dev/sda1 console=ttyS0,115200 panic=-1 quiet"
@@ -112,7 +113,7 @@ def _installed(system: System) -> Path:
     tree = cache_dir() / f"debian-tree-{key}"
     if not tree.is_dir():
         ensure_packages(("debootstrap",))
-        apt.say(f"installing Debian {suite}, {system.name}, into the cache")
+        say(f"installing Debian {suite}, {system.name}, into the cache")
         wanted = "--include=" + ",".join(system.packages)
         with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="debian-") as scratch:
             fresh = Path(scratch) / "tree"

@@ -19,7 +19,6 @@ from tests.emulated.machine import (
 from tests.host.extract_tool import load_tool
 
 from lvmm import cli, guest_build, netpeer, replaying, session
-from lvmm.cli_arguments import RING_MIN_KIB
 from lvmm.console_ring import log_bytes
 from lvmm.echo_peer import EchoPeer
 from lvmm.emulator import Emulator
@@ -27,7 +26,7 @@ from lvmm.guest import Guest
 from lvmm.logs import Event, Recording
 from lvmm.logs.layout import NOTES, EventKind
 from lvmm.recording_dir import Manifest
-from lvmm.session import RingSettings, RunSettings
+from lvmm.session import RING_MIN_KIB, RingSettings, RunSettings
 
 # With epochs of 100 ms their log is more than ten times the smallest ring.
 REQUESTS = 1300

@@ -19,13 +19,12 @@ from tests.emulated.machine import (
 from tests.emulated.relay import Relay
 
 from lvmm import session
-from lvmm.cli_arguments import LOG_MIN_KIB
 from lvmm.emulator import Emulator
 from lvmm.guest_build import tiny_guest
 from lvmm.logs import Recording
 from lvmm.logs.layout import RegionHeader, RegionState
 from lvmm.recording_dir import Manifest
-from lvmm.session import RunSettings, Sink
+from lvmm.session import LOG_MIN_KIB, RunSettings, Sink
 
 # The line has 115,200 baud of emulated time: at this speed of the processor it is soon through.
 FAST_DEVICES = 5_000_000

@@ -19,11 +19,10 @@ from tests.emulated.machine import (
 
 from lvmm import replaying, session
 from lvmm.board import Board
-from lvmm.cli_arguments import RING_MIN_KIB
 from lvmm.link.errors import Unsupported
 from lvmm.link.layout import Register
 from lvmm.replaying import ReplayVerdict
-from lvmm.session import RingSettings, RunSettings
+from lvmm.session import RING_MIN_KIB, RingSettings, RunSettings
 from lvmm.triggers import Triggers, parse_trigger
 
 NOT_CANONICAL = 1 << 62

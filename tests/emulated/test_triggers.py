@@ -17,12 +17,11 @@ from tests.emulated.machine import (
 )
 
 from lvmm import guest_build, netpeer, recording_dir, session
-from lvmm.cli_arguments import RING_MIN_KIB
 from lvmm.echo_peer import EchoPeer
 from lvmm.guest import Guest
 from lvmm.guest_build import tiny_guest
 from lvmm.logs.layout import Begin, Content, Dma
-from lvmm.session import RingSettings, RunSettings
+from lvmm.session import RING_MIN_KIB, RingSettings, RunSettings
 from lvmm.triggers import Triggers, address_of, parse_trigger
 
 REQUESTS = 200

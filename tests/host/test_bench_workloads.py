@@ -28,7 +28,7 @@ from lvmm.bench.modes import (
 from lvmm.bench.tcp_peer import SERVER_ADDRESS, TcpPeer
 from lvmm.bench.throughput import Workload
 from lvmm.board import load_board
-from lvmm.cli_arguments import command_line
+from lvmm.cli import command_line
 from lvmm.echo_peer import arp_request
 from lvmm.emulator_stats import LineStats, Stats, StatsMark
 from lvmm.errors import EnvironmentProblem, MachineError

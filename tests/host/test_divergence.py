@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from tests.host.log_driver import HEADER, RECORDING_ID
 
 from lvmm import recording_dir
-from lvmm.divergence import explain_divergence
-from lvmm.divergence_report import render_divergence
+from lvmm.divergence import explain_divergence, render_divergence
 from lvmm.logs import layout as log
 from lvmm.logs.codec import GPR_NAMES, Event, Registers
 from lvmm.logs.writer import LogWriter

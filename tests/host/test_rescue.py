@@ -14,7 +14,7 @@ from tests.host.test_initramfs import make_module
 
 from lvmm import initramfs, rescue
 from lvmm.board import load_board
-from lvmm.cli_arguments import command_line
+from lvmm.cli import command_line
 from lvmm.errors import EnvironmentProblem
 from lvmm.image import BootFile, BootImage, grub_config
 from lvmm.logs import Recording

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lvmm.errors import EnvironmentProblem
+from lvmm.messages import say
 
 _SOURCES = Path("/etc/apt/sources.list")
 _SOURCES_PARTS = Path("/etc/apt/sources.list.d")
@@ -16,11 +17,6 @@ _DEFAULT_KEYRINGS = {
     "debian": "/usr/share/keyrings/debian-archive-keyring.gpg",
     "ubuntu": "/usr/share/keyrings/ubuntu-archive-keyring.gpg",
 }
-
-
-def say(message: str) -> None:
-    """Show progress on stderr."""
-    print(f"lvmm: {message}", file=sys.stderr, flush=True)
 
 
 def os_release() -> dict[str, str]:

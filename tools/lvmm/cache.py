@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from lvmm.apt import say
 from lvmm.errors import EnvironmentProblem
+from lvmm.messages import say
 
 
 def cache_dir() -> Path:

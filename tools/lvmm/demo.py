@@ -15,10 +15,10 @@ from typing import Any
 from tabulate import tabulate
 
 from lvmm import guest_build, provision, replaying, session
-from lvmm.apt import say
 from lvmm.board import Board
 from lvmm.errors import MachineError
 from lvmm.guest_build import ROOT
+from lvmm.messages import say
 from lvmm.monitor_build import monitor_elf
 from lvmm.netpeer import NetPeer, PeerResult, Traffic, free_port
 from lvmm.recording_dir import Manifest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from lvmm.pci_names import class_name, device_name
@@ -61,3 +62,9 @@ def describe(message: dict[str, Any]) -> str:
         f"not be recorded. {remedy}, or let it with --unfenced {address}, for a recording that may "
         "not replay"
     )
+
+
+def describe_unsound(unfenced: Sequence[str]) -> str:
+    """What it means that these devices were let: one line."""
+    devices = ", ".join(unfenced)
+    return f"the recording is unsound (--unfenced {devices}): a replay may go another way"

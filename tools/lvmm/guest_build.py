@@ -19,6 +19,7 @@ from lvmm.apt import ensure_packages
 from lvmm.board import Board
 from lvmm.errors import EnvironmentProblem, LvmmError
 from lvmm.guest import Guest
+from lvmm.messages import say
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "tests" / "guests"
@@ -328,7 +329,7 @@ def main() -> int:
     try:
         print(appliance() if name == "appliance" else tiny_guest(name))
     except LvmmError as error:
-        print(f"lvmm: {error}", file=sys.stderr)
+        say(str(error))
         return error.exit_code
     return 0
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from lvmm import apt
-from lvmm.apt import say
 from lvmm.cache import cache_dir, errors_as_environment, locked
 from lvmm.errors import EnvironmentProblem
+from lvmm.messages import say
 from lvmm.packages import dependency, unpack_packages
 
 METAPACKAGE = "linux-headers-amd64"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +31,7 @@ from lvmm.fence import describe
 from lvmm.link import LinkClient, SocketStream
 from lvmm.link.relay import Typewriter, TypingRefused
 from lvmm.log_receiver import LogReceiver
+from lvmm.messages import say
 from lvmm.monitor_line import MonitorLine, MonitorReport
 
 POLL_S = 0.05
@@ -224,7 +224,7 @@ class _Watcher:
         """Tells the user of devices that were kept from becoming bus master, or were let."""
         fenced = self.result.report.fenced
         for message in fenced[self._fenced_told :]:
-            print(f"lvmm: {describe(message)}", file=sys.stderr, flush=True)
+            say(describe(message))
         self._fenced_told = len(fenced)
 
     def halted(self) -> bool:

@@ -10,7 +10,7 @@ The monitor's messages, by the value of that key (numbers are JSON numbers):
                                           a device without DMA profile is to become bus master
     cpu, ecam, pci, probe                 what the machine has (lvmm.doctor.probe reads them)
     recording   branches                  a trigger has begun the recording
-    divergence  ...                       a replay left its recording (lvmm.divergence renders it)
+    divergence  ...                       a replay left its recording (lvmm.divergence explains it)
     error       text                      the monitor cannot go on
     halted      reason, branches, events, rip, log_bytes
                                           the run is over; the monitor idles from here on

@@ -17,9 +17,10 @@ import time
 from pathlib import Path
 
 from lvmm import apt
-from lvmm.apt import ensure_packages, say
+from lvmm.apt import ensure_packages
 from lvmm.cache import cache_dir, errors_as_environment, locked
 from lvmm.errors import EnvironmentProblem
+from lvmm.messages import say
 from lvmm.packages import dependency, unpack_packages
 
 _BOCHS_DIR = Path(__file__).resolve().parents[2] / "boards" / "bochs"

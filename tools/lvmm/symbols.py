@@ -21,6 +21,7 @@ from pathlib import Path
 from lvmm.cache import cache_dir
 from lvmm.errors import LvmmError
 from lvmm.guest_view import PAGE, AddressSpace, Mode, Physical
+from lvmm.messages import say
 
 _RECOVERY = "vmlinux_to_elf.scripts.kallsyms_finder"
 _RECOVERY_PACKAGE = "vmlinux-to-elf"
@@ -142,7 +143,7 @@ def kernel_symbols(image: Path) -> SymbolTable:
 def _recover(image: Path) -> list[tuple[int, str]]:
     if importlib.util.find_spec("vmlinux_to_elf") is None:
         raise SymbolsUnavailable(f"no symbols: the Python package {_RECOVERY_PACKAGE} is missing")
-    print("lvmm: recovering the kernel's symbols, once (about half a minute)", file=sys.stderr)
+    say("recovering the kernel's symbols, once (about half a minute)")
     with tempfile.TemporaryDirectory(prefix="lvmm-symbols-") as scratch:
         output = Path(scratch) / "kernel.kallsyms"
         command = [sys.executable, "-m", _RECOVERY, "--output", str(output), str(image)]

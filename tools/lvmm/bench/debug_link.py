@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lvmm import session
-from lvmm.apt import say
 from lvmm.bench.results import Metric, Row, Section
 from lvmm.board import Board
 from lvmm.emulator import Emulator
@@ -24,6 +23,7 @@ from lvmm.guest import Guest
 from lvmm.guest_build import tiny_guest
 from lvmm.link import LinkClient, MemorySpace, RunState, SocketStream, Status, Timing
 from lvmm.link.stream import BAUD_RATE
+from lvmm.messages import say
 
 MEMORY_MIB = 16
 PAGE = 4096

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvmm import guest_build, recording_dir, session
-from lvmm.apt import say
 from lvmm.bench.results import Metric, Row, Section
 from lvmm.board import Board
 from lvmm.demo import DIGEST_MARK, NETWORK_MARK, record_receiving
 from lvmm.errors import RecordingError
 from lvmm.logs import Event, EventKind, Recording
 from lvmm.logs.layout import ConsoleLine, Dma, InString, StreamContent
+from lvmm.messages import say
 from lvmm.netpeer import Traffic
 from lvmm.session import RunSettings
 

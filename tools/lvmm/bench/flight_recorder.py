@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lvmm import guest_build, session
-from lvmm.apt import say
 from lvmm.bench.results import Metric, Row, Section
 from lvmm.board import Board
 from lvmm.echo_peer import EchoPeer, EchoResult
 from lvmm.errors import MachineError
 from lvmm.guest import Guest
+from lvmm.messages import say
 from lvmm.netpeer import free_port
 from lvmm.recording_dir import Manifest
 from lvmm.session import RingSettings, RunSettings

@@ -6,12 +6,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from lvmm.apt import say
 from lvmm.bench import aims, plots, workloads
 from lvmm.bench.modes import BOOT, Mode, Phase, run_modes
 from lvmm.bench.results import Section
 from lvmm.bench.throughput import Workload, section
 from lvmm.board import Board
+from lvmm.messages import say
 
 
 def measure(board: Board, quick: bool, names: tuple[str, ...], folder: Path) -> list[Section]:

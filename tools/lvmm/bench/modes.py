@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lvmm import recording_dir, replaying, session
-from lvmm.apt import say
 from lvmm.bench.log_growth import LogGrowth, log_growth
 from lvmm.board import Board
 from lvmm.emulator_stats import Stats, StatsMark, parse_stats
 from lvmm.errors import MachineError
 from lvmm.guest import Guest
+from lvmm.messages import say
 from lvmm.session import RunSettings
 
 READY, BEGIN, END = 0, 1, 2  # mark.h

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from lvmm import guest_build, provision, replaying, session
-from lvmm.apt import say
 from lvmm.bench import peers_report, qemu
 from lvmm.bench.peers_report import Sample
 from lvmm.bench.results import Section
@@ -23,6 +22,7 @@ from lvmm.demo import DIGEST_MARK, NETWORK_MARK, NetRecording, record_receiving
 from lvmm.errors import MachineError
 from lvmm.guest import Guest
 from lvmm.machine_run import RunOptions
+from lvmm.messages import say
 from lvmm.netpeer import NetPeer, PeerResult, Traffic, free_port
 from lvmm.session import BOOT_MARK, RunSettings
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvmm.apt import say
 from lvmm.bench import debug_link, devices, flight_recorder, in_modes, peers, time_travel
 from lvmm.bench.results import Section
 from lvmm.bench.workloads import GROUPS
 from lvmm.board import Board
 from lvmm.errors import UsageError
 from lvmm.guest_build import ROOT
+from lvmm.messages import say
 
 RESULTS = ROOT / "build" / "bench" / "bench.json"
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvmm import recording_dir, session
-from lvmm.apt import say
 from lvmm.bench.results import Metric, Row, Section
 from lvmm.board import Board
 from lvmm.debug.target import LinkTarget
@@ -20,6 +19,7 @@ from lvmm.gdb.target import BreakpointKind, Stop, StopReason
 from lvmm.guest import Guest
 from lvmm.guest_build import tiny_guest
 from lvmm.link import LinkClient, SocketStream, Timing
+from lvmm.messages import say
 from lvmm.replaying import CHECKPOINT_BRANCHES, with_room_for_checkpoints
 
 MEMORY_MIB = 16

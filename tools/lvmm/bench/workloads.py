@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvmm import guest_build
-from lvmm.apt import say
 from lvmm.bench.devices import LINE_POLL_US
 from lvmm.bench.modes import Machine, Phase
 from lvmm.bench.tcp_peer import TcpPeer
@@ -17,6 +16,7 @@ from lvmm.board import Board
 from lvmm.echo_peer import EchoPeer
 from lvmm.errors import EnvironmentProblem, MachineError
 from lvmm.guest import Guest
+from lvmm.messages import say
 from lvmm.netpeer import NetPeer, Traffic, free_port
 from lvmm.session import RunSettings
 

@@ -11,11 +11,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvmm.apt import say
 from lvmm.board import Board
 from lvmm.errors import DivergenceError, MachineError, UsageError
 from lvmm.guest_build import ROOT
 from lvmm.machine_run import StopRequest
+from lvmm.messages import say
 from lvmm.session import new_seed
 from lvmm.soak import claims, one_run
 from lvmm.soak.one_run import DIVERGED, IDENTICAL, Outcome

@@ -6,8 +6,7 @@ import dataclasses
 import random
 from dataclasses import dataclass
 
-from lvmm.cli_arguments import RING_MIN_KIB
-from lvmm.session import RingSettings, RunSettings, Sink
+from lvmm.session import RING_MIN_KIB, RingSettings, RunSettings, Sink
 from lvmm.triggers import Triggers, parse_trigger
 
 WHOLE, PART, RING, SERIAL = "whole", "part", "ring", "serial"

@@ -1,4 +1,4 @@
-"""Shows the report of a divergence (lvmm.divergence) to people, as plain text."""
+"""Shows the report of a divergence (lvmm.divergence.explain) to people, as plain text."""
 
 from __future__ import annotations
 
