@@ -6,11 +6,8 @@ Everything of a run is kept in its directory: `bochsrc`, `bochs.log` (Bochs's ow
 after it died, however it died.
 """
 
-import contextlib
 import enum
 import os
-import random
-import re
 import shutil
 import signal
 import socket
@@ -22,45 +19,17 @@ from typing import Self
 
 from lvmm import provision
 from lvmm.board import Board
+from lvmm.emulator_config import USB_IMAGE, Machine, bochsrc
+from lvmm.emulator_log import POWER_OFF, complaints
 from lvmm.emulator_stats import Stats, parse_stats
 from lvmm.errors import EnvironmentProblem, LvmmError, MachineError, UsageError
 from lvmm.guest_serial import GuestSerial
 
 MAX_MEMORY_MIB = 2048  # that Bochs takes
 
-_MAC_PREFIX = "52:54:00:12:34"
-MAC_ADDRESS = f"{_MAC_PREFIX}:56"
-_NE2000_MAC_ADDRESS = f"{_MAC_PREFIX}:70"
-_NO_NETWORK = "ethmod=null, ethdev=none"
-_NOISE_BYTES = 4 << 20  # a second of sound has 176,400
-_USB_IMAGE = "usb-disk"  # a link to it: names of other files may have what separates options
-_POWER_OFF = "ACPI control: soft power off"
-
-# Models of devices whose panics are about what they are told: no reason to end the machine, since
-# the guest may tell them anything.
-_TOLERANT = (
-    *("biosdev", "vgabios", "floppy", "ioapic", "pic", "dma", "pit82c54", "cmos", "hpet"),
-    *("keyboard", "harddrv", "atapi", "pci_ide", "pci2isa", "pci", "vga"),
-)
-
 _CONNECT_SECONDS = 30.0
 _QUOTED_LINES = 5
 _FULL_BELOW = 16 << 20
-
-
-# A line of Bochs's log: emulated time, level (e: error, p: panic), device, message.
-_COMPLAINT = re.compile(r"\d+[ep](\[.*)")
-
-
-def _block_kib(memory_mib: int) -> int:
-    """The largest block of memory that Bochs has: a long list of blocks takes it long."""
-    return min(memory_mib & -memory_mib, 8) << 10
-
-
-def _tail(path: Path) -> list[str]:
-    """The last lines of a file, those that hold something."""
-    lines = path.read_bytes()[-8192:].decode(errors="replace").splitlines()
-    return [line.strip() for line in lines if line.strip(" =-")]
 
 
 class Ending(enum.Enum):
@@ -118,18 +87,22 @@ class Emulator:
         self.console_path = self.run_dir / "console.log"
         self.ram_path = self.run_dir / "ram.img"
         self.stats_path = self.run_dir / "stats"
-        self.log_path = self.run_dir / "bochs.log"
-        self._iso = iso.resolve() if iso else None
-        self._disk = disk.resolve() if disk else None
-        self._guest_disk = guest_disk.resolve() if guest_disk else None
-        self._usb_disk = usb_disk.resolve() if usb_disk else None
-        self._net_port = net_port
-        self._seed = seed
-        self._start_time = int(time.time()) if start_time is None else start_time
-        self._ips = ips or board.emulator.ips
+        self._machine = Machine(
+            board=board,
+            run_dir=self.run_dir,
+            iso=iso.resolve() if iso else None,
+            disk=disk.resolve() if disk else None,
+            keep_disk=keep_disk,
+            guest_disk=guest_disk.resolve() if guest_disk else None,
+            write_guest_disk=write_guest_disk,
+            usb_disk=usb_disk.resolve() if usb_disk else None,
+            net_port=net_port,
+            seed=seed,
+            start_time=int(time.time()) if start_time is None else start_time,
+            ips=ips or board.emulator.ips,
+        )
+        self.log_path = self._machine.log_path
         self._nic_poll_us = nic_poll_us
-        self._keep_disk = keep_disk
-        self._write_guest_disk = write_guest_disk
         self._warm = warm
         self._process: subprocess.Popen[bytes] | None = None
         self._monitor: socket.socket | None = None
@@ -190,7 +163,7 @@ class Emulator:
             ):
                 config = self.run_dir / "bochsrc"
                 ports = guest.getsockname()[1], monitor.getsockname()[1]
-                config.write_text(self._bochsrc(install, *ports))
+                config.write_text(bochsrc(self._machine, install, *ports))
                 self._spawn(install, config)
                 self._serial = GuestSerial(self._accept(guest), self.console_path)
                 self._monitor = self._accept(monitor)
@@ -212,7 +185,7 @@ class Emulator:
             self._serial.drain()
         if self._terminated:
             return Ending.TERMINATED
-        if _POWER_OFF in self._complaints():
+        if any(POWER_OFF in line for line in self._complaints()):
             return Ending.POWER_OFF
         return Ending.FAILED
 
@@ -231,7 +204,7 @@ class Emulator:
             self._terminated = True
             self._process.kill()
             self._process.wait()
-        (self.run_dir / _USB_IMAGE).unlink(missing_ok=True)
+        (self.run_dir / USB_IMAGE).unlink(missing_ok=True)
         if self._serial is not None:
             self._serial.close()
         if self._monitor is not None:
@@ -248,7 +221,7 @@ class Emulator:
             reason = f"was killed by {signal.Signals(-status).name}"
         else:
             reason = f"ended with status {status}"
-        words = "; ".join(self._complaints().splitlines()[-_QUOTED_LINES:]) or "nothing"
+        words = "; ".join(self._complaints()[-_QUOTED_LINES:]) or "nothing"
         return MachineError(f"the emulator {reason}; its last words ({self.log_path}): {words}")
 
     def stats(self) -> Stats:
@@ -266,28 +239,28 @@ class Emulator:
             return os.pread(file.fileno(), length, address)
 
     def _check_port(self) -> None:
-        if self._net_port is None:
+        if self._machine.net_port is None:
             return
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
-                probe.bind(("", self._net_port))
+                probe.bind(("", self._machine.net_port))
             except (OSError, OverflowError) as error:
                 raise EnvironmentProblem(
-                    f"cannot use UDP port {self._net_port} for the NIC: {error}"
+                    f"cannot use UDP port {self._machine.net_port} for the NIC: {error}"
                 ) from None
 
     def _link_usb_disk(self) -> None:
-        link = self.run_dir / _USB_IMAGE
+        link = self.run_dir / USB_IMAGE
         link.unlink(missing_ok=True)
-        if self._usb_disk is not None:
-            link.symlink_to(self._usb_disk)
+        if self._machine.usb_disk is not None:
+            link.symlink_to(self._machine.usb_disk)
 
     def _spawn(self, install: provision.Bochs, config: Path) -> None:
         environment = {
             "PATH": os.environ.get("PATH", ""),
             "HOME": str(self.run_dir),
             "LVMM_PARENT": str(os.getpid()),
-            "LVMM_PMU_SEED": str(self._seed),
+            "LVMM_PMU_SEED": str(self._machine.seed),
             "LVMM_PMU_MARGIN": str(self.board.emulator.skid_margin),
             "LVMM_PMU_FAULT": self.board.emulator.counter_fault,
             "LVMM_TLB_FLUSH": str(self.board.emulator.tlb_flush),
@@ -320,109 +293,9 @@ class Emulator:
                     raise self.failure() from None
         raise MachineError(f"the emulator did not start within {_CONNECT_SECONDS:.0f} s")
 
-    def _complaints(self) -> str:
-        """The last errors and panics that Bochs logged, or printed before it had its log."""
-        for path in (self.log_path, self.run_dir / "bochs.out"):
-            with contextlib.suppress(OSError):
-                found = [match[1] for line in _tail(path) if (match := _COMPLAINT.match(line))]
-                if found:
-                    return "\n".join(found)
-        return ""
-
-    def _bochsrc(self, install: provision.Bochs, guest_port: int, monitor_port: int) -> str:
-        board = self.board
-        memory = board.memory.total_mib
-        lines = [
-            "# Written by lvmm for one run.",
-            f"memory: guest={memory}, host={memory}, block_size={_block_kib(memory)}",
-            f"cpu: model={board.emulator.cpu_model}, count=1, ips={self._ips}, "
-            # A triple fault of the monitor ends the emulator with a message.
-            f'reset_on_triple_fault=0, ignore_bad_msrs=0, msrs="{provision.MSRS}"',
-            f"clock: sync=none, time0={self._start_time}",
-            f'romimage: file="{install.bios}"',
-            f'vgaromimage: file="{install.vga_bios}"',
-            "vga: extension=none, update_freq=1, realtime=0",
-            "display_library: nogui",
-            "config_interface: textconfig",
-            "keyboard: type=mf",
-            "mouse: enabled=0",
-            "speaker: enabled=0",
-            "sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy",
-            "parport1: enabled=0",
-            "floppy_bootsig_check: disabled=0",
-            f'com1: enabled=1, mode=socket-client, dev="127.0.0.1:{guest_port}"',
-            f'com2: enabled=1, mode=socket-client, dev="127.0.0.1:{monitor_port}"',
-            f'log: "{self.log_path}"',
-            f"panic: action=fatal, {', '.join(f'{device}=report' for device in _TOLERANT)}",
-            # Bochs calls every EPT violation an error; the guest's accesses to devices are such.
-            "error: action=report, cpu0=ignore",
-            "info: action=report",
-            "debug: action=ignore",
-        ]
-        if self._iso:
-            lines += [
-                f'ata0-master: type=cdrom, path="{self._iso}", status=inserted',
-                "boot: cdrom",
-            ]
-        else:
-            mode = "flat" if self._keep_disk else self._volatile("disk")
-            lines += [f'ata0-master: type=disk, path="{self._disk}", mode={mode}', "boot: disk"]
-        lines += self._guest_disk_lines()
-        if self._usb_disk:
-            image = f"path:volatile:{_USB_IMAGE}, journal:{_USB_IMAGE}.redolog"
-            lines.append(f'usb_uhci: enabled=1, port1=disk, options1="speed:full, {image}"')
-        lines += self._pci_lines()
-        return "\n".join(lines) + "\n"
-
-    def _volatile(self, name: str) -> str:
-        """The mode of a disk image that stays as it is."""
-        return f'volatile, journal="{self.run_dir / name}.redolog"'
-
-    def _guest_disk_lines(self) -> list[str]:
-        if self._guest_disk is None:
-            return ["ata1: enabled=0"]
-        path = self._guest_disk
-        mode = "flat" if self._write_guest_disk else self._volatile("guest-disk")
-        return [
-            "ata1: enabled=1, ioaddr1=0x170, ioaddr2=0x370, irq=15",
-            f'ata1-master: type=disk, path="{path}", mode={mode}',
-        ]
-
-    def _pci_lines(self) -> list[str]:
-        slots = []
-        lines = []
-        cards = 0
-        network = _NO_NETWORK
-        if self._net_port is not None:
-            network = f"ethmod=socket, ethdev={self._net_port}"
-        for device in self.board.device:
-            _bus, number, _function = device.pci_address
-            # Slot 1 of the i440FX board is device 2; devices 0 and 1 are the chipset's.
-            slots.append(f", slot{number - 1}={device.model}")
-            if device.model == "e1000":
-                mac = f"{_MAC_PREFIX}:{0x56 + cards:02x}"
-                lines.append(f"e1000: card={cards}, enabled=1, mac={mac}, {network}")
-                network = _NO_NETWORK
-                cards += 1
-            elif device.model == "ne2k":
-                card = f"card=0, enabled=1, type=pci, mac={_NE2000_MAC_ADDRESS}"
-                lines.append(f"ne2k: {card}, {network}")
-                network = _NO_NETWORK
-            elif device.model == "es1370":
-                lines += self._sound_lines()
-        return [f"pci: enabled=1, chipset=i440fx{''.join(slots)}", *lines]
-
-    def _sound_lines(self) -> list[str]:
-        """A sound card that hears noise, which `seed` selects; what it plays is lost.
-
-        The driver for input reads any file, though that refuses a sound device's settings.
-        """
-        noise = self.run_dir / "noise.raw"
-        noise.write_bytes(random.Random(self._seed).randbytes(_NOISE_BYTES))
-        return [
-            "es1370: enabled=1",
-            f"sound: waveoutdrv=dummy, midioutdrv=dummy, waveindrv=oss, wavein={noise}",
-        ]
+    def _complaints(self) -> list[str]:
+        """What Bochs logged last, or printed before it had its log."""
+        return complaints(self.log_path) or complaints(self.run_dir / "bochs.out")
 
 
 def _block_alarm() -> None:

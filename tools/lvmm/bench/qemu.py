@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lvmm import provision
-from lvmm.emulator import MAC_ADDRESS
+from lvmm.emulator_config import MAC_ADDRESS
 from lvmm.guest import Guest
 from lvmm.machine_run import cpu_seconds
 
