@@ -3,6 +3,7 @@
 #define LVMM_ARCH_MSR_INDEX_H
 
 #define MSR_TSC                  0x10
+#define MSR_TSC_ADJUST           0x3b
 #define MSR_APIC_BASE            0x1b
 #define MSR_SMI_COUNT            0x34
 #define MSR_FEATURE_CONTROL      0x3a

@@ -37,13 +37,13 @@ static bool starts_processor(u64 gpa, u64 value)
 
 static int input(struct vcpu *vcpu, struct log_event *e)
 {
-    guest_time_exit();
+    guest_time_advance(vcpu);
     return session_input(vcpu, e);
 }
 
-static void output(u32 kind, u64 address, u64 value)
+static void output(const struct vcpu *vcpu, u32 kind, u64 address, u64 value)
 {
-    guest_time_exit();
+    guest_time_advance(vcpu);
     session_output(kind, address, value);
 }
 
@@ -74,7 +74,7 @@ void device_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value)
         guest_lvt_pc = (u32)value;
     else if (!session_replaying() && !starts_processor(gpa, value) && !is_undefined(gpa, size))
         passthrough_memory_write(vcpu, gpa, size, value);
-    output(OUTPUT_MEMORY, gpa, value);
+    output(vcpu, OUTPUT_MEMORY, gpa, value);
 }
 
 /* Whether any byte of an access is one of the monitor's UART. */
@@ -135,7 +135,7 @@ void port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
     console_on_write(vcpu, port, value);
     if (!session_replaying())
         passthrough_port_write(vcpu, port, size, forwarded);
-    output(OUTPUT_PORT, port, value);
+    output(vcpu, OUTPUT_PORT, port, value);
 }
 
 void device_access_save(struct log_cpu_state *out)

@@ -1,39 +1,42 @@
 #include "core/guest_time.h"
+#include "arch/cpu.h"
+#include "replay/position.h"
+#include "replay/session.h"
 
 /* Ticks that a conditional branch and the code around it take, at least in the mean: a low
- * estimate, for the prediction must stay behind the machine. */
+ * estimate, for the counter must stay behind the machine's. */
 #define TICKS_PER_BRANCH 6
 
 /* Ticks that an exit to the monitor and back takes at least, whatever is done there. */
 #define TICKS_PER_EXIT 1000
 
-/* How far the guest's counter may be behind, in ticks: some ten microseconds. */
+/* How far the guest's counter may be behind when it is read, in ticks: some ten microseconds. */
 #define LAG_MAX 32768
 
 static struct {
-    u64 tsc, branches; /* at the last anchor */
-    u64 exits;         /* since then */
-    u64 elided_branches, elided_rip;
-    bool elided;
+    u64 tsc;      /* what the guest reads; 0: not known */
+    u64 branches; /* at the last advance */
+    u64 earliest; /* record: as many branches have come after any reading that was not logged */
+    bool still;   /* readings do not exit */
 } guest_time;
 
-void guest_time_exit(void)
+void guest_time_advance(const struct vcpu *vcpu)
 {
-    guest_time.exits++;
+    if (guest_time.tsc == 0)
+        return;
+    guest_time.tsc += (vcpu->branches - guest_time.branches) * TICKS_PER_BRANCH + TICKS_PER_EXIT;
+    guest_time.branches = vcpu->branches;
 }
 
-void guest_time_anchor(const struct vcpu *vcpu, u64 tsc)
+void guest_time_set(const struct vcpu *vcpu, u64 tsc)
 {
     guest_time.tsc = tsc;
     guest_time.branches = vcpu->branches;
-    guest_time.exits = 0;
-    guest_time.elided = false;
 }
 
 void guest_time_save(struct log_cpu_state *out)
 {
-    /* 0: not known */
-    out->guest_tsc = guest_time.tsc ? guest_time.tsc + guest_time.exits * TICKS_PER_EXIT : 0;
+    out->guest_tsc = guest_time.tsc;
     out->guest_tsc_branches = guest_time.branches;
 }
 
@@ -41,37 +44,70 @@ void guest_time_restore(const struct log_cpu_state *from)
 {
     guest_time.tsc = from->guest_tsc;
     guest_time.branches = from->guest_tsc_branches;
-    guest_time.exits = 0;
-    guest_time.elided = false;
 }
 
-u64 guest_time_predict(const struct vcpu *vcpu)
+u64 guest_time_now(void)
 {
-    return guest_time.tsc + (vcpu->branches - guest_time.branches) * TICKS_PER_BRANCH +
-           guest_time.exits * TICKS_PER_EXIT;
+    return guest_time.tsc;
 }
 
-bool guest_time_known(void)
+/* The guest may have set the machine's counter back: then this is very large. */
+static u64 lag(void)
 {
-    return guest_time.tsc != 0;
+    return rdtsc() - guest_time.tsc;
 }
 
-bool guest_time_elide(const struct vcpu *vcpu, u64 tsc)
+static bool is_reading(const struct log_event *e)
 {
-    /* A reading that is logged must not be at the position of one that was not: replay tells them
-     * apart by their positions. */
-    bool same_place = guest_time.elided && guest_time.elided_branches == vcpu->branches &&
-                      guest_time.elided_rip == vcpu->regs.rip;
+    return e != NULL && (e->kind == LOG_EVENT_RDTSC || e->kind == LOG_EVENT_RDTSCP);
+}
 
-    if (!same_place && tsc - guest_time_predict(vcpu) >= LAG_MAX)
+static bool logs_reading(const struct vcpu *vcpu)
+{
+    if (lag() >= LAG_MAX && vcpu->branches >= guest_time.earliest)
+        return true;
+    guest_time.earliest = vcpu->branches + 1;
+    return false;
+}
+
+bool guest_time_logged(const struct vcpu *vcpu)
+{
+    const struct log_event *next;
+
+    if (guest_time.tsc == 0)
+        return true;
+    if (!session_replaying())
+        return logs_reading(vcpu);
+    next = session_peek();
+    return is_reading(next) && next->branches == vcpu->branches;
+}
+
+/* Until the timer says that the counter is too far behind. */
+static bool stands_still_in_record(const struct vcpu *vcpu)
+{
+    u64 behind = lag();
+
+    if (guest_time.still)
+        guest_time.earliest = vcpu->branches + 1;
+    if (behind >= LAG_MAX || vcpu->halted)
         return false;
-    guest_time.elided = true;
-    guest_time.elided_branches = vcpu->branches;
-    guest_time.elided_rip = vcpu->regs.rip;
+    hv_limit_timer(LAG_MAX - behind);
     return true;
 }
 
-bool guest_time_ambiguous(const struct vcpu *vcpu)
+/* Until the guest comes near the next reading that was logged. */
+static bool stands_still_in_replay(const struct vcpu *vcpu)
 {
-    return guest_time.elided && guest_time.elided_branches == vcpu->branches;
+    const struct log_event *next = session_peek();
+
+    return !is_reading(next) || position_run_towards(vcpu, next->branches);
+}
+
+void guest_time_before_entry(const struct vcpu *vcpu)
+{
+    if (!session_recording() && !session_replaying())
+        return;
+    guest_time.still = guest_time.tsc != 0 && (session_replaying() ? stands_still_in_replay(vcpu)
+                                                                   : stands_still_in_record(vcpu));
+    hv_fix_tsc(guest_time.still, guest_time.tsc);
 }

@@ -1,27 +1,25 @@
-/* The guest's time-stamp counter between two logged readings: it advances with the guest's
- * position, so that most readings need no event. Never ahead of the machine's counter, and never
- * more than a bound behind it when read. */
+/* The guest's time-stamp counter in record and replay. It stands still while the guest runs, and
+ * advances at the exits that record and replay have in common, by what can be told from the guest's
+ * position; so readings need no event, and mostly no exit. When it is too far behind the machine's
+ * counter the next reading is logged, and sets it. */
 #ifndef LVMM_CORE_GUEST_TIME_H
 #define LVMM_CORE_GUEST_TIME_H
 
 #include "core/vcpu.h"
 
-/* The guest caused an exit that record and replay have in common. */
-void guest_time_exit(void);
-/* The guest learned the counter's value here (from an event). */
-void guest_time_anchor(const struct vcpu *vcpu, u64 tsc);
-/* What the next predictions depend on. */
+/* The guest caused an exit that record and replay have in common, or an interrupt is injected. */
+void guest_time_advance(const struct vcpu *vcpu);
+/* The guest learned the counter's value here, from an event. `tsc` 0: it is not known any more, and
+ * the next reading will be logged. */
+void guest_time_set(const struct vcpu *vcpu, u64 tsc);
 void guest_time_save(struct log_cpu_state *out);
 void guest_time_restore(const struct log_cpu_state *from);
-/* What the counter shows at the vCPU's position as far as that alone can tell. */
-u64 guest_time_predict(const struct vcpu *vcpu);
-/* Whether the guest has learned the counter's value at all. */
-bool guest_time_known(void);
-/* Record: whether the prediction will do for a reading here, the machine's counter being `tsc`. If
- * so the reading is not logged, and replay will predict as well. */
-bool guest_time_elide(const struct vcpu *vcpu, u64 tsc);
-/* Record: whether a reading that was not logged was at as many branches, so that one logged here
- * needs a check to be told from it. */
-bool guest_time_ambiguous(const struct vcpu *vcpu);
+/* What the guest reads, in ticks; 0: not known, it has not read it yet. */
+u64 guest_time_now(void);
+/* Whether the reading that has just exited is one that is logged. Others give guest_time_now().
+ * A logged one is the first at its number of branches: so replay knows it. */
+bool guest_time_logged(const struct vcpu *vcpu);
+/* Before each entry: whether readings exit. */
+void guest_time_before_entry(const struct vcpu *vcpu);
 
 #endif

@@ -46,22 +46,18 @@ int handle_hlt(struct vcpu *vcpu, const struct exit *exit)
     return 0;
 }
 
-/* A reading that its position predicts well enough is not logged: core/guest_time.h. */
 static int read_time(struct vcpu *vcpu, u8 kind, u64 *tsc)
 {
     struct log_event e = {.kind = kind, .payload.rdtsc.tsc = rdtsc()};
     int error;
 
-    if (session_replaying() ? !session_next_is(vcpu, kind)
-                            : guest_time_elide(vcpu, e.payload.rdtsc.tsc)) {
-        *tsc = guest_time_predict(vcpu);
-        guest_time_exit();
+    if (!guest_time_logged(vcpu)) {
+        *tsc = guest_time_now();
         return 0;
     }
-    e.has_check = guest_time_ambiguous(vcpu);
     error = session_input(vcpu, &e);
     *tsc = e.payload.rdtsc.tsc;
-    guest_time_anchor(vcpu, *tsc);
+    guest_time_set(vcpu, *tsc);
     return error;
 }
 

@@ -1,6 +1,7 @@
 #include "core/interrupts.h"
 #include "arch/msr_index.h"
 #include "arch/traps.h"
+#include "core/guest_time.h"
 #include "core/hints.h"
 #include "core/passthrough.h"
 #include "replay/session.h"
@@ -79,6 +80,7 @@ int interrupts_deliver(struct vcpu *vcpu)
     if (vector < 0)
         return 0; /* it was withdrawn */
     hints_on_interrupt(vcpu, (u8)vector);
+    guest_time_advance(vcpu);
     error = session_record_interrupt(vcpu, (u8)vector);
     vcpu->regs.rflags &= ~RFLAGS_RF;
     hv_inject_interrupt(vcpu, (u8)vector);

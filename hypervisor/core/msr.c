@@ -34,7 +34,7 @@ static const struct msr_range hidden[] = {
  * is logged. In a replay it is not written. (SDM vol. 4, table 2-2.) */
 static const struct msr_range harmless[] = {
     {MSR_TSC, MSR_TSC},
-    {0x3b, 0x3b}, /* TSC_ADJUST */
+    {MSR_TSC_ADJUST, MSR_TSC_ADJUST},
     {0x48, 0x49}, /* SPEC_CTRL, PRED_CMD */
     {0x4e, 0x4e}, /* PPIN_CTL */
     {MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID},
@@ -106,7 +106,7 @@ int handle_rdmsr(struct vcpu *vcpu, const struct exit *exit)
     if (e.payload.rdmsr.faulted)
         return fault(vcpu);
     if (index == MSR_TSC)
-        guest_time_anchor(vcpu, e.payload.rdmsr.value);
+        guest_time_set(vcpu, e.payload.rdmsr.value);
     vcpu->regs.gpr[GPR_RAX] = (u32)e.payload.rdmsr.value;
     vcpu->regs.gpr[GPR_RDX] = e.payload.rdmsr.value >> 32;
     complete(vcpu, exit);
@@ -165,6 +165,8 @@ int handle_wrmsr(struct vcpu *vcpu, const struct exit *exit)
     }
     if (e.payload.rdmsr.faulted)
         return fault(vcpu);
+    if (index == MSR_TSC || index == MSR_TSC_ADJUST)
+        guest_time_set(vcpu, 0);
     session_output(OUTPUT_MSR, index, value);
     complete(vcpu, exit);
     return 0;

@@ -1,6 +1,7 @@
 #include "core/run.h"
 #include "arch/cpu.h"
 #include "core/early_reads.h"
+#include "core/guest_time.h"
 #include "core/handlers.h"
 #include "core/hints.h"
 #include "core/hypercall.h"
@@ -180,6 +181,7 @@ void run_guest(struct vcpu *vcpu)
         if (!prepare(vcpu))
             break;
         debugger_before_entry(vcpu);
+        guest_time_before_entry(vcpu);
         if (hv_run(vcpu, &exit) < 0) {
             session_end(vcpu, LOG_END_REASON_MONITOR_ERROR, true);
             break;

@@ -236,6 +236,16 @@ void position_prepare(struct vcpu *vcpu)
         session_diverged(vcpu, "never came to the position of an asynchronous event", NULL);
 }
 
+bool position_run_towards(const struct vcpu *vcpu, u64 branches)
+{
+    u64 now = vcpu->branches;
+
+    if (position.goal != NULL || branches < now || branches - now <= position.margin)
+        return false;
+    arm(now, branches - position.margin);
+    return true;
+}
+
 void position_on_exit(struct vcpu *vcpu, struct exit *exit)
 {
     hv_set_single_step(false);

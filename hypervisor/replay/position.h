@@ -26,6 +26,9 @@ bool position_needs_place(const struct vcpu *vcpu);
 /* Before an entry in replay: arms what will stop the guest at, or before, the next asynchronous
  * event. Ends the session when the position was missed. */
 void position_prepare(struct vcpu *vcpu);
+/* Before an entry in replay: whether the guest can run on until it is near `branches`, where the
+ * counter stops it. False: it is near, or the debugger wants it elsewhere. */
+bool position_run_towards(const struct vcpu *vcpu, u64 branches);
 /* After every exit in replay, before anything else: undoes what position_prepare() did to the
  * guest's state. */
 void position_on_exit(struct vcpu *vcpu, struct exit *exit);

@@ -39,8 +39,7 @@ static bool needs_check(const struct log_event *e)
 {
     if (log_event_is_note(e->kind))
         return false;
-    return e->has_check || e->async || !log_event_is_frequent(e->kind) ||
-           session.events % CHECK_INTERVAL == 0;
+    return e->async || !log_event_is_frequent(e->kind) || session.events % CHECK_INTERVAL == 0;
 }
 
 /* Keeps the guest waiting until a tool has taken the whole log. False: it does not come to that. */

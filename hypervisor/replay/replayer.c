@@ -1,6 +1,7 @@
 /* Giving the guest what was logged, and checking that it comes to the same places. */
 #include "arch/msr_index.h"
 #include "core/guest_memory.h"
+#include "core/guest_time.h"
 #include "debug/debugger.h"
 #include "lib/printk.h"
 #include "lib/string.h"
@@ -130,12 +131,6 @@ int replay_input(struct vcpu *vcpu, struct log_event *event)
     return ERR_INVALID;
 }
 
-bool session_next_is(const struct vcpu *vcpu, u8 kind)
-{
-    return session.have_next && !session.next.async && session.next.kind == kind &&
-           session_at(vcpu, &session.next);
-}
-
 const struct log_event *session_peek(void)
 {
     return session.have_next ? &session.next : NULL;
@@ -233,6 +228,7 @@ bool session_apply_due(struct vcpu *vcpu)
                 return e->same_position;
             }
             vcpu->regs.rflags &= ~RFLAGS_RF;
+            guest_time_advance(vcpu);
             hv_inject_interrupt(vcpu, e->payload.interrupt.vector);
             session_count_event(e->kind);
             replay_read_next();

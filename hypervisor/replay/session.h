@@ -71,9 +71,6 @@ int session_go_back(const struct session_mark *mark, const struct output_state *
  * filled in. Data events (FIRMWARE_PAGE) carry event->data. 0, or negative: the run is over. */
 int session_input(struct vcpu *vcpu, struct log_event *event);
 
-/* Replay: is the next event one of this kind, asked for by the guest exactly here? */
-bool session_next_is(const struct vcpu *vcpu, u8 kind);
-
 /* Asynchronous inputs, in record: logged at the vCPU's position. */
 int session_record_interrupt(struct vcpu *vcpu, u8 vector);
 int session_record_nmi(struct vcpu *vcpu);

@@ -14,7 +14,7 @@ int vmx_switch(u64 *gpr, bool launched);
 static u8 vmcs_region[PAGE_SIZE] __attribute__((aligned(4096)));
 static u32 pin_controls, proc_controls, entry_controls;
 static u32 timer_shift;
-static u32 timer_value;
+static u32 timer_value, timer_limit = ~0U;
 static bool launched;
 
 static void load_controls(void)
@@ -77,6 +77,11 @@ void vmx_set_nmi_window(bool on)
     set_control(&proc_controls, VMCS_PROC_CONTROLS, PROC_NMI_WINDOW, on);
 }
 
+void vmx_set_rdtsc_exiting(bool on)
+{
+    set_control(&proc_controls, VMCS_PROC_CONTROLS, PROC_RDTSC, on);
+}
+
 void vmx_set_mov_dr_exiting(bool on)
 {
     set_control(&proc_controls, VMCS_PROC_CONTROLS, PROC_MOV_DR, on);
@@ -87,12 +92,22 @@ void hv_set_interrupt_exiting(bool on)
     set_control(&pin_controls, VMCS_PIN_CONTROLS, PIN_EXTERNAL_INTERRUPT, on);
 }
 
-void hv_set_timer(u64 tsc_ticks)
+static u32 timer_ticks(u64 tsc_ticks)
 {
     u64 value = tsc_ticks >> timer_shift;
 
-    timer_value = value > 0xffffffff ? 0xffffffff : (u32)value;
+    return value > 0xffffffff ? 0xffffffff : (u32)value;
+}
+
+void hv_set_timer(u64 tsc_ticks)
+{
+    timer_value = timer_ticks(tsc_ticks);
     set_control(&pin_controls, VMCS_PIN_CONTROLS, PIN_PREEMPTION_TIMER, tsc_ticks != 0);
+}
+
+void hv_limit_timer(u64 tsc_ticks)
+{
+    timer_limit = timer_ticks(tsc_ticks);
 }
 
 static void enter_state(struct vcpu *vcpu)
@@ -104,7 +119,8 @@ static void enter_state(struct vcpu *vcpu)
     set_control(&entry_controls, VMCS_ENTRY_CONTROLS, ENTRY_CTL_IA32E,
                 vmread(VMCS_GUEST_EFER) & EFER_LMA);
     if (pin_controls & PIN_PREEMPTION_TIMER)
-        vmwrite(VMCS_PREEMPTION_TIMER, timer_value);
+        vmwrite(VMCS_PREEMPTION_TIMER, timer_value < timer_limit ? timer_value : timer_limit);
+    timer_limit = ~0U;
     if (vcpu->event.valid) {
         vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, vcpu->event.info);
         vmwrite(VMCS_ENTRY_EXCEPTION_ERROR, vcpu->event.error);

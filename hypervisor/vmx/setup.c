@@ -72,8 +72,8 @@ void vmx_setup_controls(u64 ept_root, bool trap_all)
 
     if (trap_all) {
         pin |= PIN_EXTERNAL_INTERRUPT;
-        proc |= PROC_RDTSC | PROC_CR8_LOAD | PROC_CR8_STORE;
-        proc2 |= PROC2_RDRAND | PROC2_RDSEED;
+        proc |= PROC_RDTSC | PROC_TSC_OFFSETTING | PROC_CR8_LOAD | PROC_CR8_STORE;
+        proc2 |= PROC2_RDRAND | PROC2_RDSEED | PROC2_TSC_SCALING;
     }
     vmwrite(VMCS_PIN_CONTROLS, vmx_adjust(MSR_VMX_TRUE_PINBASED, MSR_VMX_PINBASED_CTLS, pin));
     vmwrite(VMCS_PROC_CONTROLS, vmx_adjust(MSR_VMX_TRUE_PROCBASED, MSR_VMX_PROCBASED_CTLS, proc));
@@ -86,7 +86,7 @@ void vmx_setup_controls(u64 ept_root, bool trap_all)
     vmwrite(VMCS_PF_ERROR_MASK, 0);
     vmwrite(VMCS_PF_ERROR_MATCH, 0);
     vmwrite(VMCS_CR3_TARGET_COUNT, 0);
-    vmwrite(VMCS_TSC_OFFSET, 0);
+    vmx_setup_guest_tsc();
     vmwrite(VMCS_VPID, 1);
     vmwrite(VMCS_EPT_POINTER, ept_root);
     vmwrite(VMCS_LINK_POINTER, ~0ULL);

@@ -23,6 +23,7 @@ enum vmcs_field {
     VMCS_EXIT_MSR_LOAD = 0x2008,
     VMCS_ENTRY_MSR_LOAD = 0x200a,
     VMCS_TSC_OFFSET = 0x2010,
+    VMCS_TSC_MULTIPLIER = 0x2032,
     VMCS_EPT_POINTER = 0x201a,
     VMCS_GUEST_PHYSICAL = 0x2400,
     VMCS_LINK_POINTER = 0x2800,
@@ -103,6 +104,7 @@ enum vmcs_field {
 #define PIN_PREEMPTION_TIMER   BIT(6)
 
 #define PROC_INTERRUPT_WINDOW BIT(2)
+#define PROC_TSC_OFFSETTING   BIT(3)
 #define PROC_HLT              BIT(7)
 #define PROC_MWAIT            BIT(10)
 #define PROC_RDPMC            BIT(11)
@@ -127,6 +129,7 @@ enum vmcs_field {
 #define PROC2_RDRAND       BIT(11)
 #define PROC2_INVPCID      BIT(12)
 #define PROC2_RDSEED       BIT(16)
+#define PROC2_TSC_SCALING  BIT(25)
 
 #define EXIT_CTL_SAVE_DEBUG BIT(2)
 #define EXIT_CTL_HOST_64    BIT(9)

@@ -15,6 +15,9 @@ void vmx_setup_guest(const struct start_state *start);
 
 void vmx_set_mov_dr_exiting(bool on);
 void vmx_set_nmi_window(bool on);
+void vmx_set_rdtsc_exiting(bool on);
+/* Where the CPU can make the counter stand still for the guest; before the first entry. */
+void vmx_setup_guest_tsc(void);
 /* After every exit: hv_stop_behind_iret() was for one entry. */
 void vmx_end_iret_stop(void);
 /* Page faults exit whose page is present: those that a stale TLB entry can cause. */

@@ -60,6 +60,27 @@ def test_an_instruction_that_the_recorded_cpu_lacked(tmp_path: Path) -> None:
     assert_identical(replayed(recording, cpu_model="broadwell_ult"))
 
 
+@pytest.mark.parametrize(
+    ("recorded_on", "replayed_on"),
+    [
+        pytest.param("corei7_skylake_x", "corei7_skylake_x", id="stands still"),
+        pytest.param("corei7_haswell_4770", "broadwell_ult", id="exits"),
+    ],
+)
+def test_readings_that_only_their_position_tells_apart(
+    recorded_on: str, replayed_on: str, tmp_path: Path
+) -> None:
+    """With TSC scaling most readings do not exit; without it all do: one rule."""
+    recording = tmp_path / "recording"
+    settings = RunSettings(seed=1, timeout_s=RECORD_TIMEOUT_S)
+    session.record(board(cpu_model=recorded_on), tiny("clock"), settings, recording)
+    first, *taken, second = (recording / "console.log").read_text().splitlines()
+    assert first.startswith("backwards 0 waits ")
+    assert second.startswith("backwards 0 digest ")
+    assert taken == ["set: taken", "set: taken"]
+    assert_identical(replayed(recording, cpu_model=replayed_on))
+
+
 def test_pdptes_are_the_cpus_own(tmp_path: Path) -> None:
     """Memory has others by the time at which the recording begins."""
     settings = RunSettings(

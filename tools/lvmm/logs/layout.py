@@ -888,9 +888,9 @@ class CpuState:
     reserved: int
     # of the guest's output before, for the check of the events after it
     out_crc: int
-    # the last time that was logged, from which others are predicted
+    # what its time-stamp counter shows; 0: not known
     guest_tsc: int
-    # where that was
+    # where it last advanced
     guest_tsc_branches: int
 
     def pack(self) -> bytes:
