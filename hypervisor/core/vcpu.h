@@ -142,8 +142,8 @@ void hv_set_interrupt_exiting(bool on);
 void hv_set_timer(u64 tsc_ticks);
 /* The same for the next entry only, where that is sooner. */
 void hv_limit_timer(u64 tsc_ticks);
-/* The guest's RDTSC and RDTSCP give `value` at the next entry, without an exit, where `fixed` and the
- * CPU can do that; else they exit. */
+/* The guest's RDTSC and RDTSCP give `value` at the next entry, without an exit, where `fixed` and
+ * the CPU can do that; else they exit. */
 void hv_fix_tsc(bool fixed, u64 value);
 
 /* Stops the guest before it executes the instruction at this linear address, and at exceptions of
