@@ -50,7 +50,7 @@ def test_damage_is_reported(tmp_path: Path) -> None:
             last_constant = int(constants["sh_addr"] + constants["sh_size"] - 1)
         # Code that ran when the machine started, and will not again.
         bytes_that_stay = {
-            at["serial_init"]: ".text of the monitor",
+            at["entry32"]: ".text of the monitor",
             last_constant: ".rodata of the monitor",
             at["canary_first"]: "canary_first",
             at["canary_last"] + 7: "canary_last",
