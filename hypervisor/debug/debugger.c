@@ -1,137 +1,49 @@
 #include "debug/debugger.h"
 #include "arch/cpu.h"
 #include "arch/msr_index.h"
-#include "arch/serial.h"
-#include "arch/tsc.h"
-#include "core/decode.h"
 #include "core/early_reads.h"
 #include "core/guest_linear.h"
-#include "core/interrupts.h"
-#include "core/machine_power.h"
 #include "debug/breakpoints.h"
-#include "debug/commands.h"
-#include "debug/link.h"
+#include "debug/one_instruction.h"
 #include "debug/pages.h"
 #include "debug/patches.h"
+#include "debug/run_state.h"
 #include "debug/stop_reason.h"
 #include "debug/travel.h"
 #include "debug/watches.h"
-#include "lib/printk.h"
 #include "replay/session.h"
-
-/* How long the line is listened to after the last byte: requests that come one after the other
- * find the monitor there, since its UART keeps 16 bytes only. */
-#define LISTEN_PER_SECOND 20
 
 #define VECTOR_DB 1
 #define VECTOR_BP 3
 
 static struct {
     struct vcpu *vcpu;
-    struct link link;
-    enum link_run_state state;
-    bool altered, reset;
     bool moved; /* the guest was brought to a checkpoint */
 
-    /* The last stop. */
-    u8 reason; /* enum link_stop_reason */
-    u32 stop_count, breakpoint;
-    u64 address;
-
-    /* Why to stop at the next boundary. */
-    bool break_in;
+    /* Why to stop at the next boundary, unless to break in. */
     bool step;                      /* when an instruction is done */
     struct breakpoint hit, written; /* by the guest; by the monitor */
-
-    /* Why the next entry is for one instruction: the debugger's step; to pass a breakpoint; for an
-     * access to a patched page or to a debug register. */
-    bool pass, access, debug_register;
-
-    /* The entry that is for one instruction. */
-    bool one, trapped, opened;
-    bool done; /* it executed it */
-    u64 rip, rcx;
-    bool was_halted;
 } d;
-
-static void put(void *context, u8 byte)
-{
-    (void)context;
-    serial_put_raw(byte);
-}
-
-static void say(const char *text, size_t size)
-{
-    link_message(&d.link, text, size);
-}
 
 void debugger_init(struct vcpu *vcpu, bool wait)
 {
     d.vcpu = vcpu;
-    d.break_in = wait;
-    link_init(&d.link, command_handlers, put, vcpu);
-    printk_to(say);
+    run_state_init(vcpu, wait);
 }
 
 void debugger_poll(void)
 {
-    bool running = d.state == LINK_RUN_STATE_RUNNING;
-    u64 until = 0;
-    int byte;
-
-    do {
-        while ((byte = serial_get()) >= 0) {
-            link_receive(&d.link, (u8)byte);
-            until = rdtsc() + tsc_frequency() / LISTEN_PER_SECOND;
-        }
-        if (d.reset)
-            machine_power_reset();
-    } while (running && !d.break_in && rdtsc() < until);
-}
-
-enum link_run_state debugger_state(void)
-{
-    return d.state;
-}
-
-void debugger_status(struct link_status *status)
-{
-    struct session_status session;
-
-    session_read_status(&session);
-    *status = (struct link_status){
-        .state = (u8)d.state,
-        .mode = (u8)session_mode(),
-        .flags = d.altered ? LINK_STATUS_FLAG_ALTERED : 0,
-        .reason = d.reason,
-        .end_reason = session.end_reason,
-        .stop_count = d.stop_count,
-        .breakpoint = d.breakpoint,
-        .address = d.address,
-        .branches = d.vcpu->branches,
-        .events = session.events,
-        .rip = d.vcpu->regs.rip,
-        .console_end = ((const struct log_region_header *)session_region())->console_head,
-        .log_bytes = session.log_bytes,
-    };
+    run_state_poll();
 }
 
 static void set_stopped(enum link_run_state state, u8 reason, u64 address, u32 breakpoint)
 {
-    struct link_status status;
-
-    d.state = state;
-    d.reason = reason;
-    d.address = address;
-    d.breakpoint = breakpoint;
-    d.stop_count++;
-    d.break_in = d.step = d.pass = d.access = false;
-    d.done = false;
+    d.step = false;
+    one_instruction.pass = one_instruction.access = one_instruction.done = false;
     watches_forget();
     d.hit.id = d.written.id = 0;
     travel_end();
-    debugger_status(&status);
-    link_notify(&d.link, &status);
+    run_state_stop(state, reason, address, breakpoint);
 }
 
 /* The guest goes on without a stop by what is at this very place. */
@@ -140,7 +52,7 @@ static void pass(void)
     u64 rip = guest_linear_rip(d.vcpu);
 
     d.hit.id = d.written.id = 0;
-    d.pass = patch_at(d.vcpu, rip);
+    one_instruction.pass = patch_at(d.vcpu, rip);
     if (breakpoints_hardware_at(rip))
         d.vcpu->regs.rflags |= RFLAGS_RF;
 }
@@ -150,9 +62,9 @@ static void serve_stopped(void)
 {
     struct breakpoint here;
 
-    while (d.state == LINK_RUN_STATE_STOPPED && !session_ended())
-        debugger_poll();
-    d.state = LINK_RUN_STATE_RUNNING;
+    while (run_state() == LINK_RUN_STATE_STOPPED && !session_ended())
+        run_state_poll();
+    run_state_go();
     here = breakpoints_at(guest_linear_rip(d.vcpu));
     if (here.id != 0 && travel_looks_back())
         travel_met(d.vcpu, stop_reason_of_hit(here.kind), here.address, here.id, false);
@@ -179,27 +91,19 @@ static void stop_by(struct breakpoint hit)
     pass();
 }
 
-/* Whether the entry for one instruction executed it, or one iteration of a REP. */
-static bool executed(const struct vcpu *vcpu)
-{
-    return d.trapped || vcpu->regs.rip != d.rip || vcpu->regs.gpr[GPR_RCX] != d.rcx ||
-           vcpu->halted != d.was_halted;
-}
-
 /* After the entry for one instruction, if that has been executed. */
 static void finish_one(const struct vcpu *vcpu)
 {
-    if (!d.one || !executed(vcpu))
+    bool access = one_instruction.access;
+
+    if (!one_instruction.begun || !one_instruction_finish(vcpu))
         return;
-    d.one = false;
-    d.done = true;
-    if (d.access) {
+    if (access) {
         struct breakpoint hit = breakpoints_after_access();
 
         if (hit.id != 0)
             d.hit = hit;
     }
-    d.pass = d.access = d.debug_register = false;
     watches_forget();
 }
 
@@ -245,12 +149,11 @@ bool debugger_boundary(struct vcpu *vcpu)
     bool done;
 
     finish_one(vcpu);
-    d.one = false;
-    done = d.done;
-    d.done = false;
+    done = one_instruction.done;
+    one_instruction.begun = one_instruction.done = false;
     if (session_ended())
         return false;
-    if (d.state == LINK_RUN_STATE_STOPPED)
+    if (run_state() == LINK_RUN_STATE_STOPPED)
         serve_stopped(); /* brought back from the end of the run */
     else if (arrive(vcpu))
         return !session_ended();
@@ -260,21 +163,11 @@ bool debugger_boundary(struct vcpu *vcpu)
         stop_by(d.hit);
     else if (d.step && done)
         stop(LINK_STOP_REASON_STEP, vcpu->regs.rip, 0);
-    else if (d.break_in && !vcpu->event.valid)
+    else if (run_flags.break_in && !vcpu->event.valid)
         stop(LINK_STOP_REASON_INTERRUPT, vcpu->regs.rip, 0);
     else
         travel_step(vcpu);
     return !session_ended();
-}
-
-/* From here on an entry, or what the monitor does for the guest, is to be one instruction. */
-static void begin_one(const struct vcpu *vcpu)
-{
-    d.one = true;
-    d.trapped = false;
-    d.rip = vcpu->regs.rip;
-    d.rcx = vcpu->regs.gpr[GPR_RCX];
-    d.was_halted = vcpu->halted;
 }
 
 void debugger_memory_write(u64 gpa, const void *data, u64 size)
@@ -295,40 +188,22 @@ void debugger_stop_if_written(void)
         return;
     stop_by(d.written);
     if (d.step)
-        begin_one(d.vcpu);
+        one_instruction_begin(d.vcpu);
 }
 
 bool debugger_stepping(void)
 {
-    return d.step || d.pass || d.access || d.debug_register;
-}
-
-/* The patched pages that the instruction at RIP may be in. */
-static void need_code(const struct vcpu *vcpu)
-{
-    u64 rip = guest_linear_rip(vcpu), gpa;
-
-    for (unsigned int offset = 0; offset < INSN_MAX_LENGTH; offset += INSN_MAX_LENGTH - 1)
-        if (guest_linear_to_gpa_any(vcpu, rip + offset, &gpa) == 0 && patches_on(gpa))
-            pages_need(gpa, false);
+    return d.step || one_instruction.pass || one_instruction.access ||
+           one_instruction.debug_register;
 }
 
 void debugger_before_entry(struct vcpu *vcpu)
 {
     d.moved = false;
-    if (!d.debug_register)
+    if (!one_instruction.debug_register)
         hv_load_debug_points(vcpu);
-    if (!debugger_stepping())
-        return;
-    begin_one(vcpu);
-    if (hv_hold_interrupts(vcpu))
-        interrupts_hold(true);
-    hv_set_single_step(true);
-    if (d.pass)
-        need_code(vcpu);
-    d.opened = d.pass || d.access;
-    if (d.opened)
-        pages_open();
+    if (debugger_stepping())
+        one_instruction_enter(vcpu);
 }
 
 static void on_debug_exception(struct vcpu *vcpu, struct exit *exit)
@@ -357,23 +232,17 @@ static void on_breakpoint_exception(struct vcpu *vcpu, struct exit *exit)
 
 void debugger_after_exit(struct vcpu *vcpu, struct exit *exit)
 {
-    if (d.one) {
-        hv_release_interrupts();
-        interrupts_hold(false);
-        hv_set_single_step(false);
-        d.trapped = exit->kind == EXIT_STEP;
-        if (d.opened)
-            pages_close();
-    }
+    if (one_instruction.begun)
+        one_instruction_exit(exit);
     if (exit->kind == EXIT_EXCEPTION && exit->u.event.vector == VECTOR_DB)
         on_debug_exception(vcpu, exit);
     else if (exit->kind == EXIT_EXCEPTION && exit->u.event.vector == VECTOR_BP)
         on_breakpoint_exception(vcpu, exit);
     else if (exit->kind == EXIT_DEBUG_REGISTER)
-        d.debug_register = true;
+        one_instruction.debug_register = true;
     else if (exit->kind == EXIT_MEMORY && pages_ours(exit->u.memory.gpa) &&
              pages_need(exit->u.memory.gpa, true)) {
-        d.access = true;
+        one_instruction.access = true;
         watches_access(vcpu, exit);
         early_reads_access(vcpu, exit);
         exit->kind = EXIT_NONE;
@@ -388,8 +257,8 @@ void debugger_after_exit(struct vcpu *vcpu, struct exit *exit)
 void debugger_halted(void)
 {
     set_stopped(LINK_RUN_STATE_HALTED, stop_reason_of_end(), d.vcpu->regs.rip, 0);
-    while (d.state == LINK_RUN_STATE_HALTED)
-        debugger_poll();
+    while (run_state() == LINK_RUN_STATE_HALTED)
+        run_state_poll();
 }
 
 void debugger_panicked(void)
@@ -398,18 +267,12 @@ void debugger_panicked(void)
         cpu_halt_forever();
     set_stopped(LINK_RUN_STATE_HALTED, LINK_STOP_REASON_MONITOR_ERROR, d.vcpu->regs.rip, 0);
     for (;;)
-        debugger_poll();
-}
-
-void debugger_interrupt(void)
-{
-    if (d.state == LINK_RUN_STATE_RUNNING)
-        d.break_in = true;
+        run_state_poll();
 }
 
 void debugger_go(bool step)
 {
-    d.state = LINK_RUN_STATE_RUNNING;
+    run_state_go();
     d.step = step;
 }
 
@@ -422,14 +285,4 @@ int debugger_restore(u32 id)
         set_stopped(LINK_RUN_STATE_STOPPED, LINK_STOP_REASON_INTERRUPT, d.vcpu->regs.rip, 0);
     }
     return error;
-}
-
-void debugger_reset_after_reply(void)
-{
-    d.reset = true;
-}
-
-void debugger_altered(void)
-{
-    d.altered = true;
 }

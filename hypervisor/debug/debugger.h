@@ -6,7 +6,6 @@
 #define LVMM_DEBUG_DEBUGGER_H
 
 #include "core/vcpu.h"
-#include "link_layout.h"
 
 /* `wait`: the guest is stopped before its first instruction. */
 void debugger_init(struct vcpu *vcpu, bool wait);
@@ -39,16 +38,10 @@ void debugger_halted(void);
 /* The same after a failure of the monitor's own; nothing where the debugger is not there yet. */
 __attribute__((noreturn)) void debugger_panicked(void);
 
-/* ---- for the requests (commands.c) */
+/* ---- for the requests (link/requests.h) */
 
-enum link_run_state debugger_state(void);
-void debugger_interrupt(void);
 void debugger_go(bool step);
 /* As checkpoint_restore(). */
 int debugger_restore(u32 id);
-void debugger_status(struct link_status *status);
-void debugger_reset_after_reply(void);
-/* A forced write in replay. */
-void debugger_altered(void);
 
 #endif

@@ -19,8 +19,8 @@ from lvmm.link.frame import Frame
 
 SOURCES = (
     "tests/host/c/link_driver.c",
-    "hypervisor/debug/frame.c",
-    "hypervisor/debug/link.c",
+    "hypervisor/link/frame.c",
+    "hypervisor/link/link.c",
     "hypervisor/lib/crc32c.c",
 )
 MEMORY_BASE = 0x10000

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "debug/link.h"
+#include "link/link.h"
 
 #define MEMORY_BASE  0x10000
 #define MEMORY_SIZE  0x4000

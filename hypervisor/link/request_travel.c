@@ -1,6 +1,7 @@
-#include "debug/travel_commands.h"
+#include "link/requests.h"
 #include "core/guest_time.h"
 #include "debug/debugger.h"
+#include "debug/run_state.h"
 #include "debug/travel.h"
 #include "lib/string.h"
 #include "replay/session.h"
@@ -31,15 +32,15 @@ static u8 check(struct link_exchange *e)
                                                : "only a replay can go back");
         return LINK_RESULT_UNSUPPORTED;
     }
-    return debugger_state() == LINK_RUN_STATE_RUNNING ? LINK_RESULT_BUSY : LINK_RESULT_OK;
+    return request_guest_runs() ? LINK_RESULT_BUSY : LINK_RESULT_OK;
 }
 
-u8 command_position(void *context, struct link_exchange *e)
+u8 request_position(void *context, struct link_exchange *e)
 {
     struct link_position_reply *reply = e->reply;
     struct run_position here;
 
-    if (debugger_state() == LINK_RUN_STATE_RUNNING)
+    if (request_guest_runs())
         return LINK_RESULT_BUSY;
     here = run_position(context);
     reply->at = to_link(&here);
@@ -47,7 +48,7 @@ u8 command_position(void *context, struct link_exchange *e)
     return LINK_RESULT_OK;
 }
 
-u8 command_checkpoints(void *context, struct link_exchange *e)
+u8 request_checkpoints(void *context, struct link_exchange *e)
 {
     struct link_checkpoints_reply *reply = e->reply;
     struct link_checkpoint one;
@@ -72,7 +73,7 @@ u8 command_checkpoints(void *context, struct link_exchange *e)
     return LINK_RESULT_OK;
 }
 
-u8 command_checkpoint(void *context, struct link_exchange *e)
+u8 request_checkpoint(void *context, struct link_exchange *e)
 {
     struct link_checkpoint made;
     u8 result = check(e);
@@ -89,7 +90,7 @@ u8 command_checkpoint(void *context, struct link_exchange *e)
     return LINK_RESULT_OK;
 }
 
-u8 command_restore(void *context, struct link_exchange *e)
+u8 request_restore(void *context, struct link_exchange *e)
 {
     struct link_restore_request r;
     u8 result = check(e);
@@ -106,11 +107,11 @@ u8 command_restore(void *context, struct link_exchange *e)
         link_reply_text(e, "the log or the CPU does not take the checkpoint's state any more");
         return LINK_RESULT_REFUSED;
     }
-    debugger_status(e->reply);
+    run_state_status(e->reply);
     return LINK_RESULT_OK;
 }
 
-u8 command_run_to(void *context, struct link_exchange *e)
+u8 request_run_to(void *context, struct link_exchange *e)
 {
     struct link_run_to_request r;
     struct travel travel;
@@ -120,11 +121,11 @@ u8 command_run_to(void *context, struct link_exchange *e)
         link_reply_text(e, "only a replay can go to a position");
         return LINK_RESULT_UNSUPPORTED;
     }
-    if (debugger_state() == LINK_RUN_STATE_HALTED) {
+    if (run_state() == LINK_RUN_STATE_HALTED) {
         link_reply_text(e, "the run is over: go back to a checkpoint first");
         return LINK_RESULT_REFUSED;
     }
-    if (debugger_state() == LINK_RUN_STATE_RUNNING)
+    if (request_guest_runs())
         return LINK_RESULT_BUSY;
     memcpy(&r, e->request, sizeof(r));
     if (r.look_back > LINK_LOOK_BACK_STEPS)
@@ -132,17 +133,17 @@ u8 command_run_to(void *context, struct link_exchange *e)
     travel = (struct travel){from_link(&r.at), r.flags, r.look_back, r.steps_from};
     travel_begin(&travel);
     debugger_go(false);
-    debugger_status(e->reply);
+    run_state_status(e->reply);
     return LINK_RESULT_OK;
 }
 
-u8 command_last_hit(void *context, struct link_exchange *e)
+u8 request_last_hit(void *context, struct link_exchange *e)
 {
     const struct travel_hit *hit = travel_last_hit();
     struct link_last_hit_reply *reply = e->reply;
 
     (void)context;
-    if (debugger_state() == LINK_RUN_STATE_RUNNING)
+    if (request_guest_runs())
         return LINK_RESULT_BUSY;
     reply->hits = hit->hits;
     reply->at = to_link(&hit->at);
@@ -153,7 +154,7 @@ u8 command_last_hit(void *context, struct link_exchange *e)
     return LINK_RESULT_OK;
 }
 
-u8 command_page_changes(void *context, struct link_exchange *e)
+u8 request_page_changes(void *context, struct link_exchange *e)
 {
     struct link_page_changes_request r;
     u8 result = check(e);
@@ -173,7 +174,7 @@ u8 command_page_changes(void *context, struct link_exchange *e)
     return LINK_RESULT_OK;
 }
 
-u8 command_keep_checkpoints(void *context, struct link_exchange *e)
+u8 request_keep_checkpoints(void *context, struct link_exchange *e)
 {
     struct link_keep_checkpoints_reply *reply = e->reply;
     u8 result = check(e);

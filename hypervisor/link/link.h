@@ -1,9 +1,9 @@
 /* The monitor's end of the debug link (docs/debug-link.md): it answers one request at a time, each
  * once, and says a few things unasked. It knows neither the serial line nor the guest. */
-#ifndef LVMM_DEBUG_LINK_H
-#define LVMM_DEBUG_LINK_H
+#ifndef LVMM_LINK_LINK_H
+#define LVMM_LINK_LINK_H
 
-#include "debug/frame.h"
+#include "link/frame.h"
 
 /* A request being answered, and its reply. */
 struct link_exchange {

@@ -1,4 +1,4 @@
-#include "debug/frame.h"
+#include "link/frame.h"
 
 #include "lib/crc32c.h"
 

@@ -1,4 +1,4 @@
-#include "debug/link.h"
+#include "link/link.h"
 
 #include "lib/string.h"
 

@@ -1,4 +1,4 @@
-#include "debug/queries.h"
+#include "link/query_texts.h"
 #include "core/guest_linear.h"
 #include "core/guest_memory.h"
 #include "core/guest_paging.h"

@@ -1,5 +1,5 @@
-#include "debug/recording_commands.h"
-#include "debug/debugger.h"
+#include "link/requests.h"
+#include "debug/run_state.h"
 #include "replay/segment.h"
 
 static u8 result_of_segment(struct link_exchange *e, int error, const char *why)
@@ -13,9 +13,9 @@ static u8 result_of_segment(struct link_exchange *e, int error, const char *why)
 /* Whether the guest stands between two instructions. */
 static u8 check_boundary(const struct vcpu *vcpu, struct link_exchange *e)
 {
-    if (debugger_state() == LINK_RUN_STATE_RUNNING)
+    if (request_guest_runs())
         return LINK_RESULT_BUSY;
-    if (debugger_state() == LINK_RUN_STATE_HALTED) {
+    if (run_state() == LINK_RUN_STATE_HALTED) {
         link_reply_text(e, "the run is over");
         return LINK_RESULT_REFUSED;
     }
@@ -26,7 +26,7 @@ static u8 check_boundary(const struct vcpu *vcpu, struct link_exchange *e)
     return LINK_RESULT_OK;
 }
 
-u8 command_start_recording(void *context, struct link_exchange *e)
+u8 request_start_recording(void *context, struct link_exchange *e)
 {
     u8 result = check_boundary(context, e);
 
@@ -37,7 +37,7 @@ u8 command_start_recording(void *context, struct link_exchange *e)
                              "monitor's word");
 }
 
-u8 command_stop_recording(void *context, struct link_exchange *e)
+u8 request_stop_recording(void *context, struct link_exchange *e)
 {
     u8 result = check_boundary(context, e);
 

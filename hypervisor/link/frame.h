@@ -1,7 +1,7 @@
 /* Frames of the debug link (docs/debug-link.md): a zero byte, the COBS coding of channel, sequence
  * number, payload and CRC-32C, a zero byte. What lies between frames is no concern of theirs. */
-#ifndef LVMM_DEBUG_FRAME_H
-#define LVMM_DEBUG_FRAME_H
+#ifndef LVMM_LINK_FRAME_H
+#define LVMM_LINK_FRAME_H
 
 #include "link_layout.h"
 

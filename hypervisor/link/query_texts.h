@@ -1,6 +1,6 @@
 /* Texts for people: statistics, page walks. */
-#ifndef LVMM_DEBUG_QUERIES_H
-#define LVMM_DEBUG_QUERIES_H
+#ifndef LVMM_LINK_QUERY_TEXTS_H
+#define LVMM_LINK_QUERY_TEXTS_H
 
 #include "core/vcpu.h"
 
