@@ -24,6 +24,7 @@ void log_codec_start(struct log_codec *codec, u64 first_branches, u64 first_rip)
     codec->run = codec->trailing = 0;
     codec->announced = false;
     codec->half_rip[0] = codec->half_rip[1] = first_rip;
+    codec->transfers = (struct log_transfers){.head = NULL};
     __builtin_memset(codec->sent, 0, sizeof(codec->sent));
     log_enter_site(codec, first_rip);
 }
@@ -31,6 +32,13 @@ void log_codec_start(struct log_codec *codec, u64 first_branches, u64 first_rip)
 static void expect(struct log_codec *codec, u8 source)
 {
     codec->expected = source < LOG_PREDICTIONS ? &codec->contexts[source].next->fact : NULL;
+}
+
+/* Whether an event can be told as another transfer behind the last one. */
+static bool follows_transfer(const struct log_codec *codec, const struct log_event *event)
+{
+    return codec->transfers.head != NULL && event->kind == LOG_EVENT_DMA && event->same_position &&
+           event->async == ((codec->now.prefix & LOG_PREFIX_ASYNC) != 0);
 }
 
 int log_encode_event(struct log_codec *codec, const struct log_event *event, u8 *out, u32 *size)
@@ -41,6 +49,12 @@ int log_encode_event(struct log_codec *codec, const struct log_event *event, u8 
 
     if (!log_payload_valid(event->kind, &event->payload, event->data_len))
         return ERR_INVALID;
+    if (follows_transfer(codec, event)) {
+        out = log_put_next_transfer(codec, out, event->payload.dma.stream, event->payload.dma.gpa,
+                                    event->data, event->data_len);
+        *size = (u32)(out - start);
+        return 0;
+    }
     if (!known &&
         (event->branches < codec->branches || event->branches - codec->branches >= BRANCHES_LIMIT))
         return ERR_INVALID;
@@ -64,6 +78,7 @@ int log_encode_event(struct log_codec *codec, const struct log_event *event, u8 
 
     const u8 *payload = out;
 
+    codec->transfers.head = NULL;
     out =
         log_encode_payload(codec, event->kind, &event->payload, event->data, event->data_len, out);
     if (out != payload)
@@ -128,23 +143,46 @@ static int get_token(struct log_codec *codec, struct log_cursor *in, u8 *token)
     return codec->contexts[*token & TOKEN_SOURCE].known ? 0 : ERR_INVALID;
 }
 
-int log_decode_event(struct log_codec *codec, struct log_cursor *in, struct log_event *event)
+static void set_flags(const struct log_codec *codec, struct log_event *event)
 {
-    u8 token = 0;
-    int error;
-
-    log_predict(codec);
-    codec->now = (struct log_fact){.rip = codec->rip};
-    error = get_token(codec, in, &token);
-    if (error)
-        return error;
-    codec->stored = token & TOKEN_PAYLOAD;
     event->kind = codec->now.prefix & LOG_PREFIX_KIND;
     event->async = codec->now.prefix & LOG_PREFIX_ASYNC;
     event->same_position = codec->now.prefix & LOG_PREFIX_SAME;
     event->full = event->place = event->has_regs = event->has_check = false;
     event->out_crc = 0;
     event->check = 0;
+}
+
+static int decode_next_transfer(struct log_codec *codec, struct log_cursor *in,
+                                struct log_event *event)
+{
+    struct log_dma *dma = &event->payload.dma;
+    int error =
+        log_get_next_transfer(codec, in, &dma->stream, &dma->gpa, &event->data, &event->data_len);
+
+    set_flags(codec, event);
+    event->same_position = true;
+    event->branches = codec->branches;
+    event->regs.rip = codec->rip;
+    if (!error && !log_payload_valid(event->kind, &event->payload, event->data_len))
+        return ERR_INVALID;
+    return error;
+}
+
+int log_decode_event(struct log_codec *codec, struct log_cursor *in, struct log_event *event)
+{
+    u8 token = 0;
+    int error;
+
+    if (log_transfer_follows(codec))
+        return decode_next_transfer(codec, in, event);
+    log_predict(codec);
+    codec->now = (struct log_fact){.rip = codec->rip};
+    error = get_token(codec, in, &token);
+    if (error)
+        return error;
+    codec->stored = token & TOKEN_PAYLOAD;
+    set_flags(codec, event);
     if (codec->now.prefix >> 7)
         return ERR_INVALID;
     if (event->same_position) {

@@ -12,6 +12,9 @@
 #define LOG_STREAM_SMALL  8 /* data of up to this many bytes is stored as what differs */
 #define LOG_SENT_SMALL    128
 
+/* Transfers in a row that are as expected and take no byte of their own, at most. */
+#define LOG_TRANSFER_RUN_MAX 32
+
 /* The last events that the first prediction is made from. */
 #define LOG_HISTORY 4
 
@@ -70,11 +73,21 @@ struct log_site {
 
 /* What is remembered of a DMA stream. Valid in the codec's generation only. */
 struct log_stream {
-    u64 end;  /* guest-physical address after the last data */
-    u64 step; /* from the end before to the last data's address */
+    u64 end;               /* guest-physical address after the last data */
+    u64 step, step_before; /* from the end before to the last data's address; the other before it */
+    u64 data;              /* the last that was not longer than this, with zeros behind it */
     u32 generation;
-    u32 length;                /* of the last data, bytes */
-    u8 data[LOG_STREAM_SMALL]; /* the last data, if it is not longer */
+    u32 length; /* of the last data, bytes */
+    u8 next;    /* the stream of the transfer that followed at the same position */
+};
+
+/* The last event, if it is a transfer: others at its position may follow it without a token. */
+struct log_transfers {
+    u8 *head;  /* writing; NULL: it is none */
+    u8 *count; /* writing: of those behind it that are as expected; NULL: none yet */
+    u8 number; /* of its stream */
+    u8 run;    /* reading: transfers as expected that are still due; */
+    bool more; /* then one that is stored */
 };
 
 struct log_codec {
@@ -105,6 +118,7 @@ struct log_codec {
     struct log_next by_async[LOG_ASYNC_SLOTS];
     struct log_site sites[LOG_SITES];
     struct log_stream streams[LOG_STREAMS];
+    struct log_transfers transfers;
     u8 sent[LOG_SENT_SMALL]; /* the last frame sent that is not longer */
 };
 

@@ -235,6 +235,25 @@ int log_write(struct log_writer *writer, const struct log_event *event)
     return 0;
 }
 
+bool log_write_next_transfer(struct log_writer *writer, const struct log_dma *transfer,
+                             const void *data, u32 length)
+{
+    bool ring = log_region_overwrites(writer->region);
+    u32 target = ring ? LOG_CHUNK_PAYLOAD_RING : LOG_CHUNK_PAYLOAD_TARGET;
+    u64 needed = (u64)LOG_EVENT_OVERHEAD_MAX + length;
+    u8 *end = writer->payload + writer->used;
+
+    if (!writer->chunk || !writer->codec.transfers.head || length > LOG_EVENT_DATA_MAX ||
+        writer->used + needed > target || room_left(writer) < needed + (ring ? 0 : END_RESERVE))
+        return false;
+    end = log_put_next_transfer(&writer->codec, end, transfer->stream, transfer->gpa, data, length);
+    writer->used = (u32)(end - writer->payload);
+    writer->chunk_events++;
+    writer->next_event++;
+    publish_open_chunk(writer);
+    return true;
+}
+
 int log_flush(struct log_writer *writer)
 {
     if (writer->chunk)
@@ -274,6 +293,7 @@ bool log_writer_rewind(struct log_writer *writer)
         return false;
     if (writer->chunk != NULL) {
         memmove(first, writer->chunk, sizeof(*first) + writer->used);
+        writer->codec.transfers.head = NULL; /* it was where the chunk was */
         writer->chunk = first;
         writer->payload = (u8 *)(first + 1);
     } else {

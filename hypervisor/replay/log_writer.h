@@ -31,6 +31,11 @@ int log_write_header(struct log_writer *writer, const struct log_recording_heade
  * than the ring. */
 int log_write(struct log_writer *writer, const struct log_event *event);
 
+/* The same for a DMA event at the position of the last one, which was DMA, too, but quicker. False:
+ * nothing was written, log_write() has to do it. */
+bool log_write_next_transfer(struct log_writer *writer, const struct log_dma *transfer,
+                             const void *data, u32 length);
+
 /* Closes the open chunk, so that its CRC protects it. */
 int log_flush(struct log_writer *writer);
 

@@ -12,10 +12,11 @@
 #define CHECK_INTERVAL 8
 
 /* Whether the guest is where the last event was logged: not even an instruction that the monitor
- * executes for it came in between. */
+ * executes for it came in between. Each of these changes RIP, or inside a REP RCX. */
 static bool at_last_event(const struct vcpu *vcpu)
 {
-    return session.logged && memcmp(&vcpu->regs, &session.logged_regs, sizeof(vcpu->regs)) == 0;
+    return session.logged && vcpu->regs.rip == session.logged_rip &&
+           vcpu->regs.gpr[GPR_RCX] == session.logged_rcx;
 }
 
 /* Whether in replay, which passes over notes, the event before is DMA at this very place. */
@@ -31,7 +32,8 @@ static void remember(const struct vcpu *vcpu, const struct log_event *e)
     else
         session.logged_dma = e->kind == LOG_EVENT_DMA;
     session.logged = true;
-    session.logged_regs = vcpu->regs;
+    session.logged_rip = vcpu->regs.rip;
+    session.logged_rcx = vcpu->regs.gpr[GPR_RCX];
 }
 
 /* Replay passes over notes, and compares nothing there. */
@@ -114,13 +116,21 @@ int session_record_nmi(struct vcpu *vcpu)
 
 int session_record_dma(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len)
 {
+    const struct log_dma transfer = {.stream = stream, .gpa = gpa};
     bool same_position = at_last_dma(vcpu);
+
+    if (same_position && !session.paused &&
+        log_write_next_transfer(&session.writer, &transfer, data, len)) {
+        session_count_event(LOG_EVENT_DMA);
+        return 0;
+    }
+
     struct log_event e = {
         .kind = LOG_EVENT_DMA,
         .async = true,
         .place = needs_place(vcpu, same_position),
         .same_position = same_position,
-        .payload.dma = {.stream = stream, .gpa = gpa},
+        .payload.dma = transfer,
         .data = data,
         .data_len = len,
     };

@@ -23,9 +23,9 @@ struct session_state {
     u32 out_crc;
     u64 events;
     u64 events_by_kind[SESSION_EVENT_KINDS];
-    bool logged;                 /* record: an event was logged at this exit, */
-    bool logged_dma;             /* and the last one that is no note was DMA */
-    struct log_regs logged_regs; /* at the last event */
+    bool logged;                /* record: an event was logged at this exit, */
+    bool logged_dma;            /* and the last one that is no note was DMA */
+    u64 logged_rip, logged_rcx; /* at the last event */
 };
 
 extern struct session_state session;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -206,30 +207,67 @@ def test_predicted_events_are_these_bytes() -> None:
 
 
 def test_transfers_are_these_bytes() -> None:
-    """Address and length as expected, and of small data only what differs."""
+    """What follows at the same position needs no token: address and length as expected, and of
+    small data only what differs.
+    """
     written = [
         Written(Event(layout.Dma(stream, gpa, data), 0, 0, True, same_position=True), REGISTERS)
         for stream, gpa, data in (
             (1, 0x1000, b"abcdefgh"),
             (1, 0x1010, b"abcdEfgH"),
             (1, 0x1020, b"abcdEfgH"),
-            (1, 0x1030, b"12"),
-            (1, 0x1030, b"123456789"),
-            (1, 0x1040, b"987654321"),
+            (1, 0x1030, b"abcdEfgH"),
+            (1, 0x1040, b"12"),
+            (1, 0x1040, b"123456789"),
+            (1, 0x1050, b"987654321"),
             (2, 0x2000, b"A"),
+            (1, 0x1056, b"987654321"),
+            (2, 0x2010, b"B"),
         )
     ]
+    written.append(event(layout.Nmi()))
     expected = (
-        bytes.fromhex("13 69 07 01 8040 08") + b"abcdefgh"
-        b"\x13\x69\x06\x01\x10\x90EH"  # nothing was predicted: it was the chunk's first event
-        b""
-        b"\x91\x01\x01\x0212"  # after one as predicted: another length, the step is still 8
-        b"\x11\x03\x03\x09123456789"
-        b"\x10\x02\x0e987654321"
-        b"\x10\x07\x02\x80\x80\x01\x01A"  # another stream
+        bytes.fromhex("13 69 4b 01 8040 08") + b"abcdefgh"
+        b"\x72\x10\x90EH\x02"  # another step, what differs, and two more that are as expected
+        b"\x41\x0212"  # another length, the step is still 8
+        b"\x43\x03\x09123456789"
+        b"\x42\x0e987654321"
+        b"\x4b\x02\x80\x80\x01\x01A"  # another stream
+        b"\x4a\x01\x05987654321"
+        b"\x12\x1e\x01B"  # the stream that followed the last time
     )
     log = python_log(written)
-    assert payload_of(log) == expected
+    assert payload_of(log)[: len(expected)] == expected
+    assert_both_write_and_read(written)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(1, 120))
+def test_runs_of_transfers_go_both_ways(rng: random.Random, count: int) -> None:
+    """Rings, with few steps, lengths and contents, so that most is as expected; notes between."""
+    written: list[Written] = []
+    ends = [0x1000, 0x20000, 0x300000]
+    for number in range(count):
+        if rng.random() < 0.1:
+            written.append(Written(Event(layout.Time(256 * number), 0, 0, False, True), REGISTERS))
+        ring = rng.choice([0, 0, 0, 1, 2])
+        gpa = ends[ring] + rng.choice([8, 8, 8, 0x40, 2**64 - 0x44])
+        data = rng.choice([b"\0\0\0\1", b"\0\0\0\1", b"\0\2\0\1", b"12", b"", bytes(20)])
+        payload = layout.Dma(ring, gpa % 2**64, data)
+        ends[ring] = (gpa + len(data)) % 2**64
+        alike = rng.random() < 0.95
+        written.append(Written(Event(payload, 0, 0, alike, same_position=True), REGISTERS))
+    assert_both_write_and_read(written)
+
+
+def test_more_transfers_alike_than_one_number_holds() -> None:
+    written = [
+        Written(Event(layout.Dma(1, 16 * number, b"done"), 0, 0, True, True), REGISTERS)
+        for number in range(100)
+    ]
+    log = python_log(written)
+    # The first, the first with that step, 32 more; then a head without anything, and 32 more.
+    assert len(payload_of(log)) < 40
     assert_both_write_and_read(written)
 
 

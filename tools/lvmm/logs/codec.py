@@ -8,10 +8,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
+from lvmm.logs import old_transfers
 from lvmm.logs.coding import Codec, slot_of
 from lvmm.logs.event import GPR_NAMES, Event, Place, Registers
-from lvmm.logs.layout import EVENT_RUN_MAX, NOTES, PAYLOADS, ChunkHeader
+from lvmm.logs.layout import EVENT_RUN_MAX, NOTES, PAYLOADS, ChunkHeader, Dma
 from lvmm.logs.old_codec import OLD_VERSIONS, Decoder, old_decoder
+from lvmm.logs.old_transfers import OldCodec
 from lvmm.logs.prediction import ASYNC, PREDICTIONS, SAME, Fact
 from lvmm.logs.wire import (
     MASK64,
@@ -50,6 +52,15 @@ def encode_event(codec: Codec, event: Event, out: bytearray) -> None:
     error the codec is of no use.
     """
     known = event.same_position
+    transfers = codec.transfers
+    if (
+        transfers.head is not None
+        and isinstance(event.payload, Dma)
+        and known
+        and event.asynchronous == bool(codec.now.prefix & ASYNC)
+    ):
+        transfers.put_next(out, event.payload.stream, event.payload.gpa, event.payload.data)
+        return
     branches = 0 if known else event.branches - codec.branches
     if not 0 <= branches < _BRANCHES_LIMIT:
         raise WireError(f"branches go from {codec.branches} to {event.branches}")
@@ -66,6 +77,7 @@ def encode_event(codec: Codec, event: Event, out: bytearray) -> None:
         token |= _put_position(codec, fields)
         token |= _put_check(codec, event, fields)
     before = len(fields)
+    transfers.head = None
     event.payload.encode(codec, fields)
     if len(fields) > before:
         token |= _PAYLOAD
@@ -73,6 +85,8 @@ def encode_event(codec: Codec, event: Event, out: bytearray) -> None:
         codec.run += 1
     else:
         out += bytes([token | _RUN, codec.run]) if codec.run else bytes([token])
+        if transfers.head is not None:
+            transfers.head += len(out)
         out += fields
         codec.run = 0
     predictor.learn(codec.now, event.kind in NOTES)
@@ -83,6 +97,8 @@ def decode_event(codec: Codec, data: bytes, at: int) -> tuple[Event, int]:
 
     Behind the data's end come those that were as predicted: the chunk's header says how many.
     """
+    if codec.transfers.follows:
+        return _get_next_transfer(codec, data, at)
     codec.predictor.predict()
     token, prefix, at = _get_token(codec, data, at)
     codec.now = Fact(prefix, 0, codec.rip)
@@ -111,13 +127,21 @@ def decode_event(codec: Codec, data: bytes, at: int) -> tuple[Event, int]:
     return Event(payload, branches, rip, asynchronous, same_position, check, registers, place), at
 
 
+def _get_next_transfer(codec: Codec, data: bytes, at: int) -> tuple[Event, int]:
+    stream, gpa, content, at = codec.transfers.get_next(data, at)
+    payload = Dma(stream, gpa, content)
+    asynchronous = bool(codec.now.prefix & ASYNC)
+    return Event(payload, codec.branches, codec.rip, asynchronous, same_position=True), at
+
+
 def decode_chunk(header: ChunkHeader, payload: bytes, offset: int = 0) -> Iterator[Event]:
     """Yield the events of a chunk; raises WireError when it is malformed.
 
     `offset` is where the payload begins in the recording's file.
     """
     start = header.first_branches, header.first_rip
-    decode: Decoder = functools.partial(decode_event, Codec(*start))
+    codec = OldCodec(*start) if header.format_version == old_transfers.VERSION else Codec(*start)
+    decode: Decoder = functools.partial(decode_event, codec)
     if header.format_version in OLD_VERSIONS:
         decode = old_decoder(*start)
     at = 0

@@ -8,26 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lvmm.logs.prediction import Fact, Predictor
+from lvmm.logs.transfers import Transfers
 from lvmm.logs.wire import (
     ADDRESS_LIMIT,
-    DATA_MAX,
     MASK64,
     WireError,
+    get_changed,
     get_exactly,
     get_fixed,
     get_svarint,
     get_uvarint,
+    put_changed,
     put_svarint,
     put_uvarint,
 )
 
-_STREAMS = 256
-_STREAM_SMALL = 8  # data of up to this many bytes is stored as what differs from the stream's last
 _FRAME_SMALL = 128
 _TICKS_PER_BRANCH = 6
 _TICKS_SHIFT = 8
-_OTHER_LENGTH, _OTHER_STEP, _OTHER_STREAM = 1, 2, 4
-_TRANSFER_FLAGS = _OTHER_LENGTH | _OTHER_STEP | _OTHER_STREAM
 
 
 @dataclass(slots=True)
@@ -38,16 +36,6 @@ class Site:
     access: int
     value: int = 0
     snapshot: list[int] | None = None
-
-
-@dataclass(slots=True)
-class Stream:
-    """What is remembered of a DMA stream: its last transfer."""
-
-    end: int = 0
-    step: int = 0
-    length: int = 0
-    small: bytes = bytes(_STREAM_SMALL)  # begins with the last data that was not longer
 
 
 class Codec:
@@ -72,7 +60,7 @@ class Codec:
         self.half_rip = [rip, rip]
         self._tsc = 0
         self._access = 0
-        self._streams: dict[int, Stream] = {}
+        self.transfers = Transfers()
         self._frame = bytearray(_FRAME_SMALL)
         self.enter(rip)
 
@@ -170,7 +158,7 @@ class Codec:
             return
         for at in range(0, len(data), 8):
             part = data[at : at + 8]
-            _put_changed(out, part, self._frame[at : at + len(part)])
+            put_changed(out, part, self._frame[at : at + len(part)])
         self._frame[: len(data)] = data
 
     def get_frame(self, data: bytes, at: int) -> tuple[bytes, int]:
@@ -180,62 +168,22 @@ class Codec:
             return get_exactly(data, at, length)
         for start in range(0, length, 8):
             end = min(start + 8, length)
-            self._frame[start:end], at = _get_changed(self._frame[start:end], data, at)
+            self._frame[start:end], at = get_changed(self._frame[start:end], data, at)
         return bytes(self._frame[:length]), at
 
     def put_transfer(self, out: bytearray, number: int, address: int, data: bytes) -> None:
-        """See FieldWriter."""
-        if not 0 <= number < _STREAMS or len(data) > DATA_MAX:
-            raise WireError(f"no transfer: {len(data)} bytes of stream {number}")
-        stream = self._streams.setdefault(number, Stream())
-        step = address - stream.end & MASK64
-        flags = _OTHER_STREAM if self.expected is None or self.expected.sub != number else 0
-        flags |= _OTHER_STEP if step != stream.step else 0
-        flags |= _OTHER_LENGTH if len(data) != stream.length else 0
-        small = len(data) <= _STREAM_SMALL
-        fields = bytearray([flags])
-        if flags & _OTHER_STREAM:
-            fields.append(number)
-        if flags & _OTHER_STEP:
-            put_svarint(fields, step)
-        if flags & _OTHER_LENGTH:
-            put_uvarint(fields, len(data))
-        if flags & _OTHER_LENGTH or not small:
-            fields += data
-        else:
-            _put_changed(fields, data, stream.small[: len(data)])
-        if fields != b"\0\0" or not small:
-            out += fields
-        self._remember_transfer(number, stream, address, data, step)
+        """See FieldWriter. The first of its position."""
+        expected = self.expected.sub if self.expected else None
+        self.transfers.put(out, expected, number, address, data)
+        self.now.sub = number
 
     def get_transfer(self, data: bytes, at: int) -> tuple[int, int, bytes, int]:
-        """See FieldReader."""
-        number = self.expected.sub if self.expected else 0
-        flags = 0
-        if self.stored:
-            flags, at = get_fixed(data, at, 1)
-        if flags & _OTHER_STREAM:
-            number, at = get_fixed(data, at, 1)
-        elif self.expected is None:
-            raise WireError("a transfer of no stream")
-        stream = self._streams.setdefault(number, Stream())
-        step, length = stream.step, stream.length
-        if flags & _OTHER_STEP:
-            step, at = get_svarint(data, at)
-        if flags & _OTHER_LENGTH:
-            length, at = get_uvarint(data, at)
-        if flags & ~_TRANSFER_FLAGS:
-            raise WireError("unknown flags of a transfer")
-        if length <= _STREAM_SMALL and not flags & _OTHER_LENGTH:
-            content = stream.small[:length]
-            if self.stored:
-                content, at = _get_changed(content, data, at)
-        elif self.stored:
-            content, at = get_exactly(data, at, length)
-        else:
-            raise WireError("a transfer without its data")
-        address = stream.end + step & MASK64
-        self._remember_transfer(number, stream, address, content, step & MASK64)
+        """See FieldReader. The first of its position."""
+        if not self.stored:
+            raise WireError("a transfer without its head")
+        expected = self.expected.sub if self.expected else None
+        number, address, content, at = self.transfers.get(data, at, expected)
+        self.now.sub = number
         return number, address, content, at
 
     def _expected_ticks(self) -> int:
@@ -262,35 +210,7 @@ class Codec:
         self.now.access = self._access = self.site.access = access
         self.now.value = self.site.value = value
 
-    def _remember_transfer(
-        self, number: int, stream: Stream, address: int, data: bytes, step: int
-    ) -> None:
-        self.now.sub = number
-        stream.step = step
-        stream.end = address + len(data) & MASK64
-        stream.length = len(data)
-        if len(data) <= _STREAM_SMALL:
-            stream.small = data + stream.small[len(data) :]
-
 
 def slot_of(rip: int) -> int:
     """The slot of an address in the table of 256 sites."""
     return (rip * 0x9E3779B97F4A7C15 & MASK64) >> 56
-
-
-def _put_changed(out: bytearray, data: bytes, last: bytes | bytearray) -> None:
-    """Append up to 8 bytes as a mask of those that differ, and those bytes."""
-    changed = [i for i in range(len(data)) if data[i] != last[i]]
-    out.append(sum(1 << i for i in changed))
-    out += bytes(data[i] for i in changed)
-
-
-def _get_changed(last: bytes | bytearray, data: bytes, at: int) -> tuple[bytes, int]:
-    changed, at = get_fixed(data, at, 1)
-    if changed >> len(last):
-        raise WireError("a change beyond the data")
-    new = bytearray(last)
-    for i in range(len(last)):
-        if changed >> i & 1:
-            new[i], at = get_fixed(data, at, 1)
-    return bytes(new), at

@@ -78,7 +78,7 @@ def _cached() -> Path:
     parts = [*_SOURCES, "tools/native/log_statistics.h", "tools/native/log_chunks.h"]
     parts += ["logs_format/events.toml"]
     parts += ["logs_format/emit_c.py", "logs_format/description.py", "hypervisor/lib/types.h"]
-    names = ("codec", "fields", "position", "predict", "state", "wire")
+    names = ("codec", "fields", "position", "predict", "state", "transfer", "wire")
     parts += [f"hypervisor/replay/log_{name}.h" for name in names]
     for part in parts:
         digest.update((_ROOT / part).read_bytes())

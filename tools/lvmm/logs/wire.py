@@ -125,3 +125,22 @@ def get_exactly(data: bytes, at: int, length: int) -> tuple[bytes, int]:
     if end > len(data):
         raise WireError("cut short")
     return data[at:end], end
+
+
+def put_changed(out: bytearray, data: bytes, last: bytes | bytearray) -> None:
+    """Append up to 8 bytes as a mask of those that differ, and those bytes."""
+    changed = [i for i in range(len(data)) if data[i] != last[i]]
+    out.append(sum(1 << i for i in changed))
+    out += bytes(data[i] for i in changed)
+
+
+def get_changed(last: bytes | bytearray, data: bytes, at: int) -> tuple[bytes, int]:
+    """Read such bytes; returns them, and the offset after them."""
+    changed, at = get_fixed(data, at, 1)
+    if changed >> len(last):
+        raise WireError("a change beyond the data")
+    new = bytearray(last)
+    for i in range(len(last)):
+        if changed >> i & 1:
+            new[i], at = get_fixed(data, at, 1)
+    return bytes(new), at
