@@ -60,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--disk-systems",
         action="store_true",
         help="the long tests, too: Debian, memtest86+ and iPXE on disks of their own, drivers of a "
-        "sound card and of the e1000 (minutes each, downloads)",
+        "sound card and of the e1000, packets changed in a log (minutes each, downloads)",
     )
 
 
