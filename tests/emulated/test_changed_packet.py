@@ -1,4 +1,4 @@
-"""A byte of a received packet is changed in the log: Debian's kernel goes another way in replay."""
+"""Bytes of a received packet are changed in the log: Debian's kernel goes another way in replay."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ SIZE = 1024
 # Of the peer's frames: Ethernet has 14 bytes, IPv4 20, UDP 8.
 PORT_AT = 14 + 20 + 2  # of the receiver
 PAYLOAD_AT = 14 + 20 + 8 + 500
+CHANGES = {
+    "port": lambda frame: flipped(frame, PORT_AT),  # no socket takes it
+    "checksum": lambda frame: flipped(frame, PAYLOAD_AT),  # the kernel drops it
+    "digest": lambda frame: swapped(frame, PAYLOAD_AT),  # only the program can see that
+}
 
 pytestmark = [pytest.mark.deadline(1800), pytest.mark.xdist_group(__name__)]
 
@@ -52,15 +57,23 @@ def test_unchanged_packets_replay_identically(received: NetRecording, tmp_path: 
     assert_identical(replay(received.directory, 2, tmp_path / "run"))
 
 
-@pytest.mark.parametrize("at", [PORT_AT, PAYLOAD_AT], ids=["port", "payload"])
-def test_a_changed_byte_is_found(received: NetRecording, tmp_path: Path, at: int) -> None:
-    """No socket takes the packet of another port; of what is in it the guest prints a digest."""
+def flipped(frame: bytes, at: int) -> bytes:
+    return frame[:at] + bytes([frame[at] ^ 1]) + frame[at + 1 :]
+
+
+def swapped(frame: bytes, at: int) -> bytes:
+    """With two words in each other's place: the sum of all (RFC 1071) stays."""
+    return frame[:at] + frame[at + 2 : at + 4] + frame[at : at + 2] + frame[at + 4 :]
+
+
+@pytest.mark.parametrize("seen_by", CHANGES)
+def test_a_change_is_found(received: NetRecording, tmp_path: Path, seen_by: str) -> None:
     events = events_of(received.directory)
     planted = datagrams(events)[PACKETS // 2]
     assert isinstance(planted.payload, Dma)
-    data = bytearray(planted.payload.data)
-    data[at] ^= 1
-    payload = dataclasses.replace(planted.payload, data=bytes(data))
+    data = CHANGES[seen_by](planted.payload.data)
+    assert data != planted.payload.data
+    payload = dataclasses.replace(planted.payload, data=data)
     events[planted.index] = dataclasses.replace(planted, payload=payload)
     directory = tampered(received.directory, tmp_path / "planted", events)
     verdict = replay(directory, 3, tmp_path / "run")
@@ -70,5 +83,5 @@ def test_a_changed_byte_is_found(received: NetRecording, tmp_path: Path, at: int
     assert planted.index < found < len(events)
     assert verdict.divergence["kind"] == events[found].name
     assert verdict.events_matched == found
-    if at == PAYLOAD_AT:
+    if seen_by == "digest":
         assert datagrams(events)[-1].index < found, "the digest is printed when all have come"

@@ -1,5 +1,6 @@
 """Bad input at the command line: one clear line on stderr and the documented exit code."""
 
+import fcntl
 import shutil
 import socket
 import struct
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 from tests.host.recordings import make_recording
 
-from lvmm import cli, guest_build, netpeer
+from lvmm import cli, demo, guest_build, netpeer
+from lvmm.logs.layout import CHUNK_MAGIC, FORMAT_VERSION
 
 
 def fake_bzimage(path: Path, init_size: int = 1 << 20) -> Path:
@@ -179,13 +181,21 @@ def test_command_line_of_two_lines(capsys: Capture, bzimage: Path) -> None:
         ["record", "--linux", "a", "--frobnicate"],
         ["replay"],
         ["build", "--linux", "a"],
+        ["live", "--linux", "a", "--timeout", "-3"],
+        ["live", "--linux", "a", "--timeout", "soon"],
+        ["live", "--linux", "a", "--menu-timeout", "-1"],
+        ["bench", "--frobnicate"],
+        ["soak", "--runs", "0"],
+        ["soak", "--jobs", "two"],
     ],
 )
 def test_wrong_arguments(capsys: Capture, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         cli.main(arguments)
     assert exit_.value.code == 2
-    assert "usage: lvmm" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("lvmm: ")
+    assert line.endswith("--help)")
 
 
 def test_existing_output(capsys: Capture, tmp_path: Path, hello: Path) -> None:
@@ -225,6 +235,43 @@ def test_full_disk(
     arguments = ["record", "--multiboot", hello, "-o", tmp_path / "r"]
     fails(capsys, arguments, 1, "disk full")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_recordings_of_another_version(capsys: Capture, tmp_path: Path) -> None:
+    """Whatever is wanted of the replay: the version is what stands in the way."""
+    directory = tmp_path / "r"
+    make_recording(directory)
+    log = directory / "log.lvmm"
+    log.write_bytes(CHUNK_MAGIC.to_bytes(4, "little") + (FORMAT_VERSION - 1).to_bytes(2, "little"))
+    said = [f"format version {FORMAT_VERSION - 1}", f"replays version {FORMAT_VERSION}"]
+    for options in ([], ["--json"], ["--gdb", 1234], ["--find", "call x"], ["--core", "x"]):
+        fails(capsys, ["replay", directory, *options], 5, *said)
+    fails(capsys, ["replay", log], 5, *said)
+
+
+def test_where_a_core_cannot_be_written(capsys: Capture, tmp_path: Path) -> None:
+    """That is said before the replay."""
+    directory = tmp_path / "r"
+    make_recording(directory)
+    for core in (tmp_path, tmp_path / "missing" / "core"):
+        fails(capsys, ["replay", directory, "--core", core], 2, f"cannot write {core}")
+    command = ["replay", directory, "--core", tmp_path / "core", "--symbols", tmp_path / "no" / "s"]
+    fails(capsys, command, 2, "cannot write")
+
+
+def test_a_demo_replaces_only_its_own(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that somebody names stays; two demos do not write into one."""
+    kept = tmp_path / "kept"
+    kept.write_text("mine")
+    fails(capsys, ["demo", "-o", tmp_path], 2, "exists already")
+    assert kept.read_text() == "mine"
+    monkeypatch.setattr(demo, "ROOT", tmp_path)
+    (tmp_path / "build").mkdir()
+    with (tmp_path / "build" / "demo.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        fails(capsys, ["demo"], 1, "another demo")
 
 
 def test_recordings_that_cannot_be_replayed(capsys: Capture, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_over_a_terminal_server(machine: LinkMachine) -> None:
     [
         ("nonsense", UsageError, "is no serial line"),
         ("http://localhost:1", UsageError, "is no serial line"),
-        ("localhost:99999", EnvironmentProblem, "cannot connect"),
+        ("localhost:99999", UsageError, "a TCP port is from 1 to 65535"),
         ("/dev/no-such-line", EnvironmentProblem, "cannot open the serial line"),
         ("rfc2217://localhost:x", EnvironmentProblem, "cannot open the serial line"),
     ],

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from tabulate import tabulate
 
 from lvmm import guest_build, provision, replaying, session
 from lvmm.board import Board
-from lvmm.errors import MachineError
+from lvmm.errors import EnvironmentProblem, MachineError, UsageError
 from lvmm.guest_build import ROOT
 from lvmm.messages import say
 from lvmm.monitor_build import monitor_elf
@@ -186,8 +189,35 @@ def _tables(recording: NetRecording, verdicts: list[replaying.ReplayVerdict]) ->
 
 
 def run(board: Board, output: Path | None) -> int:
-    """Runs the demo into `output` (build/demo); returns the exit code."""
-    output = output or ROOT / "build" / "demo"
+    """Runs the demo into `output` (build/demo, where the last one is replaced); returns the exit
+    code. Raises UsageError where there is something at `output`.
+    """
+    with _folder(output) as folder:
+        return _run(board, folder)
+
+
+@contextmanager
+def _folder(output: Path | None) -> Iterator[Path]:
+    """The folder to write into, which is nobody else's."""
+    if output is not None:
+        if output.exists():
+            raise UsageError(f"{output} exists already; choose another directory with -o")
+        yield output
+        return
+    output = ROOT / "build" / "demo"
+    output.parent.mkdir(exist_ok=True)
+    with output.with_suffix(".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise EnvironmentProblem(
+                f"another demo writes to {output}: wait for it, or choose a directory with -o"
+            ) from None
+        shutil.rmtree(output, ignore_errors=True)
+        yield output
+
+
+def _run(board: Board, output: Path) -> int:
     start = time.monotonic()
 
     def step(text: str) -> None:
@@ -195,7 +225,6 @@ def run(board: Board, output: Path | None) -> int:
 
     step("set-up: emulator, kernel, tools")
     provision.setup()
-    shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     step("building the monitor and the boot image")
     monitor_elf(board.name)

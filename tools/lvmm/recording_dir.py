@@ -226,12 +226,17 @@ def remove(directory: Path) -> None:
 
 
 def check_replayable(log: Path) -> None:
-    """Raises VersionMismatch when the monitor of this lvmm cannot replay the log."""
+    """Raises VersionMismatch when the monitor of this lvmm cannot replay the log.
+
+    RecordingError where it is missing.
+    """
+    if not log.is_file():
+        raise RecordingError(f"{log} is missing")
     with log.open("rb") as file:
         start = file.read(6)
     version = int.from_bytes(start[4:6], "little")
     if start.startswith(CHUNK_MAGIC.to_bytes(4, "little")) and version != FORMAT_VERSION:
         raise VersionMismatch(
-            f"{log.parent}: the log has format version {version}, this lvmm replays version "
+            f"{log}: the log has format version {version}, this lvmm replays version "
             f"{FORMAT_VERSION}: use the lvmm that made it (extract_log.py tells what it reads)"
         )

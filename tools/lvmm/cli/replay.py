@@ -21,7 +21,7 @@ from lvmm.machine_run import StopRequest
 from lvmm.messages import say
 from lvmm.packed_recording import unpacked_recording
 from lvmm.queries.command import check_options, run_queries
-from lvmm.recording_dir import read_manifest, recorded_kernel
+from lvmm.recording_dir import check_replayable, read_manifest, recorded_kernel
 from lvmm.session import RunSettings
 from lvmm.vmcore.replay_core import ReplayCore, wanted_core
 
@@ -89,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
 def _replay_directory(options: argparse.Namespace) -> int:
     queries = check_options(options)
     manifest = read_manifest(options.directory)
+    check_replayable(options.directory / manifest.log.path)
     board = load_board(manifest.board)
     settings = run_settings(
         options,

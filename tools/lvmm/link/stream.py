@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 import select
 import socket
@@ -18,6 +20,7 @@ READ_SECONDS = 0.1  # how long a read waits for the first byte
 WRITE_SECONDS = 10.0  # for one write; a line that takes nothing for so long is as good as closed
 CONNECT_SECONDS = 10.0
 _READ_MAX = 1 << 16
+_PORT_MAX = 65535
 
 _HOST_AND_PORT = re.compile(r"(?:socket://)?(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]*):([0-9]{1,5})")
 
@@ -128,12 +131,23 @@ def open_stream(address: str, baud_rate: int = BAUD_RATE) -> ByteStream:
             exclusive=True if local else None,
         )
     except (OSError, ValueError) as error:
-        raise EnvironmentProblem(f"cannot open the serial line {address}: {error}") from error
+        raise EnvironmentProblem(
+            f"cannot open the serial line {address}: {_reason(error)}"
+        ) from error
     return SerialStream(port)
 
 
 def _open_socket(host: str, port: int) -> SocketStream:
+    if not 1 <= port <= _PORT_MAX:
+        raise UsageError(f"{host}:{port}: a TCP port is from 1 to {_PORT_MAX}")
     try:
         return SocketStream(socket.create_connection((host, port), CONNECT_SECONDS))
-    except (OSError, OverflowError) as error:
-        raise EnvironmentProblem(f"cannot connect to {host}:{port}: {error}") from error
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot connect to {host}:{port}: {_reason(error)}") from error
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """Without what pyserial says before it."""
+    if isinstance(error, OSError) and error.errno is not None and error.errno in errno.errorcode:
+        return os.strerror(error.errno)
+    return str(error)

@@ -154,8 +154,14 @@ def again(board: Board, directory: Path, stop: StopRequest) -> Outcome:
         facts["record"] = Conditions(**facts["record"])
         facts["replays"] = tuple(Conditions(**replay) for replay in facts["replays"])
         plan = Plan(**facts)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecordingError(f"{directory} is no run that ./lvmm soak has kept: {error}") from None
+    except OSError as error:
+        raise RecordingError(
+            f"{directory} is no run that ./lvmm soak has kept: {_PLAN}: {error.strerror}"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordingError(
+            f"{directory} is no run that ./lvmm soak has kept: {_PLAN} is damaged: {error}"
+        ) from None
     manifest = recording_dir.read_manifest(directory / _RECORDING)
     outcome = _replay(board, plan, manifest, directory, stop)
     return dataclasses.replace(outcome, kept=str(directory))

@@ -91,6 +91,8 @@ def _mode(mode: Run) -> Iterable[tuple[str, Any]]:
 
 def render(facts: dict[str, list[dict[str, Any]]]) -> str:
     """The tables for people; the one of workloads has a line for all."""
+    if not facts["workloads"]:
+        return "no runs yet"
     return "\n\n".join(
         [
             _workload_table(facts["workloads"]),

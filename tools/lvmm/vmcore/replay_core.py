@@ -79,6 +79,9 @@ def wanted_core(options: argparse.Namespace) -> ReplayCore | None:
         return None
     if options.until is not None and options.gdb is not None:
         raise UsageError("--until goes without --gdb")
+    for file in (options.core, options.symbols):
+        if file is not None and (file.is_dir() or not file.parent.is_dir()):
+            raise UsageError(f"cannot write {file}: it is a directory, or in one that is missing")
     return ReplayCore(options.core, options.symbols)
 
 
