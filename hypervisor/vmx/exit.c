@@ -178,17 +178,29 @@ const char *hv_reason_name(u32 reason)
     return reasons[reason].name;
 }
 
-void vmx_decode_exit(u32 reason, struct exit *exit)
+/* What an instruction of the guest's asked for, and the CPU did not begin. */
+static bool by_instruction(enum exit_kind kind)
 {
+    return kind >= EXIT_CPUID && kind <= EXIT_UNDEFINED && kind != EXIT_MEMORY;
+}
+
+bool vmx_decode_exit(u32 reason, struct exit *exit)
+{
+    static const struct reason unknown = {NULL, EXIT_UNHANDLED, NULL};
     u32 basic = reason & 0xffff;
+    bool handled = basic < REASON_COUNT && !(reason & REASON_ENTRY_FAILURE);
+    const struct reason *known = handled ? &reasons[basic] : &unknown;
+    bool instruction;
 
     exit->reason = reason;
-    exit->kind = EXIT_UNHANDLED;
-    exit->qualification = vmread(VMCS_EXIT_QUALIFICATION);
-    exit->length = (u8)vmread(VMCS_EXIT_INSTRUCTION_LENGTH);
-    if (basic >= REASON_COUNT || reasons[basic].name == NULL || (reason & REASON_ENTRY_FAILURE))
-        return;
-    exit->kind = reasons[basic].kind;
-    if (reasons[basic].decode != NULL)
-        reasons[basic].decode(exit);
+    exit->kind = known->name != NULL ? known->kind : EXIT_UNHANDLED;
+    if (exit->kind == EXIT_UNHANDLED || known->decode != NULL)
+        exit->qualification = vmread(VMCS_EXIT_QUALIFICATION);
+    if (known->decode != NULL)
+        known->decode(exit);
+    instruction = by_instruction(exit->kind);
+    if (instruction || exit->kind == EXIT_EXCEPTION)
+        exit->length = (u8)vmread(VMCS_EXIT_INSTRUCTION_LENGTH);
+    return instruction || exit->kind == EXIT_EXTERNAL_INTERRUPT ||
+           exit->kind == EXIT_INTERRUPT_WINDOW || exit->kind == EXIT_TIMER;
 }

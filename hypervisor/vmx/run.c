@@ -12,17 +12,28 @@
 int vmx_switch(u64 *gpr, bool launched);
 
 static u8 vmcs_region[PAGE_SIZE] __attribute__((aligned(4096)));
-static u32 pin_controls, proc_controls, entry_controls;
+static u32 pin_controls, proc_controls;
 static u32 timer_shift;
 static u32 timer_value, timer_limit = ~0U;
 static bool launched;
+
+/* What these fields of the VMCS hold: an access to the VMCS takes as long as some ten others. An
+ * entry reloads the timer from its field, and no exit stores it there (SDM vol. 3, 26.6.4). */
+static struct {
+    u64 rip, rsp, rflags, timer;
+    bool halted;
+} held;
 
 static void load_controls(void)
 {
     pin_controls = (u32)vmread(VMCS_PIN_CONTROLS);
     proc_controls = (u32)vmread(VMCS_PROC_CONTROLS);
-    entry_controls = (u32)vmread(VMCS_ENTRY_CONTROLS);
     timer_shift = rdmsr(MSR_VMX_MISC) & 31;
+    held.rip = vmread(VMCS_GUEST_RIP);
+    held.rsp = vmread(VMCS_GUEST_RSP);
+    held.rflags = vmread(VMCS_GUEST_RFLAGS);
+    held.timer = vmread(VMCS_PREEMPTION_TIMER);
+    held.halted = vmread(VMCS_GUEST_ACTIVITY) == ACTIVITY_HLT;
 }
 
 int hv_setup(struct vcpu *vcpu, const struct start_state *start, u64 ept_root, bool trap_all)
@@ -110,16 +121,35 @@ void hv_limit_timer(u64 tsc_ticks)
     timer_limit = timer_ticks(tsc_ticks);
 }
 
+/* The guest's mode at the next entry is that of its EFER. It keeps the control that says so up to
+ * date itself while it runs (SDM vol. 3, section 27.3.1). */
+void vmx_enter_mode_of(u64 efer)
+{
+    u64 controls = vmread(VMCS_ENTRY_CONTROLS) & ~(u64)ENTRY_CTL_IA32E;
+
+    vmwrite(VMCS_ENTRY_CONTROLS, controls | (efer & EFER_LMA ? ENTRY_CTL_IA32E : 0));
+}
+
+static void put_field(u64 field, u64 *in_field, u64 value)
+{
+    if (*in_field == value)
+        return;
+    *in_field = value;
+    vmwrite(field, value);
+}
+
 static void enter_state(struct vcpu *vcpu)
 {
-    vmwrite(VMCS_GUEST_RIP, vcpu->regs.rip);
-    vmwrite(VMCS_GUEST_RSP, vcpu->regs.gpr[GPR_RSP]);
-    vmwrite(VMCS_GUEST_RFLAGS, vcpu->regs.rflags);
-    vmwrite(VMCS_GUEST_ACTIVITY, vcpu->halted ? ACTIVITY_HLT : ACTIVITY_ACTIVE);
-    set_control(&entry_controls, VMCS_ENTRY_CONTROLS, ENTRY_CTL_IA32E,
-                vmread(VMCS_GUEST_EFER) & EFER_LMA);
+    put_field(VMCS_GUEST_RIP, &held.rip, vcpu->regs.rip);
+    put_field(VMCS_GUEST_RSP, &held.rsp, vcpu->regs.gpr[GPR_RSP]);
+    put_field(VMCS_GUEST_RFLAGS, &held.rflags, vcpu->regs.rflags);
+    if (held.halted != vcpu->halted) {
+        held.halted = vcpu->halted;
+        vmwrite(VMCS_GUEST_ACTIVITY, vcpu->halted ? ACTIVITY_HLT : ACTIVITY_ACTIVE);
+    }
     if (pin_controls & PIN_PREEMPTION_TIMER)
-        vmwrite(VMCS_PREEMPTION_TIMER, timer_value < timer_limit ? timer_value : timer_limit);
+        put_field(VMCS_PREEMPTION_TIMER, &held.timer,
+                  timer_value < timer_limit ? timer_value : timer_limit);
     timer_limit = ~0U;
     if (vcpu->event.valid) {
         vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, vcpu->event.info);
@@ -162,14 +192,16 @@ int hv_run(struct vcpu *vcpu, struct exit *exit)
     }
     reason = (u32)vmread(VMCS_EXIT_REASON);
     launched = launched || !(reason & REASON_ENTRY_FAILURE);
-    vcpu->regs.rip = vmread(VMCS_GUEST_RIP);
-    vcpu->regs.gpr[GPR_RSP] = vmread(VMCS_GUEST_RSP);
-    vcpu->regs.rflags = vmread(VMCS_GUEST_RFLAGS);
-    vcpu->halted = vmread(VMCS_GUEST_ACTIVITY) == ACTIVITY_HLT;
+    held.rip = vcpu->regs.rip = vmread(VMCS_GUEST_RIP);
+    held.rsp = vcpu->regs.gpr[GPR_RSP] = vmread(VMCS_GUEST_RSP);
+    held.rflags = vcpu->regs.rflags = vmread(VMCS_GUEST_RFLAGS);
+    /* The guest does not halt by itself: HLT exits. */
+    if (held.halted)
+        held.halted = vcpu->halted = vmread(VMCS_GUEST_ACTIVITY) == ACTIVITY_HLT;
     vcpu->branches = pmu_count();
     vmx_end_iret_stop();
-    save_interrupted_event(vcpu);
-    vmx_decode_exit(reason, exit);
+    if (!vmx_decode_exit(reason, exit))
+        save_interrupted_event(vcpu);
     return 0;
 }
 
@@ -244,7 +276,9 @@ void hv_complete_instruction(struct vcpu *vcpu, u64 next_rip)
 {
     u64 blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY);
 
-    if (!(hv_segment_access(SEG_CS) & BIT(13)) || !(vmread(VMCS_GUEST_EFER) & EFER_LMA))
+    /* Only 64-bit code goes beyond 4 GiB. */
+    if (next_rip >> 32 && !(vcpu->regs.rip >> 32) &&
+        (!(hv_segment_access(SEG_CS) & BIT(13)) || !(vmread(VMCS_GUEST_EFER) & EFER_LMA)))
         next_rip = (u32)next_rip;
     vcpu->regs.rip = next_rip;
     vcpu->regs.rflags &= ~RFLAGS_RF;
@@ -331,8 +365,11 @@ void hv_write_cr0(u64 value)
     u64 efer = vmread(VMCS_GUEST_EFER);
     bool paging = value & CR0_PG;
 
-    if (paging != !!(vmread(VMCS_GUEST_CR0) & CR0_PG) && (efer & EFER_LME))
-        vmwrite(VMCS_GUEST_EFER, paging ? efer | EFER_LMA : efer & ~EFER_LMA);
+    if (paging != !!(vmread(VMCS_GUEST_CR0) & CR0_PG) && (efer & EFER_LME)) {
+        efer = paging ? efer | EFER_LMA : efer & ~EFER_LMA;
+        vmwrite(VMCS_GUEST_EFER, efer);
+        vmx_enter_mode_of(efer);
+    }
     vmwrite(VMCS_CR0_SHADOW, value);
     vmwrite(VMCS_GUEST_CR0, value | CR0_NE);
     hv_flush_guest_tlb();

@@ -165,7 +165,11 @@ void vmx_setup_guest(const struct start_state *s)
     vmwrite(VMCS_GUEST_SYSENTER_ESP, 0);
     vmwrite(VMCS_GUEST_SYSENTER_EIP, 0);
     vmwrite(VMCS_GUEST_INTERRUPTIBILITY, 0);
+    vmwrite(VMCS_GUEST_RIP, s->rip);
+    vmwrite(VMCS_GUEST_RSP, s->rsp);
+    vmwrite(VMCS_GUEST_RFLAGS, 2);
     vmwrite(VMCS_GUEST_ACTIVITY, ACTIVITY_ACTIVE);
+    vmwrite(VMCS_PREEMPTION_TIMER, 0);
     vmwrite(VMCS_GUEST_PENDING_DEBUG, 0);
     vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, 0);
 }

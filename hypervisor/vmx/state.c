@@ -79,6 +79,7 @@ int hv_restore_state(struct vcpu *vcpu, const struct log_cpu_state *from)
             return ERR_INVALID;
     for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
         vmwrite(fields[i].field, *(const u64 *)((const u8 *)from + fields[i].at));
+    vmx_enter_mode_of(s->efer);
     /* CD and NW are the CPU's own: no VM entry or exit changes them (SDM vol. 3, 27.3.2.1). */
     write_cr0((read_cr0() & ~(u64)(CR0_CD | CR0_NW)) | (s->cr0 & (CR0_CD | CR0_NW)));
     vmwrite(VMCS_CR0_SHADOW, s->cr0);

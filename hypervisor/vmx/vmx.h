@@ -28,7 +28,12 @@ void vmx_write_debug_registers(const u64 dr[4], u64 dr6);
 /* An IRET that did not come to its end has unblocked NMIs nevertheless. */
 void vmx_block_nmis_again(void);
 
-/* Turns the exit that just happened into `exit`; the table of all reasons is here. */
-void vmx_decode_exit(u32 reason, struct exit *exit);
+/* The guest's mode at the next entry, after the monitor has changed its EFER. */
+void vmx_enter_mode_of(u64 efer);
+
+/* Turns the exit that just happened into `exit`; the table of all reasons is here. Returns whether
+ * that cannot have come while an event was being delivered: it came at an instruction boundary, or
+ * an instruction asked for it. */
+bool vmx_decode_exit(u32 reason, struct exit *exit);
 
 #endif

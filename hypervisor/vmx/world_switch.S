@@ -13,9 +13,12 @@ vmx_switch:
     push %r14
     push %r15
     push %rdi
+    cmp %rsp, held_rsp(%rip)
+    je 4f
+    mov %rsp, held_rsp(%rip)
     mov $0x6c14, %eax                   /* VMCS_HOST_RSP */
     vmwrite %rsp, %rax
-    test %esi, %esi                     /* the flag stays valid over the loads below */
+4:  test %esi, %esi                     /* the flag stays valid over the loads below */
     mov 0x00(%rdi), %rax
     mov 0x08(%rdi), %rcx
     mov 0x10(%rdi), %rdx
@@ -67,4 +70,9 @@ vmx_exit_point:
     pop %rbp
     pop %rbx
     ret
+
+    .bss
+    .align 8
+held_rsp:                               /* what VMCS_HOST_RSP holds */
+    .quad 0
     .section .note.GNU-stack, "", @progbits
