@@ -49,8 +49,7 @@ static void output(const struct vcpu *vcpu, u32 kind, u64 address, u64 value)
 
 int device_read(struct vcpu *vcpu, u64 gpa, u8 size, u64 *value)
 {
-    struct log_event e = {.kind = LOG_EVENT_MMIO_READ,
-                          .payload.mmio_read = {.gpa = gpa, .size = size}};
+    struct log_event e;
     int error;
 
     if (is_lvt_pc(gpa)) {
@@ -61,6 +60,8 @@ int device_read(struct vcpu *vcpu, u64 gpa, u8 size, u64 *value)
         *value = ~0ULL >> (64 - size * 8);
         return 0;
     }
+    session_event(&e, LOG_EVENT_MMIO_READ);
+    e.payload.mmio_read = (struct log_mmio_read){.gpa = gpa, .size = size};
     if (!session_replaying())
         e.payload.mmio_read.value = passthrough_memory_read(vcpu, gpa, size);
     error = input(vcpu, &e);
@@ -85,13 +86,15 @@ static bool is_monitor_port(u16 port, u8 size)
 
 int port_read(struct vcpu *vcpu, u16 port, u8 size, u64 *value)
 {
-    struct log_event e = {.kind = LOG_EVENT_IN, .payload.in = {.port = port, .size = size}};
+    struct log_event e;
     int error;
 
     if (is_monitor_port(port, size)) {
         *value = ~0ULL >> (64 - size * 8);
         return 0;
     }
+    session_event(&e, LOG_EVENT_IN);
+    e.payload.in = (struct log_in){.port = port, .size = size};
     if (!session_replaying())
         e.payload.in.value = passthrough_port_read(vcpu, port, size);
     error = input(vcpu, &e);

@@ -47,11 +47,12 @@ int dma_log_sent(struct vcpu *vcpu, u8 stream, u8 flags, u32 length, const void 
 
 void dma_log_time(struct vcpu *vcpu)
 {
-    struct log_event e = {.kind = LOG_EVENT_TIME};
+    struct log_event e;
 
     if (!transferred)
         return;
     transferred = false;
+    session_event(&e, LOG_EVENT_TIME);
     e.payload.time.tsc = log_ticks(rdtsc());
     if (wanted())
         session_note(vcpu, &e);

@@ -3,16 +3,24 @@
 #include "core/guest_memory.h"
 #include "core/guest_paging.h"
 
+/* An entry of a page table. */
 static int read_phys(void *ctx, u64 gpa, void *buf, size_t n)
 {
-    (void)ctx;
-    return guest_memory_read(gpa, buf, n);
+    struct guest_walk *walk = ctx;
+
+    if (n == sizeof(u64) && guest_memory_plain(gpa, n))
+        *(u64 *)buf = *(const u64 *)gpa;
+    else if (guest_memory_read(gpa, buf, n) < 0)
+        return ERR_FAULT;
+    if (walk != NULL && n == sizeof(u64) && walk->count < ARRAY_SIZE(walk->entries))
+        walk->entries[walk->count++] = (struct walked_entry){gpa, *(const u64 *)buf};
+    return 0;
 }
 
 static int translate(const struct vcpu *vcpu, u64 linear, unsigned int access, u64 cr4, bool user,
-                     u64 *gpa, u32 *pf_error)
+                     struct guest_walk *walk, u64 *gpa, u32 *pf_error)
 {
-    static const struct guest_phys_ops ops = {read_phys, NULL};
+    const struct guest_phys_ops ops = {read_phys, walk};
     struct guest_paging paging = {
         .cr0 = hv_read_cr0(),
         .cr3 = hv_read_cr3(),
@@ -30,13 +38,14 @@ static int translate(const struct vcpu *vcpu, u64 linear, unsigned int access, u
 int guest_linear_to_gpa(const struct vcpu *vcpu, u64 linear, unsigned int access, u64 *gpa,
                         u32 *pf_error)
 {
-    return translate(vcpu, linear, access, hv_read_cr4() & ~CR4_PKE, hv_cpl() == 3, gpa, pf_error);
+    return translate(vcpu, linear, access, hv_read_cr4() & ~CR4_PKE, hv_cpl() == 3, NULL, gpa,
+                     pf_error);
 }
 
 int guest_linear_to_gpa_as(const struct vcpu *vcpu, u64 linear, unsigned int access, bool user,
                            u64 *gpa, u32 *pf_error)
 {
-    return translate(vcpu, linear, access, hv_read_cr4() & ~CR4_PKE, user, gpa, pf_error);
+    return translate(vcpu, linear, access, hv_read_cr4() & ~CR4_PKE, user, NULL, gpa, pf_error);
 }
 
 int guest_linear_to_gpa_any(const struct vcpu *vcpu, u64 linear, u64 *gpa)
@@ -44,7 +53,7 @@ int guest_linear_to_gpa_any(const struct vcpu *vcpu, u64 linear, u64 *gpa)
     u32 pf_error;
 
     return translate(vcpu, linear, GUEST_ACCESS_READ, hv_read_cr4() & ~(CR4_PKE | CR4_SMAP), false,
-                     gpa, &pf_error);
+                     NULL, gpa, &pf_error);
 }
 
 u32 guest_linear_part(const struct vcpu *vcpu, u64 linear, u32 len, u64 *gpa)
@@ -91,4 +100,13 @@ u64 guest_linear_rip(const struct vcpu *vcpu)
 u32 guest_fetch(const struct vcpu *vcpu, u8 *buf, u32 len)
 {
     return read_parts(vcpu, guest_linear_rip(vcpu), buf, len, code_part);
+}
+
+int guest_linear_walk_code(const struct vcpu *vcpu, u64 *gpa, struct guest_walk *walk)
+{
+    u32 pf_error;
+
+    walk->count = 0;
+    return translate(vcpu, guest_linear_rip(vcpu), GUEST_ACCESS_FETCH, hv_read_cr4() & ~CR4_PKE,
+                     hv_cpl() == 3, walk, gpa, &pf_error);
 }

@@ -4,6 +4,14 @@
 
 #include "core/vcpu.h"
 
+/* The entries of page tables that translate an address, from the top. */
+struct guest_walk {
+    struct walked_entry {
+        u64 gpa, value;
+    } entries[5];
+    unsigned int count;
+};
+
 /* As the guest's current code would access it (a mask of enum guest_access). ERR_FAULT with
  * *pf_error, or ERR_INVALID / ERR_UNSUPPORTED as guest_translate() says. */
 int guest_linear_to_gpa(const struct vcpu *vcpu, u64 linear, unsigned int access, u64 *gpa,
@@ -23,6 +31,8 @@ u32 guest_linear_read(const struct vcpu *vcpu, u64 linear, void *buf, u32 len);
 
 /* Where the guest's code is: RIP with the base of its segment. */
 u64 guest_linear_rip(const struct vcpu *vcpu);
+/* How RIP is translated for a fetch: 0, or as guest_linear_to_gpa(). */
+int guest_linear_walk_code(const struct vcpu *vcpu, u64 *gpa, struct guest_walk *walk);
 /* Up to `len` code bytes at RIP; returns how many could be read. */
 u32 guest_fetch(const struct vcpu *vcpu, u8 *buf, u32 len);
 

@@ -28,6 +28,17 @@ static struct log_firmware_copy firmware[FIRMWARE_PAGES_MAX];
 static unsigned int firmware_count;
 static u8 firmware_data[FIRMWARE_PAGES_MAX][PAGE_SIZE] __attribute__((aligned(4096)));
 
+/* Pages that are known to be devices', by their number: the guest's map does not change while it
+ * runs. 0: none, for page 0 is the firmware's. */
+#define DEVICE_PAGES 32
+static u64 device_pages[DEVICE_PAGES];
+
+/* Nearly all that is asked for. */
+bool guest_memory_plain(u64 gpa, u64 len)
+{
+    return gpa >= LOW_MEMORY_END && gpa < ram_size && len <= ram_size - gpa;
+}
+
 static u32 guest_type(u64 address)
 {
     for (unsigned int i = 0; i < guest_count; i++)
@@ -98,6 +109,7 @@ int guest_memory_init(u64 size, const struct memory_range *map, unsigned int cou
 int guest_memory_use_map(const struct log_e820_entry *entries, unsigned int count)
 {
     guest_count = 0;
+    memset(device_pages, 0, sizeof(device_pages));
     for (unsigned int i = 0; i < count; i++)
         if (!add_guest_range(entries[i].base, entries[i].base + entries[i].length, entries[i].type))
             return ERR_NO_SPACE;
@@ -173,9 +185,8 @@ static int find_firmware(u64 page)
     return -1;
 }
 
-enum gpa_kind guest_memory_kind(u64 gpa)
+static enum gpa_kind kind_of(u64 page)
 {
-    u64 page = gpa & ~PAGE_MASK;
     bool writable;
 
     if (page >= LOW_MEMORY_END && page < ram_size)
@@ -190,6 +201,20 @@ enum gpa_kind guest_memory_kind(u64 gpa)
     if (page >= paging_mapped_end()) /* nothing that the monitor could reach */
         return GPA_HIDDEN;
     return guest_type(page) == MEMORY_HIDDEN ? GPA_HIDDEN : GPA_DEVICE;
+}
+
+enum gpa_kind guest_memory_kind(u64 gpa)
+{
+    u64 page = gpa & ~PAGE_MASK;
+    u64 *known = &device_pages[page * 0x9e3779b97f4a7c15ULL >> 59];
+    enum gpa_kind kind;
+
+    if (*known == page && page != 0)
+        return GPA_DEVICE;
+    kind = kind_of(page);
+    if (kind == GPA_DEVICE)
+        *known = page;
+    return kind;
 }
 
 int guest_memory_map(void)
@@ -255,15 +280,9 @@ static u8 *page_pointer(u64 page, bool write)
     return page < LOW_RAM_END ? (u8 *)page : NULL;
 }
 
-/* RAM above the first MiB, which is where the guest has it: nearly all that is asked for. */
-static bool is_plain(u64 gpa, u64 len)
-{
-    return gpa >= LOW_MEMORY_END && gpa < ram_size && len <= ram_size - gpa;
-}
-
 static bool accessible(u64 gpa, u64 len, bool write)
 {
-    if (is_plain(gpa, len))
+    if (guest_memory_plain(gpa, len))
         return true;
     if (gpa + len < gpa)
         return false;
@@ -277,7 +296,7 @@ static void copy(u64 gpa, u8 *buf, u64 len, bool write)
 {
     while (len > 0) {
         u64 offset = gpa & PAGE_MASK;
-        u64 n = is_plain(gpa, len) || len < PAGE_SIZE - offset ? len : PAGE_SIZE - offset;
+        u64 n = guest_memory_plain(gpa, len) || len < PAGE_SIZE - offset ? len : PAGE_SIZE - offset;
         u8 *p = page_pointer(gpa - offset, write) + offset;
 
         if (write)

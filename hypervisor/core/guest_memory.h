@@ -64,6 +64,9 @@ bool guest_memory_of_index(u32 index, u64 *gpa);
 u64 guest_memory_page_tables(void);
 int guest_memory_map_by_page(void);
 
+/* Whether all of that is RAM above the first MiB: there the monitor finds it at the same address.
+ */
+bool guest_memory_plain(u64 gpa, u64 len);
 /* RAM and touched firmware pages only: 0, or ERR_FAULT with nothing done. */
 int guest_memory_read(u64 gpa, void *buf, u64 len);
 int guest_memory_write(u64 gpa, const void *buf, u64 len);

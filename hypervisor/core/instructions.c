@@ -48,13 +48,15 @@ int handle_hlt(struct vcpu *vcpu, const struct exit *exit)
 
 static int read_time(struct vcpu *vcpu, u8 kind, u64 *tsc)
 {
-    struct log_event e = {.kind = kind, .payload.rdtsc.tsc = rdtsc()};
+    struct log_event e;
     int error;
 
     if (!guest_time_logged(vcpu)) {
         *tsc = guest_time_now();
         return 0;
     }
+    session_event(&e, kind);
+    e.payload.rdtsc.tsc = rdtsc();
     error = session_input(vcpu, &e);
     *tsc = e.payload.rdtsc.tsc;
     guest_time_set(vcpu, *tsc);

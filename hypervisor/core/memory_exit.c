@@ -1,7 +1,7 @@
 /* Accesses to memory that is not mapped for the guest: devices, firmware, hidden memory. */
 #include "arch/lapic.h"
-#include "core/code_mode.h"
 #include "core/ecam.h"
+#include "core/guest_insn.h"
 #include "core/guest_linear.h"
 #include "core/guest_memory.h"
 #include "core/guest_paging.h"
@@ -86,12 +86,22 @@ static const char *not_an_operand(const struct vcpu *vcpu, const struct exit *ex
     return NULL;
 }
 
+static void tell_not_emulated(const struct vcpu *vcpu, u64 gpa)
+{
+    u8 bytes[INSN_MAX_LENGTH];
+    unsigned int n = guest_fetch(vcpu, bytes, sizeof(bytes));
+
+    printk("{\"lvmm\":\"error\",\"text\":\"instruction at %lx that accesses %lx is not emulated: ",
+           vcpu->regs.rip, gpa);
+    for (unsigned int i = 0; i < n; i++)
+        printk("%02x", bytes[i]);
+    printk("\"}\n");
+}
+
 int handle_memory(struct vcpu *vcpu, const struct exit *exit)
 {
     const char *problem;
-    u8 bytes[INSN_MAX_LENGTH];
-    struct insn insn;
-    unsigned int n;
+    const struct insn *insn;
     int error;
 
     if (guest_memory_kind(exit->u.memory.gpa) == GPA_FIRMWARE)
@@ -103,17 +113,9 @@ int handle_memory(struct vcpu *vcpu, const struct exit *exit)
     }
     if (map_live(exit->u.memory.gpa))
         return 0;
-    n = guest_fetch(vcpu, bytes, sizeof(bytes));
-    error = decode(bytes, n, code_mode(), &insn);
-    if (error == 0)
-        error = emulate(vcpu, exit, &insn);
-    if (error < 0 && !session_ended()) {
-        printk("{\"lvmm\":\"error\",\"text\":\"instruction at %lx that accesses %lx is not "
-               "emulated: ",
-               vcpu->regs.rip, exit->u.memory.gpa);
-        for (unsigned int i = 0; i < n; i++)
-            printk("%02x", bytes[i]);
-        printk("\"}\n");
-    }
+    insn = guest_insn(vcpu);
+    error = insn != NULL ? emulate(vcpu, exit, insn) : ERR_UNSUPPORTED;
+    if (error < 0 && !session_ended())
+        tell_not_emulated(vcpu, exit->u.memory.gpa);
     return error;
 }

@@ -9,7 +9,7 @@
 #define REFUSALS_TOLD 8 /* a guest may try them all */
 
 struct msr_range {
-    u32 first, last;
+    u32 first, last; /* in each list in ascending order */
 };
 
 /* Not there for the guest: virtualization, counters, x2APIC, microcode loading, and what writes to
@@ -68,9 +68,18 @@ static const struct msr_range kept_in_record[] = {
 
 static bool is_in(u32 index, const struct msr_range *ranges, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
-        if (index >= ranges[i].first && index <= ranges[i].last)
+    size_t from = 0;
+
+    while (from < count) {
+        size_t middle = (from + count) / 2;
+
+        if (index < ranges[middle].first)
+            count = middle;
+        else if (index > ranges[middle].last)
+            from = middle + 1;
+        else
             return true;
+    }
     return false;
 }
 
@@ -88,12 +97,14 @@ static int fault(struct vcpu *vcpu)
 int handle_rdmsr(struct vcpu *vcpu, const struct exit *exit)
 {
     u32 index = (u32)vcpu->regs.gpr[GPR_RCX];
-    struct log_event e = {.kind = LOG_EVENT_RDMSR, .payload.rdmsr.index = index};
+    struct log_event e;
     u64 value = 0;
     int error;
 
     if (is_hidden(index))
         return fault(vcpu);
+    session_event(&e, LOG_EVENT_RDMSR);
+    e.payload.rdmsr = (struct log_rdmsr){.index = index};
     if (!session_replaying()) {
         e.payload.rdmsr.faulted = rdmsr_safe(index, &value) < 0;
         e.payload.rdmsr.value = e.payload.rdmsr.faulted ? 0 : value;
@@ -151,11 +162,13 @@ int handle_wrmsr(struct vcpu *vcpu, const struct exit *exit)
 {
     u32 index = (u32)vcpu->regs.gpr[GPR_RCX];
     u64 value = (u32)vcpu->regs.gpr[GPR_RAX] | vcpu->regs.gpr[GPR_RDX] << 32;
-    struct log_event e = {.kind = LOG_EVENT_RDMSR, .payload.rdmsr.index = index};
+    struct log_event e;
     int error;
 
     if (is_hidden(index))
         return fault(vcpu);
+    session_event(&e, LOG_EVENT_RDMSR);
+    e.payload.rdmsr = (struct log_rdmsr){.index = index};
     if (!session_replaying())
         e.payload.rdmsr.faulted = !write_to_machine(index, value);
     if (index != MSR_TSC_DEADLINE) {

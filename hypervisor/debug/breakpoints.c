@@ -16,7 +16,7 @@ static struct entry {
 } entries[BREAKPOINTS_MAX];
 
 static struct entry *points[HV_DEBUG_POINTS];
-static u32 last_id;
+static u32 last_id; /* 0: there has been none */
 
 static unsigned int free_point(void)
 {
@@ -151,6 +151,11 @@ static struct watch_hit point_written(const struct vcpu *vcpu, const struct entr
         guest_linear_to_gpa_any(vcpu, w.linear, &w.gpa) < 0 || !guest_memory_backed(w.gpa))
         return (struct watch_hit){0};
     return watch_written(&w, gpa, data, size);
+}
+
+bool breakpoints_used(void)
+{
+    return last_id != 0;
 }
 
 struct breakpoint breakpoints_written(const struct vcpu *vcpu, u64 gpa, const void *data, u64 size)

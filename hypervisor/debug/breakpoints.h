@@ -16,6 +16,9 @@ struct breakpoint {
     u32 id; /* 0: none */
 };
 
+/* Whether there has ever been one: where not, nothing needs to be looked for. */
+bool breakpoints_used(void);
+
 /* The software breakpoint at an address, or the point that a debug register stands for. */
 struct breakpoint breakpoints_software(u64 address);
 struct breakpoint breakpoints_point(unsigned int point);

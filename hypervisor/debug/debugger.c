@@ -176,9 +176,11 @@ void debugger_memory_write(u64 gpa, const void *data, u64 size)
 
     if (d.vcpu == NULL)
         return;
-    hit = breakpoints_written(d.vcpu, gpa, data, size);
-    if (d.written.id == 0)
-        d.written = hit;
+    if (breakpoints_used()) {
+        hit = breakpoints_written(d.vcpu, gpa, data, size);
+        if (d.written.id == 0)
+            d.written = hit;
+    }
     pages_memory_written(gpa, data, size);
 }
 

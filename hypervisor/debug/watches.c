@@ -1,6 +1,5 @@
 #include "debug/watches.h"
-#include "core/code_mode.h"
-#include "core/decode.h"
+#include "core/guest_insn.h"
 #include "core/guest_linear.h"
 #include "core/guest_memory.h"
 #include "core/mmio_insn.h"
@@ -106,13 +105,9 @@ unsigned int watches_permissions(u64 gpa)
 
 u8 watch_access_size(const struct vcpu *vcpu)
 {
-    u8 bytes[INSN_MAX_LENGTH];
-    struct insn insn;
-    u32 n = guest_fetch(vcpu, bytes, sizeof(bytes));
+    const struct insn *insn = guest_insn(vcpu);
 
-    if (decode(bytes, n, code_mode(), &insn) == 0)
-        return mmio_insn_op(&insn).size;
-    return sizeof(u64);
+    return insn != NULL ? mmio_insn_op(insn).size : sizeof(u64);
 }
 
 /* Whether such an access is a hit in itself, whatever it does to the content. */

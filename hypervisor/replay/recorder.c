@@ -89,28 +89,28 @@ int record_event(struct vcpu *vcpu, struct log_event *e)
 }
 
 /* To find out whether an event needs its place takes a look at the guest's code. */
-static bool needs_place(const struct vcpu *vcpu, bool same_position)
+static void async_event(const struct vcpu *vcpu, struct log_event *e, u8 kind, bool same_position)
 {
-    return !same_position && position_needs_place(vcpu);
+    session_event(e, kind);
+    e->async = true;
+    e->same_position = same_position;
+    e->place = !same_position && position_needs_place(vcpu);
 }
 
 int session_record_interrupt(struct vcpu *vcpu, u8 vector)
 {
-    bool same_position = at_last_dma(vcpu);
-    struct log_event e = {.kind = LOG_EVENT_INTERRUPT,
-                          .async = true,
-                          .place = needs_place(vcpu, same_position),
-                          .same_position = same_position,
-                          .payload.interrupt.vector = vector};
+    struct log_event e;
 
+    async_event(vcpu, &e, LOG_EVENT_INTERRUPT, at_last_dma(vcpu));
+    e.payload.interrupt = (struct log_interrupt){vector};
     return record_event(vcpu, &e);
 }
 
 int session_record_nmi(struct vcpu *vcpu)
 {
-    struct log_event e = {
-        .kind = LOG_EVENT_NMI, .async = true, .place = position_needs_place(vcpu)};
+    struct log_event e;
 
+    async_event(vcpu, &e, LOG_EVENT_NMI, false);
     return record_event(vcpu, &e);
 }
 
@@ -118,23 +118,17 @@ int session_record_dma(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, 
 {
     const struct log_dma transfer = {.stream = stream, .gpa = gpa};
     bool same_position = at_last_dma(vcpu);
+    struct log_event e;
 
     if (same_position && !session.paused &&
         log_write_next_transfer(&session.writer, &transfer, data, len)) {
         session_count_event(LOG_EVENT_DMA);
         return 0;
     }
-
-    struct log_event e = {
-        .kind = LOG_EVENT_DMA,
-        .async = true,
-        .place = needs_place(vcpu, same_position),
-        .same_position = same_position,
-        .payload.dma = transfer,
-        .data = data,
-        .data_len = len,
-    };
-
+    async_event(vcpu, &e, LOG_EVENT_DMA, same_position);
+    e.payload.dma = transfer;
+    e.data = data;
+    e.data_len = len;
     return record_event(vcpu, &e);
 }
 

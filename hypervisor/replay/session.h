@@ -66,6 +66,16 @@ void session_get_mark(struct session_mark *mark);
  * output so far being `output`. An error of log_read(): the log cannot be read any more. */
 int session_go_back(const struct session_mark *mark, const struct output_state *output);
 
+/* Begins an event of this kind, asked for by the guest and without data. Its payload is the
+ * caller's: to clear all of the structure costs more than the rest of most exits. */
+static inline void session_event(struct log_event *e, u8 kind)
+{
+    e->kind = kind;
+    e->async = e->same_position = e->full = e->place = e->has_check = false;
+    e->data = NULL;
+    e->data_len = 0;
+}
+
 /* An input that an instruction asked for. `event` has its kind, what identifies it (port, size,
  * address, index) and, unless replaying, the value that the machine gave; in replay the value is
  * filled in. Data events (FIRMWARE_PAGE) carry event->data. 0, or negative: the run is over. */

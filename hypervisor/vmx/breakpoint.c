@@ -20,8 +20,8 @@ static struct {
     bool loaded;
     unsigned int own; /* bit i: register i is the monitor's for this entry */
     u64 guest_dr[4], guest_dr7;
+    unsigned int points_set; /* bit i: points[i] is used */
     struct {
-        bool set;
         u64 address;
         u32 fields; /* R/W and LEN as in DR7 */
     } points[HV_DEBUG_POINTS];
@@ -131,8 +131,10 @@ void hv_set_breakpoint(u64 linear, bool exceptions)
 
 void hv_load_debug_points(const struct vcpu *vcpu)
 {
+    if (debug.points_set == 0)
+        return;
     for (unsigned int i = 0; i < HV_DEBUG_POINTS; i++) {
-        if (!debug.points[i].set || !hv_breakpoint_usable(vcpu))
+        if (!(debug.points_set & BIT(i)) || !hv_breakpoint_usable(vcpu))
             continue;
         load(i + 1, debug.points[i].address, debug.points[i].fields);
         vmwrite(VMCS_EXCEPTION_BITMAP, vmread(VMCS_EXCEPTION_BITMAP) | VECTOR_DB_BIT);
@@ -173,7 +175,7 @@ int hv_set_debug_point(unsigned int i, enum hv_debug_kind kind, u64 address, u8 
         length = 1;
     if (length == 0 || length > 8 || (length & (length - 1)) || (address & (length - 1U)))
         return ERR_INVALID;
-    debug.points[i].set = true;
+    debug.points_set |= BIT(i);
     debug.points[i].address = address;
     debug.points[i].fields = (u32)kind | (u32)lengths[length] << 2;
     return 0;
@@ -181,7 +183,7 @@ int hv_set_debug_point(unsigned int i, enum hv_debug_kind kind, u64 address, u8 
 
 void hv_clear_debug_point(unsigned int i)
 {
-    debug.points[i].set = false;
+    debug.points_set &= ~(unsigned int)BIT(i);
 }
 
 void hv_intercept_breakpoints(bool on)
