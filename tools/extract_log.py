@@ -22,6 +22,7 @@ from lvmm.logs.pcap import pcap
 from lvmm.logs.selection import Selection, parse_kinds, parse_span
 from lvmm.logs.stats import stats
 from lvmm.logs.verify import verify
+from lvmm.one_line_parser import OneLineParser
 from lvmm.timeline.command import timeline
 from lvmm.timeline.console_lines import console_times
 from lvmm.vmcore.command import core
@@ -108,7 +109,7 @@ def _selection(recording: Recording, options: argparse.Namespace) -> Selection:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = OneLineParser(
         prog="extract_log.py",
         description="Find, check, save and show the lvmm log in a machine's memory.",
         epilog=EPILOG,

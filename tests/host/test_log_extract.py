@@ -338,11 +338,11 @@ def test_another_version_is_refused_with_help(tool: Tool, tmp_path: Path) -> Non
 
 def test_usage_errors(tool: Tool, tmp_path: Path) -> None:
     log = write(tmp_path / "log.lvmm", bytes(log_of().data))
-    assert tool()[0] == USAGE
-    assert tool("info")[0] == USAGE
-    assert tool("extract", log)[0] == USAGE
-    assert tool("dump", log, "--events", "x")[0] == USAGE
-    assert tool("dump", log, "--last", "-1")[0] == USAGE
+    assert one_line(tool()) == USAGE
+    assert one_line(tool("info")) == USAGE
+    assert one_line(tool("extract", log)) == USAGE
+    assert one_line(tool("dump", log, "--events", "x")) == USAGE
+    assert one_line(tool("dump", log, "--last", "-1")) == USAGE
     assert one_line(tool("dump", log, "--type", "NOTHING")) == USAGE
     assert one_line(tool("console", log)) == NO_LOG
 

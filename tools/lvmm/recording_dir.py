@@ -124,7 +124,10 @@ def create_partial(final: Path) -> Path:
         raise UsageError(f"{final} exists already; choose another directory with -o")
     partial = final.with_name(final.name + PARTIAL_SUFFIX)
     if partial.exists():
-        raise UsageError(f"{partial} is in the way: the rest of an incomplete recording")
+        raise UsageError(
+            f"{partial} is in the way: another run is recording there, or one was cut short; "
+            "choose another directory with -o, or remove that one"
+        )
     try:
         (partial / RUN).mkdir(parents=True)
     except OSError as error:

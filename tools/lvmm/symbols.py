@@ -113,8 +113,10 @@ def elf_symbols(path: Path) -> SymbolTable:
             ]
             start = min(s["p_vaddr"] for s in loaded)
             end = max(s["p_vaddr"] + s["p_memsz"] for s in loaded)
-    except (OSError, ELFError) as error:
-        raise SymbolsUnavailable(f"no symbols: {path.name} cannot be read: {error}") from None
+    except OSError as error:
+        raise SymbolsUnavailable(f"no symbols: {path.name}: {error.strerror}") from None
+    except ELFError as error:
+        raise SymbolsUnavailable(f"no symbols: {path.name} is no ELF file: {error}") from None
     return SymbolTable(found, start, end)
 
 

@@ -11,12 +11,12 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import NoReturn
 
 from lvmm import __version__
 from lvmm.cli import attach, bench, build, demo, doctor, live, record, replay, rescue, soak, test
 from lvmm.errors import LvmmError
 from lvmm.messages import say
+from lvmm.one_line_parser import OneLineParser
 
 EXIT_CODES = """\
 exit codes:
@@ -47,14 +47,6 @@ _COMMANDS: dict[str, ModuleType] = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong: the whole usage of some commands fills a screen."""
-
-    def error(self, message: str) -> NoReturn:
-        say(f"{message} (see ./{self.prog} --help)")
-        raise SystemExit(2)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = command_line()
@@ -82,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def command_line() -> argparse.ArgumentParser:
     """The parser; `command` is the name of one of the commands."""
-    parser = _Parser(
+    parser: argparse.ArgumentParser = OneLineParser(
         prog="lvmm",
         description="Record a whole machine and replay it exactly.",
         epilog=EXIT_CODES,
