@@ -16,6 +16,7 @@
 #define IO_BAR_SIZE 64
 
 static struct vcpu *current; /* for the engine's callbacks */
+static bool has_schedules;   /* a device has that finds work in memory */
 
 static int env_read(void *ctx, u64 gpa, void *buf, u32 len)
 {
@@ -113,6 +114,7 @@ int passthrough_init(void *shadow, u64 shadow_size, u32 keep_sent)
         .sent = env_sent,
         .own = early_reads_wanted() ? env_own : NULL,
     };
+    const struct profiled_device *d;
     s64 used;
 
     if (!session_recording())
@@ -121,6 +123,8 @@ int passthrough_init(void *shadow, u64 shadow_size, u32 keep_sent)
     used = profiled_devices_init(shadow, &env);
     if (used < 0)
         return (int)used;
+    for (unsigned int i = 0; (d = profiled_device(i)) != NULL; i++)
+        has_schedules |= d->dma.profile->schedule != NULL;
     fence_the_others();
     hints_init((u8 *)shadow + used, shadow_size - (u64)used);
     return 0;
@@ -205,7 +209,7 @@ static void harvest_before(u16 port)
     struct profiled_device *d;
 
     for (unsigned int i = 0; (d = profiled_device(i)) != NULL; i++)
-        if (dma_outstanding(&d->dma) && tells_progress(d->dma.profile, port)) {
+        if (tells_progress(d->dma.profile, port) && dma_outstanding(&d->dma)) {
             dma_harvest(&d->dma);
             tell_errors(d);
         }
@@ -326,7 +330,7 @@ bool passthrough_finds_work(void)
 {
     const struct profiled_device *d;
 
-    for (unsigned int i = 0; (d = profiled_device(i)) != NULL; i++)
+    for (unsigned int i = 0; has_schedules && (d = profiled_device(i)) != NULL; i++)
         if (dma_finds_work(&d->dma))
             return true;
     return false;
