@@ -188,6 +188,7 @@ void run_guest(struct vcpu *vcpu)
         }
         session_next_exit();
         exit_counts[(exit.reason & 0xffff) % HV_REASON_COUNT]++;
+        exit_counts[HV_REASON_EXCEPTION] += exit.passed;
         if (page_journal_handle(&exit) || page_fault_handle(vcpu, &exit))
             exit.kind = EXIT_NONE;
         debugger_after_exit(vcpu, &exit);

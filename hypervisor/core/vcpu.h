@@ -45,6 +45,7 @@ struct exit {
     enum exit_kind kind;
     u32 reason;        /* the vendor's number, for statistics and messages */
     u8 length;         /* of the instruction, bytes, where it caused the exit */
+    u32 passed;        /* hits of the breakpoint before this exit: hv_pass_breakpoint() */
     u64 qualification; /* the vendor's details, for messages */
     union {
         struct {
@@ -151,6 +152,9 @@ void hv_fix_tsc(bool fixed, u64 value);
  * single-steps itself: then hv_breakpoint_usable() says no. Resume from there with RFLAGS.RF. */
 bool hv_breakpoint_usable(const struct vcpu *vcpu);
 void hv_set_breakpoint(u64 linear, bool exceptions);
+/* The guest passes that breakpoint by itself while it has retired fewer branches than that: such an
+ * exit ends no hv_run(), but for a thousand in one entry. For the breakpoint that is set now. */
+void hv_pass_breakpoint(u64 branches);
 /* Stops the guest behind the next IRET that it executes, whose RFLAGS.RF would hide a breakpoint:
  * EXIT_IRET. For one entry. False where that cannot be had, with an NMI to deliver. */
 bool hv_stop_behind_iret(const struct vcpu *vcpu);
@@ -229,6 +233,7 @@ void hv_flush_guest_tlb(void);
 void hv_set_cr2(u64 address);
 const char *hv_reason_name(u32 reason);
 
-#define HV_REASON_COUNT 76
+#define HV_REASON_COUNT     76
+#define HV_REASON_EXCEPTION 0
 
 #endif

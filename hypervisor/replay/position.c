@@ -7,9 +7,10 @@
 #include "core/guest_linear.h"
 #include "replay/session.h"
 
-/* Beyond the margin, instructions without a conditional branch may still follow the last counted
- * branch before the NMI is taken, and those must not pass the position either. */
-#define SLACK 28
+/* The NMI must come with fewer branches than the position has, so that none of the instructions
+ * behind the position's last branch has been executed. It comes with the margin at most, and one
+ * instruction later, perhaps a branch, where MOV SS blocks it (SDM vol. 3, section 6.8.3). */
+#define SLACK 2
 
 /* A counter write takes 31 bits where full-width writes are missing. */
 #define ARM_MAX 0x7fffffffULL
@@ -182,6 +183,7 @@ static void go_to(struct vcpu *vcpu, const struct log_event *target)
         return;
     }
     hv_set_breakpoint(target->regs.rip, false);
+    hv_pass_breakpoint(target->branches);
     if (at_rip)
         vcpu->regs.rflags |= RFLAGS_RF;
 }
@@ -250,6 +252,7 @@ void position_on_exit(struct vcpu *vcpu, struct exit *exit)
 {
     hv_set_single_step(false);
     hv_clear_breakpoint();
+    position.steps += exit->passed;
     if (exit->kind == EXIT_NMI)
         acknowledge_overflow();
     if (position.in_rep)

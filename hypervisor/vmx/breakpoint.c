@@ -2,19 +2,21 @@
  * are loaded for an entry and the guest's are back after it, MOV DR exits meanwhile, #DB exits, and
  * an exit changes no DR6. Register 0 is for positions, 1 to 3 are the debugger's. */
 #include "arch/msr_index.h"
+#include "arch/pmu.h"
 #include "core/guest_paging.h"
 #include "core/vcpu.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 
-#define DR7_ENABLES   0xff
-#define DR7_GLOBAL(i) BIT((i)*2 + 1)
-#define DR7_SHIFT(i)  (16 + (i)*4)
-#define DR6_CAUSES    0xfULL
-#define DR6_BS        BIT(14)
-#define VECTOR_DB_BIT BIT(1)
-#define VECTOR_BP_BIT BIT(3)
-#define VECTOR_PF_BIT BIT(14)
+#define DR7_ENABLES     0xff
+#define DR7_GLOBAL(i)   BIT((i)*2 + 1)
+#define DR7_SHIFT(i)    (16 + (i)*4)
+#define DR6_CAUSES      0xfULL
+#define DR6_BS          BIT(14)
+#define VECTOR_DB_BIT   BIT(1)
+#define DEBUG_EXCEPTION ((u32)INTERRUPTION_VALID | TYPE_HARDWARE_EXCEPTION << 8 | 1)
+#define VECTOR_BP_BIT   BIT(3)
+#define VECTOR_PF_BIT   BIT(14)
 
 static struct {
     bool loaded;
@@ -27,6 +29,7 @@ static struct {
     } points[HV_DEBUG_POINTS];
     u32 exceptions; /* that exit in any case; of page faults those with PF_PRESENT */
     bool all_exceptions;
+    u64 pass; /* hits of register 0 with fewer branches are passed */
 } debug;
 
 static u64 read_dr(unsigned int i)
@@ -127,6 +130,19 @@ void hv_set_breakpoint(u64 linear, bool exceptions)
     if (exceptions)
         set_page_faults(0);
     debug.all_exceptions = exceptions;
+    debug.pass = 0;
+}
+
+void hv_pass_breakpoint(u64 branches)
+{
+    debug.pass = branches;
+}
+
+bool vmx_passes_breakpoint(u32 reason)
+{
+    return debug.pass != 0 && reason == REASON_EXCEPTION_NMI &&
+           (u32)vmread(VMCS_EXIT_INTERRUPTION_INFO) == DEBUG_EXCEPTION &&
+           vmread(VMCS_EXIT_QUALIFICATION) == BIT(0) && pmu_count() < debug.pass;
 }
 
 void hv_load_debug_points(const struct vcpu *vcpu)
@@ -146,6 +162,7 @@ void hv_clear_breakpoint(void)
     if (!debug.loaded)
         return;
     debug.loaded = false;
+    debug.pass = 0;
     for (unsigned int i = 0; i < 4; i++)
         write_dr(i, debug.guest_dr[i]);
     vmwrite(VMCS_GUEST_DR7, debug.guest_dr7);

@@ -9,6 +9,9 @@
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 
+/* Between two looks at the clock and the debug link. */
+#define PASSES_MAX 1000
+
 int vmx_switch(u64 *gpr, bool launched);
 
 static u8 vmcs_region[PAGE_SIZE] __attribute__((aligned(4096)));
@@ -180,18 +183,32 @@ static void save_interrupted_event(struct vcpu *vcpu)
                                              ~(INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS));
 }
 
-int hv_run(struct vcpu *vcpu, struct exit *exit)
+static int enter(struct vcpu *vcpu, u32 *reason)
 {
-    u32 reason;
-
-    enter_state(vcpu);
     if (vmx_switch(vcpu->regs.gpr, launched) != 0) {
         printk("lvmm: the CPU refused the VM entry (VM-instruction error %lu)\n",
                vmread(VMCS_INSTRUCTION_ERROR));
         return ERR_INVALID;
     }
-    reason = (u32)vmread(VMCS_EXIT_REASON);
-    launched = launched || !(reason & REASON_ENTRY_FAILURE);
+    *reason = (u32)vmread(VMCS_EXIT_REASON);
+    launched = launched || !(*reason & REASON_ENTRY_FAILURE);
+    return 0;
+}
+
+int hv_run(struct vcpu *vcpu, struct exit *exit)
+{
+    u32 reason;
+
+    enter_state(vcpu);
+    if (enter(vcpu, &reason) < 0)
+        return ERR_INVALID;
+    /* The guest's state stays in the VMCS. */
+    for (exit->passed = 0; exit->passed < PASSES_MAX && vmx_passes_breakpoint(reason);
+         exit->passed++) {
+        vmwrite(VMCS_GUEST_RFLAGS, vmread(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
+        if (enter(vcpu, &reason) < 0)
+            return ERR_INVALID;
+    }
     held.rip = vcpu->regs.rip = vmread(VMCS_GUEST_RIP);
     held.rsp = vcpu->regs.gpr[GPR_RSP] = vmread(VMCS_GUEST_RSP);
     held.rflags = vcpu->regs.rflags = vmread(VMCS_GUEST_RFLAGS);

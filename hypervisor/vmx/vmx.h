@@ -22,6 +22,8 @@ void vmx_setup_guest_tsc(void);
 void vmx_end_iret_stop(void);
 /* Page faults exit whose page is present: those that a stale TLB entry can cause. */
 void vmx_intercept_page_faults(void);
+/* Whether this exit is but a hit of the breakpoint that the guest is to pass. */
+bool vmx_passes_breakpoint(u32 reason);
 /* The guest's DR0 to DR3 and DR6; not while breakpoints are loaded. */
 void vmx_write_debug_registers(const u64 dr[4], u64 dr6);
 
