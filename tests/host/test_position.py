@@ -17,7 +17,7 @@ UNITS = 20_000
 
 @st.composite
 def guests(draw: st.DrawFn) -> list[Insn]:
-    """Instructions, the last of which leads back to the first. Loops end in a conditional branch."""
+    """Instructions, and back to the first. Loops end in a conditional branch."""
     insns: list[Insn] = []
     for _ in range(draw(st.integers(1, 8))):
         start = len(insns)

@@ -114,7 +114,7 @@ static bool nmi_is_taken(enum kind next)
 {
     if (nmi_at == 0 || guest.vcpu.branches < nmi_at)
         return false;
-    return (next == LOOP && guest.vcpu.branches >= overflow_at + margin) || random_below(4) == 0;
+    return guest.vcpu.branches + (next == LOOP) > overflow_at + margin || random_below(4) == 0;
 }
 
 /* The CPU between VM entry and VM exit. */
