@@ -2,6 +2,7 @@
 #include "arch/lapic.h"
 #include "board_config.h"
 #include "core/console.h"
+#include "core/dma_log.h"
 #include "core/guest_time.h"
 #include "core/machine_power.h"
 #include "core/passthrough.h"
@@ -37,12 +38,16 @@ static bool starts_processor(u64 gpa, u64 value)
 
 static int input(struct vcpu *vcpu, struct log_event *e)
 {
+    if (session_replaying())
+        session_apply_asked(vcpu);
     guest_time_advance(vcpu);
     return session_input(vcpu, e);
 }
 
-static void output(const struct vcpu *vcpu, u32 kind, u64 address, u64 value)
+static void output(struct vcpu *vcpu, u32 kind, u64 address, u64 value)
 {
+    if (session_replaying())
+        session_apply_asked(vcpu);
     guest_time_advance(vcpu);
     session_output(kind, address, value);
 }
@@ -62,8 +67,11 @@ int device_read(struct vcpu *vcpu, u64 gpa, u8 size, u64 *value)
     }
     session_event(&e, LOG_EVENT_MMIO_READ);
     e.payload.mmio_read = (struct log_mmio_read){.gpa = gpa, .size = size};
-    if (!session_replaying())
+    if (!session_replaying()) {
+        dma_log_at(SESSION_AT_READ);
         e.payload.mmio_read.value = passthrough_memory_read(vcpu, gpa, size);
+        dma_log_at(SESSION_BETWEEN_INSTRUCTIONS);
+    }
     error = input(vcpu, &e);
     *value = e.payload.mmio_read.value;
     return error;
@@ -71,10 +79,13 @@ int device_read(struct vcpu *vcpu, u64 gpa, u8 size, u64 *value)
 
 void device_write(struct vcpu *vcpu, u64 gpa, u8 size, u64 value)
 {
-    if (is_lvt_pc(gpa))
+    if (is_lvt_pc(gpa)) {
         guest_lvt_pc = (u32)value;
-    else if (!session_replaying() && !starts_processor(gpa, value) && !is_undefined(gpa, size))
+    } else if (!session_replaying() && !starts_processor(gpa, value) && !is_undefined(gpa, size)) {
+        dma_log_at(SESSION_AT_WRITE);
         passthrough_memory_write(vcpu, gpa, size, value);
+        dma_log_at(SESSION_BETWEEN_INSTRUCTIONS);
+    }
     output(vcpu, OUTPUT_MEMORY, gpa, value);
 }
 
@@ -95,8 +106,11 @@ int port_read(struct vcpu *vcpu, u16 port, u8 size, u64 *value)
     }
     session_event(&e, LOG_EVENT_IN);
     e.payload.in = (struct log_in){.port = port, .size = size};
-    if (!session_replaying())
+    if (!session_replaying()) {
+        dma_log_at(SESSION_AT_READ);
         e.payload.in.value = passthrough_port_read(vcpu, port, size);
+        dma_log_at(SESSION_BETWEEN_INSTRUCTIONS);
+    }
     error = input(vcpu, &e);
     *value = e.payload.in.value;
     return error;
@@ -114,8 +128,11 @@ int port_read_string(struct vcpu *vcpu, u16 port, u8 size, u8 *buf, u32 count)
         memset(buf, 0xff, e.data_len);
         return 0;
     }
-    if (!session_replaying())
+    if (!session_replaying()) {
+        dma_log_at(SESSION_AT_READ);
         passthrough_port_read_string(vcpu, port, size, buf, count);
+        dma_log_at(SESSION_BETWEEN_INSTRUCTIONS);
+    }
     error = input(vcpu, &e);
     if (error == 0 && e.data != buf)
         memcpy(buf, e.data, e.data_len);
@@ -136,8 +153,11 @@ void port_write(struct vcpu *vcpu, u16 port, u8 size, u64 value)
     }
     forwarded = machine_power_forward(port, size, value);
     console_on_write(vcpu, port, value);
-    if (!session_replaying())
+    if (!session_replaying()) {
+        dma_log_at(SESSION_AT_WRITE);
         passthrough_port_write(vcpu, port, size, forwarded);
+        dma_log_at(SESSION_BETWEEN_INSTRUCTIONS);
+    }
     output(vcpu, OUTPUT_PORT, port, value);
 }
 

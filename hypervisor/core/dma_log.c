@@ -4,6 +4,7 @@
 #include "dma/dma.h"
 #include "replay/session.h"
 
+static enum session_moment now;
 static bool transferred; /* something was logged that has no time yet */
 
 _Static_assert(DMA_SENT_FIRST == LOG_SENT_FLAG_FIRST && DMA_SENT_LAST == LOG_SENT_FLAG_LAST &&
@@ -15,11 +16,16 @@ static bool wanted(void)
     return session_recording() && !session_ended();
 }
 
+void dma_log_at(enum session_moment moment)
+{
+    now = moment;
+}
+
 void dma_log_write(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len)
 {
     if (!wanted())
         return;
-    session_record_dma(vcpu, stream, gpa, data, len);
+    session_record_dma(vcpu, now, stream, gpa, data, len);
     transferred = true;
 }
 

@@ -4,7 +4,10 @@
 
 #include "core/vcpu.h"
 #include "log_format.h"
+#include "replay/session.h"
 
+/* What the engine tells from now on becomes visible at this moment. */
+void dma_log_at(enum session_moment moment);
 void dma_log_write(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len);
 /* The same of what a device received, which may begin or end the recording. */
 void dma_log_payload(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len);

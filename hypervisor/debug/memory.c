@@ -27,8 +27,9 @@ u32 debug_write(struct vcpu *vcpu, enum debug_space space, u64 address, const vo
         part = next_part(vcpu, space, address + done, size - done, &gpa);
         if (part == 0 || guest_memory_write(gpa, (const u8 *)from + done, part) < 0)
             break;
-        if (session_recording() && session_record_dma(vcpu, SESSION_DEBUGGER_STREAM, gpa,
-                                                      (const u8 *)from + done, part) < 0)
+        if (session_recording() &&
+            session_record_dma(vcpu, SESSION_BETWEEN_INSTRUCTIONS, SESSION_DEBUGGER_STREAM, gpa,
+                               (const u8 *)from + done, part) < 0)
             break;
     }
     return done;

@@ -19,10 +19,11 @@ static bool at_last_event(const struct vcpu *vcpu)
            vcpu->regs.gpr[GPR_RCX] == session.logged_rcx;
 }
 
-/* Whether in replay, which passes over notes, the event before is DMA at this very place. */
-static bool at_last_dma(const struct vcpu *vcpu)
+/* Whether in replay, which passes over notes, the event before is DMA at this very place, which
+ * becomes visible at the same moment. */
+static bool at_last_dma(const struct vcpu *vcpu, bool async)
 {
-    return session.logged_dma && at_last_event(vcpu);
+    return session.logged_dma && session.logged_async == async && at_last_event(vcpu);
 }
 
 static void remember(const struct vcpu *vcpu, const struct log_event *e)
@@ -32,6 +33,8 @@ static void remember(const struct vcpu *vcpu, const struct log_event *e)
     else
         session.logged_dma = e->kind == LOG_EVENT_DMA;
     session.logged = true;
+    if (!log_event_is_note(e->kind))
+        session.logged_async = e->async;
     session.logged_rip = vcpu->regs.rip;
     session.logged_rcx = vcpu->regs.gpr[GPR_RCX];
 }
@@ -41,7 +44,8 @@ static bool needs_check(const struct log_event *e)
 {
     if (log_event_is_note(e->kind))
         return false;
-    return e->async || !log_event_is_frequent(e->kind) || session.events % CHECK_INTERVAL == 0;
+    return e->has_check || e->async || session.events % CHECK_INTERVAL == 0 ||
+           (e->kind != LOG_EVENT_DMA && !log_event_is_frequent(e->kind));
 }
 
 /* Keeps the guest waiting until a tool has taken the whole log. False: it does not come to that. */
@@ -101,7 +105,7 @@ int session_record_interrupt(struct vcpu *vcpu, u8 vector)
 {
     struct log_event e;
 
-    async_event(vcpu, &e, LOG_EVENT_INTERRUPT, at_last_dma(vcpu));
+    async_event(vcpu, &e, LOG_EVENT_INTERRUPT, at_last_dma(vcpu, true));
     e.payload.interrupt = (struct log_interrupt){vector};
     return record_event(vcpu, &e);
 }
@@ -114,10 +118,12 @@ int session_record_nmi(struct vcpu *vcpu)
     return record_event(vcpu, &e);
 }
 
-int session_record_dma(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len)
+int session_record_dma(struct vcpu *vcpu, enum session_moment moment, u8 stream, u64 gpa,
+                       const void *data, u32 len)
 {
     const struct log_dma transfer = {.stream = stream, .gpa = gpa};
-    bool same_position = at_last_dma(vcpu);
+    bool async = moment == SESSION_BETWEEN_INSTRUCTIONS;
+    bool same_position = at_last_dma(vcpu, async);
     struct log_event e;
 
     if (same_position && !session.paused &&
@@ -125,7 +131,15 @@ int session_record_dma(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, 
         session_count_event(LOG_EVENT_DMA);
         return 0;
     }
-    async_event(vcpu, &e, LOG_EVENT_DMA, same_position);
+    if (async) {
+        async_event(vcpu, &e, LOG_EVENT_DMA, same_position);
+    } else {
+        session_event(&e, LOG_EVENT_DMA);
+        e.same_position = same_position;
+        /* The guest's other writes to devices are no events: the check, which has all output in
+         * it, says which of them this is. */
+        e.has_check = moment == SESSION_AT_WRITE && !same_position;
+    }
     e.payload.dma = transfer;
     e.data = data;
     e.data_len = len;

@@ -68,10 +68,20 @@ static bool registers_match(const struct vcpu *vcpu, const struct log_event *e)
     return log_position_check(&regs, session.out_crc) == e->check;
 }
 
+/* DMA that became visible when the guest accessed a device. */
+static bool is_asked_dma(const struct log_event *e)
+{
+    return e->kind == LOG_EVENT_DMA && !e->async;
+}
+
+static bool same_place(const struct vcpu *vcpu, const struct log_event *e)
+{
+    return vcpu->branches == e->branches && vcpu->regs.rip == e->regs.rip;
+}
+
 bool session_at(const struct vcpu *vcpu, const struct log_event *e)
 {
-    return vcpu->branches == e->branches && vcpu->regs.rip == e->regs.rip &&
-           registers_match(vcpu, e);
+    return same_place(vcpu, e) && registers_match(vcpu, e);
 }
 
 /* What identifies an input must be the same in the log. */
@@ -114,9 +124,11 @@ int replay_input(struct vcpu *vcpu, struct log_event *event)
 {
     if (!session.have_next)
         session_diverged(vcpu, "the recording ends before this input", event);
+    else if (is_asked_dma(&session.next) && same_place(vcpu, &session.next))
+        session_diverged(vcpu, "registers or output differ", event);
     else if (session.next.async || !same_input(event, &session.next))
         session_diverged(vcpu, "the guest asks for another input than the recorded one", event);
-    else if (vcpu->branches != session.next.branches || vcpu->regs.rip != session.next.regs.rip)
+    else if (!same_place(vcpu, &session.next))
         session_diverged(vcpu, "the position differs", event);
     else if (!registers_match(vcpu, &session.next))
         session_diverged(vcpu, "registers or output differ", event);
@@ -204,6 +216,25 @@ static bool apply_end(struct vcpu *vcpu)
     return true;
 }
 
+static bool apply_dma(struct vcpu *vcpu, const struct log_event *e)
+{
+    if (guest_memory_write(e->payload.dma.gpa, e->data, e->data_len) == 0)
+        return true;
+    session_diverged(vcpu, "DMA to memory that this guest does not have", e);
+    return false;
+}
+
+void session_apply_asked(struct vcpu *vcpu)
+{
+    while (session.have_next && !session.ended && is_asked_dma(&session.next) &&
+           same_place(vcpu, &session.next) && registers_match(vcpu, &session.next)) {
+        if (!apply_dma(vcpu, &session.next))
+            return;
+        session_count_event(LOG_EVENT_DMA);
+        replay_read_next();
+    }
+}
+
 bool session_apply_due(struct vcpu *vcpu)
 {
     const struct log_event *e;
@@ -215,10 +246,8 @@ bool session_apply_due(struct vcpu *vcpu)
             return false;
         switch (e->kind) {
         case LOG_EVENT_DMA:
-            if (guest_memory_write(e->payload.dma.gpa, e->data, e->data_len) < 0) {
-                session_diverged(vcpu, "DMA to memory that this guest does not have", e);
+            if (!apply_dma(vcpu, e))
                 return true;
-            }
             break;
         case LOG_EVENT_INTERRUPT:
             if (!hv_can_inject(vcpu)) {

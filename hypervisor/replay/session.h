@@ -84,7 +84,13 @@ int session_input(struct vcpu *vcpu, struct log_event *event);
 /* Asynchronous inputs, in record: logged at the vCPU's position. */
 int session_record_interrupt(struct vcpu *vcpu, u8 vector);
 int session_record_nmi(struct vcpu *vcpu);
-int session_record_dma(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len);
+/* When DMA becomes visible: also when the guest reads or writes a device, and so comes to the
+ * monitor itself, in replay too. */
+enum session_moment { SESSION_BETWEEN_INSTRUCTIONS, SESSION_AT_READ, SESSION_AT_WRITE };
+int session_record_dma(struct vcpu *vcpu, enum session_moment moment, u8 stream, u64 gpa,
+                       const void *data, u32 len);
+/* Replay: at such a read or write, before it counts, the DMA that became visible there. */
+void session_apply_asked(struct vcpu *vcpu);
 /* Record: logs a note, which tells the tools something and is no input: replay passes over it. */
 int session_note(struct vcpu *vcpu, struct log_event *event);
 /* The same, as the first event of a chunk, with all registers. */

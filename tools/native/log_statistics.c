@@ -103,7 +103,8 @@ static void count_transfer(struct log_statistics_totals *totals, u8 stream, u64 
 /* An instruction of the guest made this an event, and no device or note of the monitor's. */
 static bool is_exit(const struct log_event *event)
 {
-    return !event->async && !event->same_position && !log_event_is_note(event->kind);
+    return event->kind != LOG_EVENT_DMA && !event->async && !event->same_position &&
+           !log_event_is_note(event->kind);
 }
 
 static int count_tables(struct log_statistics *statistics, const struct log_event *event, u64 bytes)

@@ -16,6 +16,7 @@ from lvmm.logs.layout import (
     ChunkHeader,
     ChunkKind,
     Dma,
+    EventKind,
     In,
     InString,
     MmioRead,
@@ -108,7 +109,9 @@ def _add(count: Count, size: int, data: int = 0) -> None:
 
 
 def _is_exit(event: Event) -> bool:
-    return not (event.asynchronous or event.same_position or event.kind in NOTES)
+    if event.kind == EventKind.DMA or event.kind in NOTES:
+        return False
+    return not (event.asynchronous or event.same_position)
 
 
 def fast_counter(addresses_max: int = ADDRESSES_MAX) -> Counter | None:
