@@ -365,6 +365,10 @@ int guest_memory_restore(u64 gpa, const void *page)
 
 int guest_memory_read(u64 gpa, void *buf, u64 len)
 {
+    if (guest_memory_plain(gpa, len)) {
+        memcpy(buf, (const void *)gpa, len);
+        return 0;
+    }
     if (!accessible(gpa, len, false))
         return ERR_FAULT;
     copy(gpa, buf, len, false);
@@ -375,10 +379,14 @@ int guest_memory_write(u64 gpa, const void *buf, u64 len)
 {
     if (!accessible(gpa, len, true))
         return ERR_FAULT;
-    for (u64 page = gpa & ~PAGE_MASK; page < gpa + len; page += PAGE_SIZE)
-        page_journal_open(page);
+    if (page_journal_on())
+        for (u64 page = gpa & ~PAGE_MASK; page < gpa + len; page += PAGE_SIZE)
+            page_journal_open(page);
     debugger_memory_write(gpa, buf, len);
-    copy(gpa, (u8 *)(u64)buf, len, true);
+    if (guest_memory_plain(gpa, len))
+        memcpy((void *)gpa, buf, len);
+    else
+        copy(gpa, (u8 *)(u64)buf, len, true);
     patches_memory_written(gpa, len);
     return 0;
 }

@@ -3,9 +3,22 @@
 
 u64 dma_get_field(const u8 *descriptor, struct dma_field field)
 {
+    const u8 *at = descriptor + field.offset;
     u64 value = 0;
 
-    memcpy(&value, descriptor + field.offset, field.width);
+    switch (field.width) {
+    case 2:
+        __builtin_memcpy(&value, at, 2);
+        break;
+    case 4:
+        __builtin_memcpy(&value, at, 4);
+        break;
+    case 8:
+        __builtin_memcpy(&value, at, 8);
+        break;
+    default:
+        memcpy(&value, at, field.width);
+    }
     return value;
 }
 

@@ -5,6 +5,11 @@ u32 crc32c(u32 crc, const void *data, size_t size)
     const u8 *bytes = data;
     u64 state = (u32)~crc;
 
+    for (; size >= 256; size -= 256, bytes += 256)
+        __asm__(".set .Lat, 0\n\t.rept 32\n\tcrc32q .Lat(%1), %0\n\t"
+                ".set .Lat, .Lat + 8\n\t.endr"
+                : "+r"(state)
+                : "r"(bytes), "m"(*(const u8(*)[256])bytes));
     for (; size >= 64; size -= 64, bytes += 64)
         __asm__("crc32q 0(%1), %0\n\tcrc32q 8(%1), %0\n\tcrc32q 16(%1), %0\n\tcrc32q 24(%1), %0\n\t"
                 "crc32q 32(%1), %0\n\tcrc32q 40(%1), %0\n\tcrc32q 48(%1), %0\n\tcrc32q 56(%1), %0"

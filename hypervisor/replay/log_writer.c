@@ -57,6 +57,20 @@ int log_writer_open(struct log_writer *writer, void *region)
     return 0;
 }
 
+/* How many payload bytes the open chunk may have before it is closed, the END event's room apart.
+ */
+static u32 payload_limit(const struct log_writer *writer)
+{
+    bool ring = log_region_overwrites(writer->region);
+    u64 kept = sizeof(*writer->chunk) + LOG_CHUNK_ALIGN + (ring ? 0 : END_RESERVE);
+    u64 room = writer->region->chunks_size - writer->region->chunk_bytes;
+    u32 target = ring ? LOG_CHUNK_PAYLOAD_RING : LOG_CHUNK_PAYLOAD_TARGET;
+
+    if (room < kept)
+        return 0;
+    return room - kept < target ? (u32)(room - kept) : target;
+}
+
 /* Opens a chunk. The caller has checked that there is room for its header. */
 static void chunk_open(struct log_writer *writer, u16 kind, u64 branches, u64 rip)
 {
@@ -76,6 +90,7 @@ static void chunk_open(struct log_writer *writer, u16 kind, u64 branches, u64 ri
     writer->chunk = chunk;
     writer->payload = (u8 *)(chunk + 1);
     writer->used = 0;
+    writer->limit = payload_limit(writer);
     writer->chunk_events = 0;
     log_codec_start(&writer->codec, branches, rip);
 }
@@ -238,13 +253,10 @@ int log_write(struct log_writer *writer, const struct log_event *event)
 bool log_write_next_transfer(struct log_writer *writer, const struct log_dma *transfer,
                              const void *data, u32 length)
 {
-    bool ring = log_region_overwrites(writer->region);
-    u32 target = ring ? LOG_CHUNK_PAYLOAD_RING : LOG_CHUNK_PAYLOAD_TARGET;
-    u64 needed = (u64)LOG_EVENT_OVERHEAD_MAX + length;
     u8 *end = writer->payload + writer->used;
 
     if (!writer->chunk || !writer->codec.transfers.head || length > LOG_EVENT_DATA_MAX ||
-        writer->used + needed > target || room_left(writer) < needed + (ring ? 0 : END_RESERVE))
+        writer->used + length + LOG_EVENT_OVERHEAD_MAX > writer->limit)
         return false;
     end = log_put_next_transfer(&writer->codec, end, transfer->stream, transfer->gpa, data, length);
     writer->used = (u32)(end - writer->payload);

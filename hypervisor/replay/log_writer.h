@@ -10,6 +10,7 @@ struct log_writer {
     struct log_chunk_header *chunk; /* the open chunk; NULL: none */
     u8 *payload;                    /* of the open chunk */
     u32 used;                       /* bytes in it */
+    u32 limit;                      /* as many may be used, the end's room kept back */
     u32 chunk_events;               /* events in it */
     u64 next_event;
     u64 branches; /* position of the last event */
