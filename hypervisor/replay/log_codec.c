@@ -3,6 +3,7 @@
 #include "lib/crc32c.h"
 #include "replay/log_position.h"
 #include "replay/log_predict.h"
+#include "replay/log_token.h"
 
 #define BRANCHES_LIMIT BIT(63)
 
@@ -29,11 +30,6 @@ void log_codec_start(struct log_codec *codec, u64 first_branches, u64 first_rip)
     log_enter_site(codec, first_rip);
 }
 
-static void expect(struct log_codec *codec, u8 source)
-{
-    codec->expected = source < LOG_PREDICTIONS ? &codec->contexts[source].next->fact : NULL;
-}
-
 /* Whether an event can be told as another transfer behind the last one. */
 static bool follows_transfer(const struct log_codec *codec, const struct log_event *event)
 {
@@ -43,9 +39,9 @@ static bool follows_transfer(const struct log_codec *codec, const struct log_eve
 
 int log_encode_event(struct log_codec *codec, const struct log_event *event, u8 *out, u32 *size)
 {
-    u8 *start = out;
     bool known = event->same_position;
-    u8 token;
+    u8 *start = out, token, regs;
+    u32 head;
 
     if (!log_payload_valid(event->kind, &event->payload, event->data_len))
         return ERR_INVALID;
@@ -67,13 +63,15 @@ int log_encode_event(struct log_codec *codec, const struct log_event *event, u8 
             event->kind | (event->async ? LOG_PREFIX_ASYNC : 0) | (known ? LOG_PREFIX_SAME : 0),
     };
     token = log_predict_best(codec);
-    expect(codec, token);
-    out += codec->run ? 2 : 1;
+    log_expect(codec, token);
+    regs = log_regs_of(event);
+    head = log_token_size(codec, regs, log_usual_regs(codec, codec->now.prefix, codec->now.rip));
+    out += head;
     if (!codec->expected)
         out = log_put_u8(out, codec->now.prefix);
     if (!known) {
         out = log_put_position(codec, &token, out);
-        out = log_put_check(codec, event, &token, out);
+        out = log_put_check(codec, event, regs, out);
     }
 
     const u8 *payload = out;
@@ -83,64 +81,16 @@ int log_encode_event(struct log_codec *codec, const struct log_event *event, u8 
         log_encode_payload(codec, event->kind, &event->payload, event->data, event->data_len, out);
     if (out != payload)
         token |= TOKEN_PAYLOAD;
-    if (codec->expected && out - start == (codec->run ? 2 : 1) && codec->run < LOG_EVENT_RUN_MAX &&
-        token == log_predict_first(codec)) {
+    if (codec->expected && out == start + head && codec->run < LOG_EVENT_RUN_MAX &&
+        token == log_predict_first(codec) && regs == REGS_NONE) {
         codec->run++;
         out = start;
     } else {
-        if (codec->run)
-            start[1] = codec->run;
-        start[0] = token | (codec->run ? TOKEN_RUN : 0);
-        codec->run = 0;
+        log_put_token(codec, token, regs, head, start);
     }
     log_learn(codec, log_event_is_note(event->kind));
     *size = (u32)(out - start);
     return 0;
-}
-
-/* Whether the next event is as predicted, and not stored: then *token is what it would be. */
-static int next_is_unstored(struct log_codec *codec, const struct log_cursor *in, u8 *token)
-{
-    size_t left = (size_t)(in->end - in->next);
-
-    if (!left) {
-        if (codec->trailing++ >= LOG_EVENT_RUN_MAX)
-            return ERR_TRUNCATED;
-    } else if (!codec->announced && in->next[0] & TOKEN_RUN) {
-        if (left < 2)
-            return ERR_TRUNCATED;
-        if (!in->next[1] || in->next[1] > LOG_EVENT_RUN_MAX)
-            return ERR_INVALID;
-        codec->announced = true;
-        codec->run = in->next[1] - 1;
-    } else if (codec->run) {
-        codec->run--;
-    } else {
-        return 0;
-    }
-    *token = log_predict_first(codec);
-    return *token < LOG_PREDICTIONS ? 1 : ERR_INVALID;
-}
-
-/* Reads the first bytes of an event, into *token and the prefix of `now`. */
-static int get_token(struct log_codec *codec, struct log_cursor *in, u8 *token)
-{
-    int error = next_is_unstored(codec, in, token);
-    u8 run;
-
-    if (!error) {
-        codec->announced = false;
-        error = log_get_u8(in, token);
-        if (!error && *token & TOKEN_RUN)
-            error = log_get_u8(in, &run);
-    }
-    if (error < 0)
-        return error;
-    expect(codec, *token & TOKEN_SOURCE);
-    if (!codec->expected)
-        return log_get_u8(in, &codec->now.prefix);
-    codec->now.prefix = codec->expected->prefix;
-    return codec->contexts[*token & TOKEN_SOURCE].known ? 0 : ERR_INVALID;
 }
 
 static void set_flags(const struct log_codec *codec, struct log_event *event)
@@ -171,26 +121,28 @@ static int decode_next_transfer(struct log_codec *codec, struct log_cursor *in,
 
 int log_decode_event(struct log_codec *codec, struct log_cursor *in, struct log_event *event)
 {
-    u8 token = 0;
+    struct log_token token;
     int error;
 
     if (log_transfer_follows(codec))
         return decode_next_transfer(codec, in, event);
     log_predict(codec);
     codec->now = (struct log_fact){.rip = codec->rip};
-    error = get_token(codec, in, &token);
+    error = log_get_token(codec, in, &token);
     if (error)
         return error;
-    codec->stored = token & TOKEN_PAYLOAD;
+    codec->stored = token.bits & TOKEN_PAYLOAD;
     set_flags(codec, event);
     if (codec->now.prefix >> 7)
         return ERR_INVALID;
     if (event->same_position) {
-        error = token & (TOKEN_POSITION | TOKEN_REGS) ? ERR_INVALID : 0;
+        error = token.bits & TOKEN_POSITION || token.regs ? ERR_INVALID : 0;
     } else {
-        error = log_get_position(codec, token, in);
+        error = log_get_position(codec, token.bits, in);
+        if (!token.regs_known)
+            token.regs = log_usual_regs(codec, codec->now.prefix, codec->now.rip);
         if (!error)
-            error = log_get_check(codec, in, token, event);
+            error = log_get_check(codec, in, token.regs, event);
     }
     if (error)
         return error;

@@ -11,6 +11,10 @@
 
 #define LOG_ADDRESS_LIMIT BIT(56) /* of a `read` field */
 
+/* Of the first number of a `read`: it is the difference to the address and size that are expected,
+ * not to the value. */
+#define LOG_READ_OTHER_ACCESS BIT(0)
+
 /* What a conditional branch takes in ticks, roughly, for the prediction of times. */
 #define LOG_TICKS_PER_BRANCH 6
 
@@ -43,32 +47,33 @@ static inline void log_remember_read(struct log_codec *codec, u64 access, u64 va
 static inline u8 *log_put_read(struct log_codec *codec, u8 *out, u64 address, u8 size, u64 value)
 {
     u64 access = address << 2 | (u64)__builtin_ctz(size);
-    u64 last_access, last_value;
+    u64 last_access, last_value, change;
 
     log_read_reference(codec, &last_access, &last_value);
     log_remember_read(codec, access, value);
-
-    bool changed = value != last_value;
-
-    if (codec->expected && access == last_access && !changed)
-        return out;
-    out = log_put_svarint(out, (access - last_access) << 1 | changed);
-    return changed ? log_put_uvarint(out, value ^ last_value) : out;
+    change = log_zigzag(value - last_value);
+    if (access != last_access || change >> 63) {
+        out = log_put_uvarint(out, log_zigzag(access - last_access) << 1 | LOG_READ_OTHER_ACCESS);
+        return log_put_uvarint(out, change);
+    }
+    return codec->expected && !change ? out : log_put_uvarint(out, change << 1);
 }
 
 static inline int log_get_read(struct log_codec *codec, struct log_cursor *in, u64 *address,
                                u8 *size, u64 *value)
 {
-    u64 difference = 0, change = 0, access;
+    u64 first = 0, change, access;
     int error = 0;
 
     log_read_reference(codec, &access, value);
     if (codec->stored)
-        error = log_get_svarint(in, &difference);
-    if (!error && difference & 1)
+        error = log_get_uvarint(in, &first);
+    change = first >> 1;
+    if (!error && first & LOG_READ_OTHER_ACCESS) {
+        access += log_unzigzag(first >> 1);
         error = log_get_uvarint(in, &change);
-    access += (u64)((s64)difference >> 1);
-    *value ^= change;
+    }
+    *value += log_unzigzag(change);
     log_remember_read(codec, access, *value);
     *address = access >> 2;
     *size = (u8)(1 << (access & 3));

@@ -1,5 +1,7 @@
 #include "replay/log_position.h"
 
+#include "replay/log_token.h"
+
 #define PLACE_RF        BIT(0)
 #define PLACE_RCX       BIT(1)
 #define SNAPSHOT_RFLAGS GPR_COUNT
@@ -28,6 +30,7 @@ void log_enter_site(struct log_codec *codec, u64 rip)
         site->access = codec->access;
         site->value = 0;
         site->generation = codec->generation;
+        site->unchecked = false;
         site->snapshot_generation = codec->generation - 1;
     }
     codec->slot = slot;
@@ -156,28 +159,42 @@ int log_get_position(struct log_codec *codec, u8 token, struct log_cursor *in)
     return 0;
 }
 
-u8 *log_put_check(struct log_codec *codec, const struct log_event *event, u8 *token, u8 *out)
+u8 log_regs_of(const struct log_event *event)
 {
-    bool check = event->has_check || event->full;
-    bool place = check && event->async && event->place && !event->full;
-    bool rcx = place && event->regs.gpr[GPR_RCX];
-    bool rf = place && event->regs.rflags & RFLAGS_RF;
+    if (event->same_position)
+        return REGS_NONE;
+    if (event->full)
+        return REGS_FULL;
+    if (!event->has_check)
+        return REGS_NONE;
+    return event->async && event->place ? REGS_PLACE : REGS_CHECK;
+}
 
-    if (event->full)
-        *token |= REGS_FULL;
-    else if (place || (check && !event->async))
-        *token |= REGS_CHECK;
-    else if (!check && event->async)
-        *token |= REGS_NONE;
-    if (check)
-        out = log_put_u16(out, log_position_check(&event->regs, event->out_crc));
-    if (event->full)
+u8 log_usual_regs(const struct log_codec *codec, u8 prefix, u64 rip)
+{
+    u8 slot = site_slot(rip);
+
+    if (!(prefix & LOG_PREFIX_ASYNC) || prefix & LOG_PREFIX_SAME)
+        return REGS_NONE;
+    return site_holds(codec, slot, rip) && codec->sites[slot].unchecked ? REGS_NONE : REGS_CHECK;
+}
+
+u8 *log_put_check(struct log_codec *codec, const struct log_event *event, u8 regs, u8 *out)
+{
+    bool rcx = event->regs.gpr[GPR_RCX];
+    bool rf = event->regs.rflags & RFLAGS_RF;
+
+    if (event->async)
+        codec->sites[codec->slot].unchecked = regs == REGS_NONE;
+    if (regs == REGS_NONE)
+        return out;
+    out = log_put_u16(out, log_position_check(&event->regs, event->out_crc));
+    if (regs == REGS_FULL)
         return put_registers(codec, &event->regs, out);
-    if (place)
-        out = log_put_u8(out, (rcx ? PLACE_RCX : 0) | (rf ? PLACE_RF : 0));
-    if (rcx)
-        out = log_put_uvarint(out, event->regs.gpr[GPR_RCX]);
-    return out;
+    if (regs == REGS_CHECK)
+        return out;
+    out = log_put_u8(out, (rcx ? PLACE_RCX : 0) | (rf ? PLACE_RF : 0));
+    return rcx ? log_put_uvarint(out, event->regs.gpr[GPR_RCX]) : out;
 }
 
 static int get_place(struct log_cursor *in, struct log_regs *regs)
@@ -194,15 +211,16 @@ static int get_place(struct log_cursor *in, struct log_regs *regs)
     return error;
 }
 
-int log_get_check(struct log_codec *codec, struct log_cursor *in, u8 token, struct log_event *event)
+int log_get_check(struct log_codec *codec, struct log_cursor *in, u8 regs, struct log_event *event)
 {
-    u8 regs = token & TOKEN_REGS;
     int error = 0;
 
     event->full = event->has_regs = regs == REGS_FULL;
-    event->place = regs == REGS_CHECK && event->async;
-    event->has_check = regs == REGS_USUAL ? event->async : regs != REGS_NONE;
-    if (regs == REGS_NONE && !event->async)
+    event->place = regs == REGS_PLACE;
+    event->has_check = regs != REGS_NONE;
+    if (event->async)
+        codec->sites[codec->slot].unchecked = regs == REGS_NONE;
+    else if (event->place)
         return ERR_INVALID;
     if (event->has_check)
         error = log_get_u16(in, &event->check);

@@ -1,22 +1,16 @@
-/* The first byte of a stored event, and where it took place. */
+/* Where a stored event took place. */
 #ifndef LVMM_REPLAY_LOG_POSITION_H
 #define LVMM_REPLAY_LOG_POSITION_H
 
 #include "replay/log_codec.h"
 
-#define TOKEN_SOURCE      0x03 /* which prediction it is told relative to; LOG_PREDICTIONS: none */
-#define TOKEN_POSITION    0x0c
-#define POSITION_EXPECTED 0x00
-#define POSITION_BRANCHES 0x04 /* branches follow */
-#define POSITION_SLOT     0x08 /* branches and the site's slot */
-#define POSITION_RIP      0x0c /* branches and the difference to an earlier RIP */
-#define TOKEN_PAYLOAD     0x10 /* the payload is not as expected */
-#define TOKEN_REGS        0x60
-#define REGS_USUAL        0x00 /* a check if it is asynchronous */
-#define REGS_CHECK        0x20 /* a check; if it is asynchronous, then RF and RCX */
-#define REGS_FULL         0x40 /* a check, and all registers */
-#define REGS_NONE         0x60 /* no check, though it is asynchronous */
-#define TOKEN_RUN         0x80 /* events as predicted came before: how many follows */
+/* What is stored to tell a position from others that look alike. */
+enum log_regs_stored {
+    REGS_NONE,
+    REGS_CHECK,
+    REGS_FULL,  /* a check, and all registers */
+    REGS_PLACE, /* of an asynchronous event: a check, RF and RCX */
+};
 
 /* Makes the position's site that of `rip`. A new one expects the last access anywhere. */
 void log_enter_site(struct log_codec *codec, u64 rip);
@@ -26,9 +20,13 @@ void log_enter_site(struct log_codec *codec, u64 rip);
 u8 *log_put_position(struct log_codec *codec, u8 *token, u8 *out);
 int log_get_position(struct log_codec *codec, u8 token, struct log_cursor *in);
 
-/* Encodes what tells the position from others that look alike. Sets bits of the token. */
-u8 *log_put_check(struct log_codec *codec, const struct log_event *event, u8 *token, u8 *out);
-int log_get_check(struct log_codec *codec, struct log_cursor *in, u8 token,
-                  struct log_event *event);
+/* What an event has of these; and what is expected of one at the site where the position is, or
+ * will be: at `rip`. */
+u8 log_regs_of(const struct log_event *event);
+u8 log_usual_regs(const struct log_codec *codec, u8 prefix, u64 rip);
+
+/* Encodes them, after the position. */
+u8 *log_put_check(struct log_codec *codec, const struct log_event *event, u8 regs, u8 *out);
+int log_get_check(struct log_codec *codec, struct log_cursor *in, u8 regs, struct log_event *event);
 
 #endif

@@ -67,6 +67,7 @@ struct log_site {
     u64 access; /* the last access made here */
     u64 value;  /* what it read */
     u32 generation;
+    bool unchecked; /* the last asynchronous event here had no check */
     u32 snapshot_generation;
     u64 snapshot[LOG_SNAPSHOT_REGS];
 };

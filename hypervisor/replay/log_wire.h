@@ -44,10 +44,21 @@ static inline u8 *log_put_uvarint(u8 *out, u64 value)
     return out;
 }
 
-/* `value` is a difference modulo 2^64, taken as signed; zigzag makes both small signs short. */
-static inline u8 *log_put_svarint(u8 *out, u64 value)
+/* A difference modulo 2^64, taken as signed, as a number that is small for small ones of both
+ * signs. */
+static inline u64 log_zigzag(u64 difference)
 {
-    return log_put_uvarint(out, value << 1 ^ -(value >> 63));
+    return difference << 1 ^ -(difference >> 63);
+}
+
+static inline u64 log_unzigzag(u64 value)
+{
+    return value >> 1 ^ -(value & 1);
+}
+
+static inline u8 *log_put_svarint(u8 *out, u64 difference)
+{
+    return log_put_uvarint(out, log_zigzag(difference));
 }
 
 static inline int log_get_bytes(struct log_cursor *in, void *value, size_t size)
@@ -105,7 +116,7 @@ static inline int log_get_svarint(struct log_cursor *in, u64 *value)
     u64 zigzag = 0;
     int error = log_get_uvarint(in, &zigzag);
 
-    *value = zigzag >> 1 ^ -(zigzag & 1);
+    *value = log_unzigzag(zigzag);
     return error;
 }
 

@@ -5,11 +5,10 @@
 #include "replay/session_state.h"
 
 /* How often an event stores all registers, so that a divergence can be told in values. */
-#define FULL_INTERVAL 256
+#define FULL_INTERVAL 1024
 
-/* How many of the most frequent events have a check: one in so many. Where the guest itself comes
- * to the monitor, the input that it asks for and its position are compared in any case. */
-#define CHECK_INTERVAL 8
+/* How many events may come without a check, where none is needed for each. */
+#define CHECK_INTERVAL 16
 
 /* Whether the guest is where the last event was logged: not even an instruction that the monitor
  * executes for it came in between. Each of these changes RIP, or inside a REP RCX. */
@@ -39,13 +38,25 @@ static void remember(const struct vcpu *vcpu, const struct log_event *e)
     session.logged_rcx = vcpu->regs.gpr[GPR_RCX];
 }
 
-/* Replay passes over notes, and compares nothing there. */
-static bool needs_check(const struct log_event *e)
+/* Whether replay finds the position without a check: the guest comes to the monitor itself, by HLT,
+ * and has come nowhere else with as many branches where an event is. */
+static bool ends_halt(const struct vcpu *vcpu, const struct log_event *e)
 {
-    if (log_event_is_note(e->kind))
+    return (e->kind == LOG_EVENT_INTERRUPT || e->kind == LOG_EVENT_DMA) && vcpu->halted &&
+           vcpu->branches != session.writer.branches;
+}
+
+/* Replay passes over notes, and compares nothing there. With the frequent kinds, too, the guest
+ * itself comes to the monitor: the input that it asks for and its position are compared anyway. */
+static bool needs_check(const struct vcpu *vcpu, const struct log_event *e)
+{
+    if (log_event_is_note(e->kind) || e->same_position)
         return false;
-    return e->has_check || e->async || session.events % CHECK_INTERVAL == 0 ||
-           (e->kind != LOG_EVENT_DMA && !log_event_is_frequent(e->kind));
+    if (e->has_check || e->full || session.events - session.last_check >= CHECK_INTERVAL)
+        return true;
+    if (e->async)
+        return !ends_halt(vcpu, e);
+    return e->kind != LOG_EVENT_DMA && !log_event_is_frequent(e->kind);
 }
 
 /* Keeps the guest waiting until a tool has taken the whole log. False: it does not come to that. */
@@ -73,7 +84,9 @@ int record_event(struct vcpu *vcpu, struct log_event *e)
     e->full = e->full || session.events % FULL_INTERVAL == 0;
     if (e->same_position)
         e->full = false;
-    e->has_check = needs_check(e);
+    e->has_check = needs_check(vcpu, e);
+    if (e->has_check)
+        session.last_check = session.events;
     error = log_write(&session.writer, e);
     if (error == ERR_NO_SPACE && e->kind != LOG_EVENT_END && make_room())
         error = log_write(&session.writer, e);

@@ -79,9 +79,11 @@ static bool same_place(const struct vcpu *vcpu, const struct log_event *e)
     return vcpu->branches == e->branches && vcpu->regs.rip == e->regs.rip;
 }
 
+/* An asynchronous event that has no check ended a HLT. */
 bool session_at(const struct vcpu *vcpu, const struct log_event *e)
 {
-    return same_place(vcpu, e) && registers_match(vcpu, e);
+    return same_place(vcpu, e) && (!e->async || e->has_check || vcpu->halted) &&
+           registers_match(vcpu, e);
 }
 
 /* What identifies an input must be the same in the log. */

@@ -27,6 +27,7 @@ struct session_state {
     bool logged_dma;            /* and the last one that is no note was DMA, */
     bool logged_async;          /* or was asynchronous */
     u64 logged_rip, logged_rcx; /* at the last event */
+    u64 last_check;             /* record: number of the last event that had one */
 };
 
 extern struct session_state session;

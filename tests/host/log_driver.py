@@ -34,6 +34,7 @@ SOURCES = (
     "hypervisor/replay/log_codec.c",
     "hypervisor/replay/log_position.c",
     "hypervisor/replay/log_predict.c",
+    "hypervisor/replay/log_token.c",
     "hypervisor/replay/log_region.c",
     "hypervisor/replay/log_remains.c",
     "hypervisor/replay/log_writer.c",

@@ -171,14 +171,16 @@ def test_a_prediction_needs_what_it_predicts() -> None:
         nmi + again: 1,
         nmi + nmi: 3,
         bytes.fromhex("00"): 0,
-        bytes.fromhex("83 01 28"): 0,  # nothing is predicted at first
-        nmi + bytes.fromhex("83 00 28"): 1,  # none as predicted
-        nmi + bytes.fromhex("83 21 28"): 1,  # too many
-        nmi + bytes.fromhex("83"): 1,  # how many?
+        bytes.fromhex("23 28"): 0,  # nothing is predicted at first
+        nmi + bytes.fromhex("23 28"): 1,  # that one is as predicted, but what is not known yet
+        nmi + bytes.fromhex("e3 00 28") + again: 3,  # said at more length: none as predicted
+        nmi + bytes.fromhex("e3 84 28"): 1,  # too many
+        nmi + bytes.fromhex("e3"): 1,  # how many?
         nmi + nmi + bytes.fromhex("02"): 2,  # no asynchronous event was there
         nmi + nmi + bytes.fromhex("05 03"): 2,  # branches at the position of the event before
-        nmi + nmi + bytes.fromhex("21 cccc"): 2,  # a check there
-        nmi + nmi + bytes.fromhex("63 28"): 2,  # no check, of an event that needs none
+        nmi + nmi + bytes.fromhex("e1 01 cccc"): 2,  # a check there
+        2 * bytes.fromhex("e7 03 48 00 cccc 00") + nmi: 3,  # the place of an asynchronous event
+        bytes.fromhex("e7 03 08 00 cccc 00"): 0,  # and of another
         bytes.fromhex("03 08"): 0,  # an NMI without position
         bytes.fromhex("03 a8"): 0,  # unknown flags
         bytes.fromhex("03 21"): 0,  # an IN without payload

@@ -73,7 +73,7 @@ def check(path: Path, case: Case) -> None:
         chunks = case.chunks
         if recording.recording_id != case.recording_id:  # the other one came first
             chunks = case.others
-        survivors = [seq for seq, chunk in enumerate(chunks) if chunk in case.data]
+        survivors = case.whole(chunks)
         found = [chunk.header.seq for chunk in recording.chunks]
         assert found == survivors, "chunks that come back"
         for chunk in recording.chunks:

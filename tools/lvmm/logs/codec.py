@@ -6,15 +6,25 @@ The counterpart of hypervisor/replay/log_codec.c; docs/log-format.md explains bo
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from lvmm.logs import old_transfers
 from lvmm.logs.coding import Codec, slot_of
 from lvmm.logs.event import GPR_NAMES, Event, Place, Registers
 from lvmm.logs.layout import EVENT_RUN_MAX, NOTES, PAYLOADS, ChunkHeader, Dma
 from lvmm.logs.old_codec import OLD_VERSIONS, Decoder, old_decoder
-from lvmm.logs.old_transfers import OldCodec
 from lvmm.logs.prediction import ASYNC, PREDICTIONS, SAME, Fact
+from lvmm.logs.token import (
+    BRANCHES,
+    RIP,
+    SLOT,
+    Head,
+    Regs,
+    get_head,
+    may_be_unstored,
+    put_head,
+    usual_regs,
+)
+from lvmm.logs.version5 import VERSION_5, Codec5, get_head_5
 from lvmm.logs.wire import (
     MASK64,
     WireError,
@@ -27,19 +37,10 @@ from lvmm.logs.wire import (
 
 __all__ = ["GPR_NAMES", "Event", "Place", "Registers", "decode_chunk", "encode_event"]
 
+# Reads the first bytes of an event, as get_head().
+HeadReader = Callable[[Codec, bytes, int], tuple[Head, int]]
+
 _KIND = 0x1F  # of a prefix
-
-# The first byte of a stored event.
-_SOURCE = 0x03  # which prediction it is told relative to; PREDICTIONS: none
-_POSITION = 0x0C
-_BRANCHES, _SLOT, _RIP = 0x04, 0x08, 0x0C  # what follows of the position; branches always
-_PAYLOAD = 0x10  # the payload is not as expected
-_REGS = 0x60
-_CHECK = 0x20  # a check, though it is not asynchronous; or besides that of such an event RF and RCX
-_FULL = 0x40  # a check, and all registers
-_NONE = 0x60  # no check, though it is asynchronous
-_RUN = 0x80  # events as predicted came before: how many follows
-
 _PLACE_RF, _PLACE_RCX = 1, 2
 _BRANCHES_LIMIT = 1 << 63
 _SNAPSHOT_REGS = len(GPR_NAMES) + 1  # RFLAGS is the last
@@ -68,31 +69,32 @@ def encode_event(codec: Codec, event: Event, out: bytearray) -> None:
     predictor.predict()
     prefix = event.kind | (ASYNC if event.asynchronous else 0) | (SAME if known else 0)
     codec.now = Fact(prefix, branches, codec.rip if known else event.rip)
-    token = predictor.best(codec.now)
-    codec.expected = predictor.expected[token] if token < PREDICTIONS else None
+    source = predictor.best(codec.now)
+    codec.expected = predictor.expected[source] if source < PREDICTIONS else None
     fields = bytearray()
-    if codec.expected is None:
-        fields.append(prefix)
+    position = 0
     if not known:
-        token |= _put_position(codec, fields)
-        token |= _put_check(codec, event, fields)
+        position = _put_position(codec, fields)
+        _put_check(codec, event, fields)
     before = len(fields)
     transfers.head = None
     event.payload.encode(codec, fields)
-    if len(fields) > before:
-        token |= _PAYLOAD
-    if not fields and token == predictor.first() and codec.run < EVENT_RUN_MAX:
+    head = Head(source, position, len(fields) > before, _regs_of(event))
+    if not fields and may_be_unstored(codec, head):
         codec.run += 1
     else:
-        out += bytes([token | _RUN, codec.run]) if codec.run else bytes([token])
+        put_head(codec, head, out)
         if transfers.head is not None:
             transfers.head += len(out)
         out += fields
-        codec.run = 0
+    if event.asynchronous and not known:
+        codec.site.unchecked = event.check is None
     predictor.learn(codec.now, event.kind in NOTES)
 
 
-def decode_event(codec: Codec, data: bytes, at: int) -> tuple[Event, int]:
+def decode_event(
+    codec: Codec, data: bytes, at: int, get_head: HeadReader = get_head
+) -> tuple[Event, int]:
     """Read the event at offset `at`; returns it and the offset after it. Raises WireError.
 
     Behind the data's end come those that were as predicted: the chunk's header says how many.
@@ -100,25 +102,30 @@ def decode_event(codec: Codec, data: bytes, at: int) -> tuple[Event, int]:
     if codec.transfers.follows:
         return _get_next_transfer(codec, data, at)
     codec.predictor.predict()
-    token, prefix, at = _get_token(codec, data, at)
-    codec.now = Fact(prefix, 0, codec.rip)
-    codec.stored = bool(token & _PAYLOAD)
+    head, at = get_head(codec, data, at)
+    prefix = codec.now.prefix
+    codec.now.rip = codec.rip
+    codec.stored = head.payload
     payload_type = PAYLOADS.get(prefix & _KIND)
     if payload_type is None or prefix >> 7:
         raise WireError(f"unknown event kind {prefix:#x}")
     asynchronous, same_position = bool(prefix & ASYNC), bool(prefix & SAME)
     check = registers = place = None
-    regs = token & _REGS
-    if (regs == _NONE and not asynchronous) or (same_position and token & (_POSITION | _REGS)):
+    if same_position and (head.position or head.regs):
         raise WireError("flags at an event that cannot have them")
     if not same_position:
-        at = _get_position(codec, token, data, at)
-        if regs != _NONE and (asynchronous or regs):
+        at = _get_position(codec, head.position, data, at)
+        regs = usual_regs(codec, prefix) if head.regs is None else head.regs
+        if regs != Regs.NONE:
             check, at = get_fixed(data, at, 2)
-        if regs == _FULL:
+        if regs == Regs.FULL:
             registers, at = _get_registers(codec, data, at)
-        elif asynchronous and regs == _CHECK:
+        elif regs == Regs.PLACE:
             place, at = _get_place(data, at)
+        if asynchronous:
+            codec.site.unchecked = regs == Regs.NONE
+        elif regs == Regs.PLACE:
+            raise WireError("a place of an event that is not asynchronous")
     if not codec.stored and not payload_type.may_be_absent(codec.expected is not None):
         raise WireError("an event without its payload")
     branches, rip = codec.branches, codec.rip
@@ -140,10 +147,13 @@ def decode_chunk(header: ChunkHeader, payload: bytes, offset: int = 0) -> Iterat
     `offset` is where the payload begins in the recording's file.
     """
     start = header.first_branches, header.first_rip
-    codec = OldCodec(*start) if header.format_version == old_transfers.VERSION else Codec(*start)
-    decode: Decoder = functools.partial(decode_event, codec)
+    decode: Decoder
     if header.format_version in OLD_VERSIONS:
         decode = old_decoder(*start)
+    elif header.format_version == VERSION_5:
+        decode = functools.partial(decode_event, Codec5(*start), get_head=get_head_5)
+    else:
+        decode = functools.partial(decode_event, Codec(*start))
     at = 0
     for index in range(header.first_event, header.first_event + header.event_count):
         event, end = decode(payload, at)
@@ -156,66 +166,27 @@ def decode_chunk(header: ChunkHeader, payload: bytes, offset: int = 0) -> Iterat
         raise WireError(f"{len(payload) - at} bytes follow the last event")
 
 
-def _get_token(codec: Codec, data: bytes, at: int) -> tuple[int, int, int]:
-    """Read the first bytes of an event; returns token, prefix, and the offset after them."""
-    if _is_unstored(codec, data, at):
-        token = codec.predictor.first()
-    else:
-        codec.announced = False
-        token = data[at]
-        at += 2 if token & _RUN else 1
-        if token & _SOURCE == PREDICTIONS:
-            codec.expected = None
-            prefix, at = get_fixed(data, at, 1)
-            return token, prefix, at
-    source = token & _SOURCE
-    codec.expected = codec.predictor.expected[source] if source < PREDICTIONS else None
-    if codec.expected is None:
-        raise WireError("a predicted event without prediction")
-    return token, codec.expected.prefix, at
-
-
-def _is_unstored(codec: Codec, data: bytes, at: int) -> bool:
-    """Whether the next event is as predicted, and no byte of it is stored."""
-    if at == len(data):
-        if codec.trailing >= EVENT_RUN_MAX:
-            raise WireError("cut short")
-        codec.trailing += 1
-        return True
-    if not codec.announced and data[at] & _RUN:
-        run, _ = get_fixed(data, at + 1, 1)
-        if not 0 < run <= EVENT_RUN_MAX:
-            raise WireError(f"{run} events as predicted")
-        codec.announced = True
-        codec.run = run - 1
-        return True
-    if codec.run:
-        codec.run -= 1
-        return True
-    return False
-
-
 def events_max(payload_len: int) -> int:
     """How many events a chunk's payload of so many bytes may hold at most."""
     return (payload_len + 1) * (EVENT_RUN_MAX + 1)
 
 
 def _put_position(codec: Codec, out: bytearray) -> int:
-    """Append what is not as expected of a position, and go there; returns the token's bits."""
+    """Append what is not as expected of a position, and go there; returns what follows of it."""
     now, expected = codec.now, codec.expected
     slot, half = slot_of(now.rip), now.rip >> 63
     site = codec.sites.get(slot)
     bits = 0
     if now.rip == (expected.rip if expected else codec.rip):
         if expected is None or now.branches != expected.branches:
-            bits = _BRANCHES
+            bits = BRANCHES
             put_uvarint(out, now.branches)
     elif site is not None and site.rip == now.rip:
-        bits = _SLOT
+        bits = SLOT
         put_uvarint(out, now.branches)
         out.append(slot)
     else:
-        bits = _RIP
+        bits = RIP
         put_uvarint(out, now.branches << 1 | half)
         put_svarint(out, now.rip - codec.half_rip[half])
     codec.enter(now.rip)
@@ -223,23 +194,22 @@ def _put_position(codec: Codec, out: bytearray) -> int:
     return bits
 
 
-def _get_position(codec: Codec, token: int, data: bytes, at: int) -> int:
+def _get_position(codec: Codec, position: int, data: bytes, at: int) -> int:
     """Read branches and RIP, and go there; returns the offset after them."""
     now, expected = codec.now, codec.expected
     now.rip = expected.rip if expected else codec.rip
-    position = token & _POSITION
     if position:
         now.branches, at = get_uvarint(data, at)
     elif expected is not None:
         now.branches = expected.branches
     else:
         raise WireError("an event without a position")
-    if position == _SLOT:
+    if position == SLOT:
         slot, at = get_fixed(data, at, 1)
         if slot not in codec.sites:
             raise WireError(f"slot {slot} holds no site")
         now.rip = codec.sites[slot].rip
-    elif position == _RIP:
+    elif position == RIP:
         difference, at = get_svarint(data, at)
         now.rip = codec.half_rip[now.branches & 1] + difference & MASK64
         now.branches >>= 1
@@ -250,25 +220,31 @@ def _get_position(codec: Codec, token: int, data: bytes, at: int) -> int:
     return at
 
 
-def _put_check(codec: Codec, event: Event, out: bytearray) -> int:
-    """Append what tells the position from others that look alike; returns the token's bits."""
+def _regs_of(event: Event) -> Regs:
+    """What of check and registers an event has; raises WireError for what cannot be stored."""
+    if event.same_position:
+        return Regs.NONE
     if event.check is None:
         if event.registers is not None or event.place is not None:
             raise WireError("registers need a check")
-        return _NONE if event.asynchronous else 0
+        return Regs.NONE
+    if event.registers is not None:
+        return Regs.FULL
+    return Regs.PLACE if event.asynchronous and event.place is not None else Regs.CHECK
+
+
+def _put_check(codec: Codec, event: Event, out: bytearray) -> None:
+    """Append what tells the position from others that look alike."""
+    if event.check is None:
+        return
     out += event.check.to_bytes(2, "little")
     if event.registers is not None:
         _put_registers(codec, event.registers, out)
-        return _FULL
-    if not event.asynchronous:
-        return _CHECK
-    if event.place is None:
-        return 0
-    resume, rcx = event.place
-    out.append((_PLACE_RCX if rcx else 0) | (_PLACE_RF if resume else 0))
-    if rcx:
-        put_uvarint(out, rcx)
-    return _CHECK
+    elif event.asynchronous and event.place is not None:
+        resume, rcx = event.place
+        out.append((_PLACE_RCX if rcx else 0) | (_PLACE_RF if resume else 0))
+        if rcx:
+            put_uvarint(out, rcx)
 
 
 def _get_place(data: bytes, at: int) -> tuple[Place, int]:

@@ -21,20 +21,27 @@ from lvmm.logs.wire import (
     put_changed,
     put_svarint,
     put_uvarint,
+    unzigzag,
+    zigzag,
 )
 
 _FRAME_SMALL = 128
 _TICKS_PER_BRANCH = 6
 _TICKS_SHIFT = 8
+_OTHER_ACCESS = 1
 
 
 @dataclass(slots=True)
 class Site:
-    """What is remembered of one place in the guest's code."""
+    """What is remembered of one place in the guest's code.
+
+    `unchecked`: its last asynchronous event had no check.
+    """
 
     rip: int
     access: int
     value: int = 0
+    unchecked: bool = False
     snapshot: list[int] | None = None
 
 
@@ -122,32 +129,33 @@ class Codec:
 
     def put_read(self, out: bytearray, address: int, size: int, value: int) -> None:
         """See FieldWriter."""
-        if size not in (1, 2, 4, 8) or not 0 <= address < ADDRESS_LIMIT:
-            raise WireError(f"no access: {size} bytes at {address:#x}")
+        if size not in (1, 2, 4, 8) or not 0 <= address < ADDRESS_LIMIT or not 0 <= value <= MASK64:
+            raise WireError(f"no access: {value:#x}, {size} bytes at {address:#x}")
         access = address << 2 | size.bit_length() - 1
         last = self.expected or self.site
-        last_access, last_value = last.access, last.value
-        self._remember_read(access, value)
-        changed = value != last_value
-        if self.expected is not None and access == last_access and not changed:
-            return
-        put_svarint(out, access - last_access << 1 | changed)
-        if changed:
-            put_uvarint(out, value ^ last_value)
+        last_access, change = last.access, zigzag(value - last.value)
+        self.remember_read(access, value)
+        if access != last_access or change >> 63:
+            put_uvarint(out, zigzag(access - last_access) << 1 | _OTHER_ACCESS)
+            put_uvarint(out, change)
+        elif self.expected is None or change:
+            put_uvarint(out, change << 1)
 
     def get_read(self, data: bytes, at: int) -> tuple[int, int, int, int]:
         """See FieldReader."""
-        difference = change = 0
+        first = change = 0
         if self.stored:
-            difference, at = get_svarint(data, at)
-        if difference & 1:
-            change, at = get_uvarint(data, at)
+            first, at = get_uvarint(data, at)
+            change = first >> 1
         last = self.expected or self.site
-        access = last.access + (difference >> 1) & MASK64
+        access = last.access
+        if first & _OTHER_ACCESS:
+            access = access + unzigzag(first >> 1) & MASK64
+            change, at = get_uvarint(data, at)
         if access >> 2 >= ADDRESS_LIMIT:
             raise WireError(f"no access at {access >> 2:#x}")
-        value = last.value ^ change
-        self._remember_read(access, value)
+        value = last.value + unzigzag(change) & MASK64
+        self.remember_read(access, value)
         return access >> 2, 1 << (access & 3), value, at
 
     def put_frame(self, out: bytearray, data: bytes) -> None:
@@ -206,7 +214,8 @@ class Codec:
         self.now.value = error + expected & MASK64
         return at
 
-    def _remember_read(self, access: int, value: int) -> None:
+    def remember_read(self, access: int, value: int) -> None:
+        """The event at hand is this read."""
         self.now.access = self._access = self.site.access = access
         self.now.value = self.site.value = value
 

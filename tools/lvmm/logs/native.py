@@ -28,6 +28,7 @@ _SOURCES = (
     "hypervisor/replay/log_codec.c",
     "hypervisor/replay/log_position.c",
     "hypervisor/replay/log_predict.c",
+    "hypervisor/replay/log_token.c",
     "hypervisor/replay/log_remains.c",
     "hypervisor/lib/crc32c.c",
 )

@@ -73,8 +73,18 @@ def put_uvarint(out: bytearray, value: int) -> None:
 
 def put_svarint(out: bytearray, difference: int) -> None:
     """Append a difference modulo 2^64, in zigzag form."""
+    put_uvarint(out, zigzag(difference))
+
+
+def zigzag(difference: int) -> int:
+    """A difference modulo 2^64, as a number that is small for small ones of both signs."""
     value = difference & MASK64
-    put_uvarint(out, (value << 1 & MASK64) ^ (MASK64 if value >> 63 else 0))
+    return (value << 1 & MASK64) ^ (MASK64 if value >> 63 else 0)
+
+
+def unzigzag(value: int) -> int:
+    """The difference, as a signed integer."""
+    return value >> 1 ^ -(value & 1)
 
 
 def get_uvarint(data: bytes, at: int) -> tuple[int, int]:
@@ -100,7 +110,7 @@ def get_uvarint(data: bytes, at: int) -> tuple[int, int]:
 def get_svarint(data: bytes, at: int) -> tuple[int, int]:
     """Read a difference, as a signed integer; returns it and the offset after it."""
     value, at = get_uvarint(data, at)
-    return value >> 1 ^ -(value & 1), at
+    return unzigzag(value), at
 
 
 def get_fixed(data: bytes, at: int, size: int) -> tuple[int, int]:
