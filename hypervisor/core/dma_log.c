@@ -1,5 +1,6 @@
 #include "core/dma_log.h"
 #include "arch/cpu.h"
+#include "core/guest_time.h"
 #include "core/triggers.h"
 #include "dma/dma.h"
 #include "replay/session.h"
@@ -64,6 +65,6 @@ void dma_log_time(struct vcpu *vcpu)
     transferred = false;
     session_event(&e, LOG_EVENT_TIME);
     e.payload.time.tsc = log_ticks(rdtsc());
-    if (wanted())
+    if (wanted() && !guest_time_catch_up(vcpu))
         session_note(vcpu, &e);
 }

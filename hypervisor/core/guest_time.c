@@ -10,14 +10,23 @@
 /* Ticks that an exit to the monitor and back takes at least, whatever is done there. */
 #define TICKS_PER_EXIT 1000
 
-/* How far the guest's counter may be behind when it is read, in ticks: some ten microseconds. */
-#define LAG_MAX 32768
+/* How far the guest's counter may be behind when it is read, in ticks: some ten microseconds. Less
+ * for a guest that waits until the counter has come somewhere: it would wait as long each time. */
+#define LAG_MAX      131072
+#define LAG_MAX_SPIN 4096
+
+/* Such a guest reads it so soon after the timer. */
+#define SPIN_BRANCHES 16
+
+/* It is not worth an event to make up for less. */
+#define CATCH_UP_MIN 1024
 
 static struct {
     u64 tsc;      /* what the guest reads; 0: not known */
     u64 branches; /* at the last advance */
     u64 earliest; /* record: as many branches have come after any reading that was not logged */
     bool still;   /* readings do not exit */
+    bool spins;   /* record: the last logged reading was that of a guest that waits */
 } guest_time;
 
 void guest_time_advance(const struct vcpu *vcpu)
@@ -51,6 +60,17 @@ u64 guest_time_now(void)
     return guest_time.tsc;
 }
 
+bool guest_time_catch_up(struct vcpu *vcpu)
+{
+    u64 now = log_ticks(rdtsc());
+
+    if (guest_time.tsc == 0 || (s64)(now - guest_time.tsc) < CATCH_UP_MIN ||
+        !session_record_clock(vcpu, now))
+        return false;
+    guest_time_set(vcpu, now);
+    return true;
+}
+
 /* The guest may have set the machine's counter back: then this is very large. */
 static u64 lag(void)
 {
@@ -62,10 +82,17 @@ static bool is_reading(const struct log_event *e)
     return e != NULL && (e->kind == LOG_EVENT_RDTSC || e->kind == LOG_EVENT_RDTSCP);
 }
 
+static u64 lag_max(void)
+{
+    return guest_time.spins ? LAG_MAX_SPIN : LAG_MAX;
+}
+
 static bool logs_reading(const struct vcpu *vcpu)
 {
-    if (lag() >= LAG_MAX && vcpu->branches >= guest_time.earliest)
+    if (lag() >= lag_max() && vcpu->branches >= guest_time.earliest) {
+        guest_time.spins = vcpu->branches - guest_time.earliest < SPIN_BRANCHES;
         return true;
+    }
     guest_time.earliest = vcpu->branches + 1;
     return false;
 }
@@ -89,9 +116,9 @@ static bool stands_still_in_record(const struct vcpu *vcpu)
 
     if (guest_time.still)
         guest_time.earliest = vcpu->branches + 1;
-    if (behind >= LAG_MAX || vcpu->halted)
+    if (behind >= lag_max() || vcpu->halted)
         return false;
-    hv_limit_timer(LAG_MAX - behind);
+    hv_limit_timer(lag_max() - behind);
     return true;
 }
 

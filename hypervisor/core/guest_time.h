@@ -7,11 +7,14 @@
 
 #include "core/vcpu.h"
 
-/* The guest caused an exit that record and replay have in common, or an interrupt is injected. */
+/* The guest caused an exit that record and replay have in common. */
 void guest_time_advance(const struct vcpu *vcpu);
 /* The guest learned the counter's value here, from an event. `tsc` 0: it is not known any more, and
  * the next reading will be logged. */
 void guest_time_set(const struct vcpu *vcpu, u64 tsc);
+/* Record: sets the counter to the machine's, where DMA or an interrupt has just been logged:
+ * without that the handler of a timer would find that its time has not come. False: not logged. */
+bool guest_time_catch_up(struct vcpu *vcpu);
 void guest_time_save(struct log_cpu_state *out);
 void guest_time_restore(const struct log_cpu_state *from);
 /* What the guest reads, in ticks; 0: not known, it has not read it yet. */

@@ -80,8 +80,8 @@ int interrupts_deliver(struct vcpu *vcpu)
     if (vector < 0)
         return 0; /* it was withdrawn */
     hints_on_interrupt(vcpu, (u8)vector);
-    guest_time_advance(vcpu);
     error = session_record_interrupt(vcpu, (u8)vector);
+    guest_time_catch_up(vcpu);
     vcpu->regs.rflags &= ~RFLAGS_RF;
     hv_inject_interrupt(vcpu, (u8)vector);
     return error;

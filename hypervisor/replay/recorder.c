@@ -27,10 +27,13 @@ static bool at_last_dma(const struct vcpu *vcpu, bool async)
 
 static void remember(const struct vcpu *vcpu, const struct log_event *e)
 {
-    if (log_event_is_note(e->kind))
+    if (log_event_is_note(e->kind) || e->kind == LOG_EVENT_CLOCK) {
         session.logged_dma = session.logged_dma && e->same_position;
-    else
+        session.logged_interrupt = false;
+    } else {
         session.logged_dma = e->kind == LOG_EVENT_DMA;
+        session.logged_interrupt = e->kind == LOG_EVENT_INTERRUPT;
+    }
     session.logged = true;
     if (!log_event_is_note(e->kind))
         session.logged_async = e->async;
@@ -129,6 +132,17 @@ int session_record_nmi(struct vcpu *vcpu)
 
     async_event(vcpu, &e, LOG_EVENT_NMI, false);
     return record_event(vcpu, &e);
+}
+
+bool session_record_clock(struct vcpu *vcpu, u64 tsc)
+{
+    struct log_event e = {
+        .kind = LOG_EVENT_CLOCK, .async = true, .same_position = true, .payload.clock.tsc = tsc};
+
+    if (!at_last_event(vcpu) ||
+        !((session.logged_dma && session.logged_async) || session.logged_interrupt))
+        return false;
+    return record_event(vcpu, &e) == 0;
 }
 
 int session_record_dma(struct vcpu *vcpu, enum session_moment moment, u8 stream, u64 gpa,

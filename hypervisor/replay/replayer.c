@@ -237,6 +237,18 @@ void session_apply_asked(struct vcpu *vcpu)
     }
 }
 
+/* What follows DMA and interrupts, at the same place. */
+static void set_clock(const struct vcpu *vcpu)
+{
+    const struct log_event *e = session_next_async();
+
+    if (e == NULL || e->kind != LOG_EVENT_CLOCK)
+        return;
+    guest_time_set(vcpu, e->payload.clock.tsc);
+    session_count_event(e->kind);
+    replay_read_next();
+}
+
 bool session_apply_due(struct vcpu *vcpu)
 {
     const struct log_event *e;
@@ -251,6 +263,9 @@ bool session_apply_due(struct vcpu *vcpu)
             if (!apply_dma(vcpu, e))
                 return true;
             break;
+        case LOG_EVENT_CLOCK:
+            set_clock(vcpu);
+            continue;
         case LOG_EVENT_INTERRUPT:
             if (!hv_can_inject(vcpu)) {
                 /* With DMA before it the interrupt is due at this very boundary. */
@@ -259,10 +274,10 @@ bool session_apply_due(struct vcpu *vcpu)
                 return e->same_position;
             }
             vcpu->regs.rflags &= ~RFLAGS_RF;
-            guest_time_advance(vcpu);
             hv_inject_interrupt(vcpu, e->payload.interrupt.vector);
             session_count_event(e->kind);
             replay_read_next();
+            set_clock(vcpu);
             return true;
         case LOG_EVENT_NMI:
             vcpu->regs.rflags &= ~RFLAGS_RF;

@@ -84,6 +84,9 @@ int session_input(struct vcpu *vcpu, struct log_event *event);
 /* Asynchronous inputs, in record: logged at the vCPU's position. */
 int session_record_interrupt(struct vcpu *vcpu, u8 vector);
 int session_record_nmi(struct vcpu *vcpu);
+/* Where DMA between instructions, or an interrupt, has just been logged. False: not here, nothing
+ * is logged. */
+bool session_record_clock(struct vcpu *vcpu, u64 tsc);
 /* When DMA becomes visible: also when the guest reads or writes a device, and so comes to the
  * monitor itself, in replay too. */
 enum session_moment { SESSION_BETWEEN_INSTRUCTIONS, SESSION_AT_READ, SESSION_AT_WRITE };

@@ -24,7 +24,8 @@ struct session_state {
     u64 events;
     u64 events_by_kind[SESSION_EVENT_KINDS];
     bool logged;                /* record: an event was logged at this exit, */
-    bool logged_dma;            /* and the last one that is no note was DMA, */
+    bool logged_dma;            /* and the last one that is no note and no CLOCK was DMA, */
+    bool logged_interrupt;      /* or an interrupt, */
     bool logged_async;          /* or was asynchronous */
     u64 logged_rip, logged_rcx; /* at the last event */
     u64 last_check;             /* record: number of the last event that had one */

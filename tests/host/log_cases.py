@@ -37,6 +37,7 @@ PAYLOADS: st.SearchStrategy[layout.Payload] = st.one_of(
     st.builds(layout.End, U8, st.binary(min_size=1, max_size=8).map(lambda b: _state(b))),
     st.builds(layout.Rdtscp, U64),
     st.builds(layout.Sent, U8, U8, U64, _DATA),
+    st.builds(layout.Clock, U64.map(lambda tsc: tsc & ~0xFF)),
     st.builds(layout.Time, U64.map(lambda tsc: tsc & ~0xFF)),
     st.builds(layout.Epoch, _DATA),
     st.builds(layout.Begin, _DATA),

@@ -100,6 +100,9 @@ static void set_payload(struct log_event *event, const u64 *fields)
     case LOG_EVENT_TIME:
         payload->time.tsc = fields[0];
         break;
+    case LOG_EVENT_CLOCK:
+        payload->clock.tsc = fields[0];
+        break;
     case LOG_EVENT_RAM_PAGE:
         payload->ram_page.gpa = fields[0];
         break;
@@ -193,6 +196,9 @@ static void get_payload(const struct log_event *event, u64 *fields)
         break;
     case LOG_EVENT_TIME:
         fields[0] = payload->time.tsc;
+        break;
+    case LOG_EVENT_CLOCK:
+        fields[0] = payload->clock.tsc;
         break;
     case LOG_EVENT_RAM_PAGE:
         fields[0] = payload->ram_page.gpa;

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lvmm.logs.codec import Event
-from lvmm.logs.layout import Dma, Interrupt, Nmi, Rdmsr, Rdtsc, Rdtscp, Time
+from lvmm.logs.layout import Clock, Dma, Interrupt, Nmi, Rdmsr, Rdtsc, Rdtscp, Time
 
 IA32_TIME_STAMP_COUNTER = 0x10  # SDM volume 4, table 2-2
 
@@ -57,7 +57,7 @@ class TimedEvent:
 def tsc_reading(event: Event) -> int | None:
     """The time-stamp counter at an event, if it says."""
     payload = event.payload
-    if isinstance(payload, Rdtsc | Rdtscp | Time):
+    if isinstance(payload, Clock | Rdtsc | Rdtscp | Time):
         return payload.tsc
     if isinstance(payload, Rdmsr) and payload.index == IA32_TIME_STAMP_COUNTER:
         return None if payload.faulted else payload.value

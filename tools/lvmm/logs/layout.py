@@ -259,6 +259,9 @@ class EventKind(enum.IntEnum):
     # The time-stamp counter here, where devices transferred something, as a multiple
     # of 256.
     TIME = 16
+    # The guest's time-stamp counter was set to this, a multiple of 256: at the
+    # position of the DMA or INTERRUPT before.
+    CLOCK = 28
     # Of a log that overwrites its oldest part: with memory as it is here, a replay
     # can begin here.
     EPOCH = 17
@@ -1497,6 +1500,36 @@ class Time:
 
 
 @dataclass(slots=True)
+class Clock:
+    """The guest's time-stamp counter was set to this, a multiple of 256: at the
+    position of the DMA or INTERRUPT before.
+    """
+
+    KIND: ClassVar[EventKind] = EventKind.CLOCK
+    tsc: int
+
+    @staticmethod
+    def may_be_absent(expected: bool) -> bool:
+        """Whether it may take no byte; `expected`: told relative to another."""
+        return expected
+
+    @property
+    def data_len(self) -> int:
+        """Bytes of data that it carries."""
+        return 0
+
+    def encode(self, codec: FieldWriter, out: bytearray) -> None:
+        """Append the payload; raises WireError when the format cannot hold it."""
+        codec.put_ticks(out, self.tsc)
+
+    @classmethod
+    def decode(cls, codec: FieldReader, data: bytes, at: int) -> tuple[Clock, int]:
+        """Read the payload at `at`; returns it and the offset after it."""
+        tsc, at = codec.get_ticks(data, at)
+        return cls(tsc), at
+
+
+@dataclass(slots=True)
 class Epoch:
     """Of a log that overwrites its oldest part: with memory as it is here, a replay
     can begin here.
@@ -1932,6 +1965,7 @@ Payload = (
     | Rdtscp
     | Sent
     | Time
+    | Clock
     | Epoch
     | Begin
     | RamPage
@@ -1962,6 +1996,7 @@ PAYLOADS: dict[int, type[Payload]] = {
     14: Rdtscp,
     15: Sent,
     16: Time,
+    28: Clock,
     17: Epoch,
     18: Begin,
     19: RamPage,
