@@ -79,10 +79,12 @@ static bool same_place(const struct vcpu *vcpu, const struct log_event *e)
     return vcpu->branches == e->branches && vcpu->regs.rip == e->regs.rip;
 }
 
-/* An asynchronous event that has no check ended a HLT. */
+/* An asynchronous event that has no check ended a HLT, or is the END of a log that was cut where
+ * there was none. */
 bool session_at(const struct vcpu *vcpu, const struct log_event *e)
 {
-    return same_place(vcpu, e) && (!e->async || e->has_check || vcpu->halted) &&
+    return same_place(vcpu, e) &&
+           (!e->async || e->has_check || vcpu->halted || e->kind == LOG_EVENT_END) &&
            registers_match(vcpu, e);
 }
 

@@ -223,7 +223,7 @@ def test_the_race_is_recorded_and_comes_again(tmp_path: Path) -> None:
 _BACK_TO_THE_RACE = """
 reverse-continue
 set $tries = 0
-while $tries < 8 && !$_any_caller_is("pool_put", 20)
+while $tries < 40 && !$_any_caller_is("pool_put", 20)
   reverse-continue
   set $tries = $tries + 1
 end

@@ -12,6 +12,7 @@ from lvmm import session
 from lvmm.board import Device
 from lvmm.logs import Recording
 from lvmm.logs.layout import Fence
+from lvmm.recording_dir import Manifest
 from lvmm.session import RunSettings
 
 # The board with a network card that nobody has written a profile for: an NE2000 on PCI. It does no
@@ -28,7 +29,7 @@ CARD = {
 }
 
 
-def record(directory: Path, *unfenced: str) -> tuple[session.Manifest, set[str], bool]:
+def record(directory: Path, *unfenced: str) -> tuple[Manifest, set[str], bool]:
     """Records the guest: the manifest, the lines of its console, and is the log unsound?"""
     settings = RunSettings(seed=1, timeout_s=RECORD_TIMEOUT_S, unfenced=unfenced)
     manifest = session.record(BOARD, tiny("master"), settings, directory)
@@ -38,7 +39,7 @@ def record(directory: Path, *unfenced: str) -> tuple[session.Manifest, set[str],
         return manifest, set(console.splitlines()), recording.header.unsound
 
 
-def of_the_card(manifest: session.Manifest) -> list[dict[str, Any]]:
+def of_the_card(manifest: Manifest) -> list[dict[str, Any]]:
     return [message for message in manifest.fenced if message["address"] == CARD["address"]]
 
 

@@ -188,7 +188,7 @@ def test_stats_by_device(tool: Tool, tmp_path: Path) -> None:
     }
     top = json.loads(tool("stats", tmp_path / "log.lvmm", "--json", "--top", "2")[1])
     assert top["devices"] == facts["devices"][:2]
-    assert top["code"] == facts["code"][:2] and top["code_addresses"] == 10
+    assert top["code"] == facts["code"][:2] and top["code_addresses"] == 8
 
 
 def test_stats_with_symbols(tool: Tool, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from lvmm.errors import EnvironmentProblem, RecordingError, UsageError
 from lvmm.log_alone import adopt, is_alone
 from lvmm.logs.compression import is_compressed
 from lvmm.logs.pack import unpacked
-from lvmm.recording_dir import check_replayable, copy_file, read_manifest
+from lvmm.recording_dir import LOG, check_replayable, copy_file, read_manifest
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def unpacked_recording(path: Path, images: Sequence[Path]) -> Iterator[Path]:
     """
     if not is_compressed(path):
         if is_alone(path):
-            check_replayable(path)
+            check_replayable(path / LOG if path.is_dir() else path)
             with TemporaryDirectory(prefix="lvmm-log-") as folder:
                 adopt(path, images, Path(folder))
                 yield Path(folder)
