@@ -1,5 +1,6 @@
 #include "arch/traps.h"
 #include "arch/cpu.h"
+#include "arch/vectors.h"
 #include "lib/printk.h"
 #include "lib/panic.h"
 
@@ -47,10 +48,6 @@ static struct tss64 tss __attribute__((aligned(16)));
 static u64 nmi_count, nmi_rip;
 static u8 counted_vector;
 
-#define VECTOR_NMI     2
-#define VECTOR_DF      8
-#define VECTOR_GP      13
-#define VECTOR_PF      14
 #define GATE_INTERRUPT 0x8e
 #define IST_NMI        1
 #define IST_FAULT      2

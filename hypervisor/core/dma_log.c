@@ -32,13 +32,9 @@ void dma_log_write(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 
 
 void dma_log_payload(struct vcpu *vcpu, u8 stream, u64 gpa, const void *data, u32 len)
 {
-    if (!wanted())
-        return;
-    triggers_packet(vcpu, data, len);
-    if (!wanted())
-        return;
-    session_record_dma(vcpu, now, stream, gpa, data, len);
-    transferred = true;
+    if (wanted())
+        triggers_packet(vcpu, data, len);
+    dma_log_write(vcpu, stream, gpa, data, len);
 }
 
 int dma_log_sent(struct vcpu *vcpu, u8 stream, u8 flags, u32 length, const void *data, u32 len)

@@ -2,6 +2,7 @@
 #ifndef LVMM_CORE_HANDLERS_H
 #define LVMM_CORE_HANDLERS_H
 
+#include "arch/vectors.h"
 #include "core/vcpu.h"
 
 int handle_io(struct vcpu *vcpu, const struct exit *exit);
@@ -17,11 +18,6 @@ int handle_random(struct vcpu *vcpu, const struct exit *exit);
 int handle_cr(struct vcpu *vcpu, const struct exit *exit);
 int handle_cr8(struct vcpu *vcpu, const struct exit *exit);
 int handle_xsetbv(struct vcpu *vcpu, const struct exit *exit);
-
-#define VECTOR_UD 6
-#define VECTOR_DF 8
-#define VECTOR_GP 13
-#define VECTOR_PF 14
 
 /* Completes the instruction of `exit`. */
 static inline void complete(struct vcpu *vcpu, const struct exit *exit)

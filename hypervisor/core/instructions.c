@@ -107,7 +107,6 @@ int handle_random(struct vcpu *vcpu, const struct exit *exit)
     int error;
 
     if (!has_random(seed)) {
-        vcpu->regs.rflags |= RFLAGS_RF; /* as the CPU without it stores them for its handler */
         hv_inject_exception(vcpu, VECTOR_UD, false, 0);
         return 0;
     }

@@ -1,6 +1,7 @@
 #include "debug/debugger.h"
 #include "arch/cpu.h"
 #include "arch/msr_index.h"
+#include "arch/vectors.h"
 #include "core/early_reads.h"
 #include "core/guest_linear.h"
 #include "debug/breakpoints.h"
@@ -12,9 +13,6 @@
 #include "debug/travel.h"
 #include "debug/watches.h"
 #include "replay/session.h"
-
-#define VECTOR_DB 1
-#define VECTOR_BP 3
 
 static struct {
     struct vcpu *vcpu;

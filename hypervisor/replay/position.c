@@ -2,6 +2,7 @@
 #include "arch/msr_index.h"
 #include "arch/pmu.h"
 #include "arch/traps.h"
+#include "arch/vectors.h"
 #include "core/code_mode.h"
 #include "core/decode.h"
 #include "core/guest_linear.h"
@@ -17,8 +18,6 @@
 
 /* A loop without conditional branches could be stepped for ever. */
 #define STEPS_MAX (1ULL << 26)
-
-#define VECTOR_DB 1
 
 static struct {
     u32 margin;

@@ -3,6 +3,7 @@
  * an exit changes no DR6. Register 0 is for positions, 1 to 3 are the debugger's. */
 #include "arch/msr_index.h"
 #include "arch/pmu.h"
+#include "arch/vectors.h"
 #include "core/guest_paging.h"
 #include "core/vcpu.h"
 #include "vmx/vmcs.h"
@@ -13,10 +14,10 @@
 #define DR7_SHIFT(i)    (16 + (i)*4)
 #define DR6_CAUSES      0xfULL
 #define DR6_BS          BIT(14)
-#define VECTOR_DB_BIT   BIT(1)
-#define DEBUG_EXCEPTION ((u32)INTERRUPTION_VALID | TYPE_HARDWARE_EXCEPTION << 8 | 1)
-#define VECTOR_BP_BIT   BIT(3)
-#define VECTOR_PF_BIT   BIT(14)
+#define VECTOR_DB_BIT   BIT(VECTOR_DB)
+#define DEBUG_EXCEPTION ((u32)INTERRUPTION_VALID | TYPE_HARDWARE_EXCEPTION << 8 | VECTOR_DB)
+#define VECTOR_BP_BIT   BIT(VECTOR_BP)
+#define VECTOR_PF_BIT   BIT(VECTOR_PF)
 
 static struct {
     bool loaded;
@@ -181,7 +182,7 @@ unsigned int hv_debug_causes(const struct exit *exit)
 void hv_reflect_debug_exception(struct vcpu *vcpu, const struct exit *exit)
 {
     write_dr(6, (read_dr(6) & ~DR6_CAUSES) | (exit->qualification & (DR6_CAUSES | DR6_BS)));
-    hv_inject_exception(vcpu, 1, false, 0);
+    hv_inject_exception(vcpu, VECTOR_DB, false, 0);
 }
 
 int hv_set_debug_point(unsigned int i, enum hv_debug_kind kind, u64 address, u8 length)

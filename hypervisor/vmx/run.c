@@ -257,8 +257,18 @@ void hv_inject_nmi(struct vcpu *vcpu)
     inject(vcpu, TYPE_NMI, 2, false, 0);
 }
 
+/* A fault stores RFLAGS with RF set (SDM vol. 3, section 18.3.1.1). For an injected one this must
+ * be so from the beginning: an exit in the middle of its delivery, as a replay may have one, sets
+ * RF. */
+static bool is_fault(u8 vector)
+{
+    return vector != VECTOR_DB && vector != VECTOR_DF;
+}
+
 void hv_inject_exception(struct vcpu *vcpu, u8 vector, bool has_error, u32 error)
 {
+    if (is_fault(vector))
+        vcpu->regs.rflags |= RFLAGS_RF;
     /* In real mode exceptions push no error code (SDM vol. 3, section 26.2.1.3). */
     inject(vcpu, TYPE_HARDWARE_EXCEPTION, vector, has_error && (vmread(VMCS_GUEST_CR0) & CR0_PE),
            error);

@@ -61,9 +61,10 @@ def replay(
     core: ReplayCore | None = None,
     visitor: Visitor | None = None,
     timeout_s: float = REPLAY_TIMEOUT_S,
+    checkpoints: int = 0,
 ) -> ReplayVerdict:
     """Replays a recording; the machine's logs stay in `logs`, and a core where it says."""
-    settings = RunSettings(seed=seed, timeout_s=timeout_s)
+    settings = RunSettings(seed=seed, timeout_s=timeout_s, checkpoints=checkpoints)
     return replaying.replay(BOARD, directory, settings, keep_run=logs, core=core, visitor=visitor)
 
 

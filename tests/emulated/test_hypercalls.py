@@ -84,6 +84,8 @@ def test_bad_hypercalls_do_no_harm(tmp_path: Path) -> None:
     verdict = replay(recording, 3, tmp_path / "replay")
     assert_identical(verdict)
     assert verdict.end_reason == "halt"
+    # The stack on which the #UD at CPL 3 is delivered is on a page that a checkpoint protects.
+    assert_identical(replay(recording, 13, tmp_path / "checkpoints", checkpoints=20_000))
 
 
 def test_hypercalls_of_16_and_64_bit_code(tmp_path: Path) -> None:

@@ -16,6 +16,10 @@ _NO_NETWORK = "ethmod=null, ethdev=none"
 _NOISE_BYTES = 4 << 20  # a second of sound has 176,400
 USB_IMAGE = "usb-disk"  # a link to it: names of other files may have what separates options
 
+# Features that no CPU of the machine has. Bochs cannot enter or leave a guest whose CR4.LA57 is not
+# its own: it takes that for a MOV to CR4 in IA-32e mode (SDM Vol. 3, 4.1.1), and panics.
+_WITHOUT = "la57"
+
 # Models of devices whose panics are about what they are told: no reason to end the machine, since
 # the guest may tell them anything.
 _TOLERANT = (
@@ -51,10 +55,11 @@ def bochsrc(machine: Machine, install: provision.Bochs, guest_port: int, monitor
     """What Bochs reads; the ports are those to which it connects the serial lines."""
     board = machine.board
     memory = board.memory.total_mib
+    model = f"model={board.emulator.cpu_model}, exclude_features={_WITHOUT}"
     lines = [
         "# Written by lvmm for one run.",
         f"memory: guest={memory}, host={memory}, block_size={_block_kib(memory)}",
-        f"cpu: model={board.emulator.cpu_model}, count=1, ips={machine.ips}, "
+        f"cpu: {model}, count=1, ips={machine.ips}, "
         # A triple fault of the monitor ends the emulator with a message.
         f'reset_on_triple_fault=0, ignore_bad_msrs=0, msrs="{provision.MSRS}"',
         f"clock: sync=none, time0={machine.start_time}",
