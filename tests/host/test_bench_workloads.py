@@ -180,12 +180,15 @@ def test_every_name_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_choice_of_workloads(tmp_path: Path) -> None:
     board = load_board("bochs-vtx")
     (chosen,) = workloads.machines(board, ("udp", "fork"), True, tmp_path)
-    assert "bench.phases=fork:1,udp:200:32,udp:200:32,udp:200:32,udp:50:1 " in chosen.guest.cmdline
+    assert (
+        "bench.phases=fork:1,udp:1000:1000,udp:1000:1000,udp:1000:1000,udp:50:1 "
+        in chosen.guest.cmdline
+    )
     assert chosen.settings.net_port is not None
     assert chosen.settings.guest_disk is None
     units = {phase.name: (phase.units, phase.data) for phase in chosen.phases}
     assert units["processes"] == (8, 0)
-    assert units["UDP, 1,472 bytes"] == (200, 1514)
+    assert units["UDP, 1,472 bytes"] == (1000, 1514)
     (boot,) = workloads.machines(board, ("boot",), True, tmp_path)
     assert not boot.phases
     assert boot.settings.net_port is None

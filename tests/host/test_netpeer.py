@@ -142,6 +142,25 @@ def test_window_limits_what_is_under_way(port: int, guest: FakeGuest) -> None:
     assert peer.stop().sent == netpeer.WINDOW + 1
 
 
+def test_a_flood_waits_for_nothing_and_ends_with_the_last_acknowledgement(
+    port: int, guest: FakeGuest
+) -> None:
+    peer = NetPeer(port, Traffic(size=100, pauses=False, distinct=4, flood=True))
+    peer.start()
+    guest.send(b"RDY!", 3 * netpeer.WINDOW)
+    for _ in range(3 * netpeer.WINDOW):
+        guest.socket.recv(4096)
+    guest.send(b"ACK!", 3 * netpeer.WINDOW)
+    eventually(lambda: peer.result.complete)
+    guest.socket.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        while guest.socket.recv(4096):
+            pass
+    result = peer.stop()
+    assert result.sent >= 3 * netpeer.WINDOW
+    assert not result.errors
+
+
 def test_one_transfer_after_the_other(port: int, guest: FakeGuest) -> None:
     """A repeated request is of the transfer under way; what is not UDP is for another end."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:

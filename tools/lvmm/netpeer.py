@@ -4,6 +4,7 @@ It builds and parses the frames itself (Ethernet II; ARP, RFC 826; IPv4, RFC 791
 
 The peer never has more than a window of datagrams under way that the guest has not acknowledged,
 so neither the card's receive ring nor the host socket's buffer can overflow: what is lost is a bug.
+A flood is the exception: it never waits, as a saturated line does not, and much of it is lost.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ PEER_PORT = 7000
 WINDOW = 64
 MIN_PAYLOAD = 64
 MAX_PAYLOAD = 1472
+# A flood leaves the other threads some time; the packet mover's socket holds a burst or two. An
+# emulated gigabit line takes less than a third of this.
+_FLOOD_BURST = 64
+_FLOOD_PAUSE_S = 0.0005
 MIN_FRAME = 60  # without the frame check sequence, which the card adds itself
 
 ETHERTYPE_IPV4 = 0x0800
@@ -142,6 +147,8 @@ class Traffic:
     `ask`: an ARP request follows the last datagram that may be under way, for drivers that may
     leave a frame in the card until another one comes. `distinct`: how many datagrams differ before
     they come again, so that the peer need not make new ones while the guest waits; 0: all.
+    `flood`: sends faster than the emulated line takes them, acknowledged or not, until the guest
+    has acknowledged as many as it asked for.
     """
 
     seed: int = 0
@@ -150,6 +157,7 @@ class Traffic:
     window: int = WINDOW
     ask: bool = False
     distinct: int = 0
+    flood: bool = False
 
 
 @dataclass
@@ -219,6 +227,8 @@ class NetPeer(CableEnd):
 
     def _may_send(self) -> bool:
         result = self.result
+        if self._traffic.flood:
+            return result.acknowledged < result.requested
         under_way = result.sent - result.acknowledged
         return result.sent < result.requested and under_way < self._traffic.window
 
@@ -269,6 +279,8 @@ class NetPeer(CableEnd):
             result.asked += 1
         if self._traffic.pauses:
             self._schedule_pause()
+        if self._traffic.flood and result.sent % _FLOOD_BURST == 0:
+            self._not_before = time.monotonic() + _FLOOD_PAUSE_S
 
     def _next_frame(self) -> tuple[bytes, bytes]:
         """And its payload, which begins with its number."""

@@ -17,7 +17,7 @@ from lvmm.echo_peer import EchoPeer
 from lvmm.errors import EnvironmentProblem, MachineError
 from lvmm.guest import Guest
 from lvmm.messages import say
-from lvmm.netpeer import NetPeer, Traffic, free_port
+from lvmm.netpeer import WINDOW, NetPeer, Traffic, free_port
 from lvmm.session import RunSettings
 
 HEADERS = 42  # of Ethernet, IPv4 and UDP, bytes of a frame
@@ -56,13 +56,23 @@ class Kind:
         return self.words.format(count), Phase(self.name, self.unit, units, self.data)
 
 
-def _datagrams(name: str, size: int, count: int, quick: int, window: int, every: int) -> Kind:
-    """`window` of them under way, every so many of them acknowledged. A window full of datagrams is
-    made once, for the peer must be faster than the guest.
+def _flood(name: str, size: int) -> Kind:
+    """As many as the line takes, and no acknowledgement but the last. A few are made and come again
+    and again, for the peer must be faster than the line.
     """
-    traffic = Traffic(seed=_SEED, size=size, pauses=False, window=window, distinct=window)
-    frame = max(size + HEADERS, MIN_FRAME)
-    return Kind("udp", name, "datagram", f"udp:{{}}:{every}", count, quick, 1, frame, traffic)
+    traffic = Traffic(seed=_SEED, size=size, pauses=False, distinct=WINDOW, flood=True)
+    return _datagrams(name, traffic, "udp:{0}:{0}", 4000, 1000)
+
+
+def _one_at_a_time(name: str, size: int) -> Kind:
+    traffic = Traffic(seed=_SEED, size=size, pauses=False, window=1, distinct=1)
+    return _datagrams(name, traffic, "udp:{}:1", 500, 50)
+
+
+def _datagrams(name: str, traffic: Traffic, words: str, count: int, quick: int) -> Kind:
+    assert traffic.size is not None
+    frame = max(traffic.size + HEADERS, MIN_FRAME)
+    return Kind("udp", name, "datagram", words, count, quick, 1, frame, traffic)
 
 
 KINDS = (
@@ -78,10 +88,10 @@ KINDS = (
     Kind("disk", "disk read, 64 KiB", "command", "disk-read:{}:65536", 256, 8, 1, 65536),
     Kind("disk", "disk write, 4 KiB", "command", "disk-write:{}:4096", 512, 16, 1, 4096),
     Kind("disk", "disk write, 64 KiB", "command", "disk-write:{}:65536", 256, 8, 1, 65536),
-    _datagrams("UDP, 64 bytes", 64, 4000, 200, 64, 32),
-    _datagrams("UDP, 1,024 bytes", 1024, 4000, 200, 64, 32),
-    _datagrams("UDP, 1,472 bytes", 1472, 4000, 200, 64, 32),
-    _datagrams("UDP, 1,024, low rate", 1024, 500, 50, 1, 1),
+    _flood("UDP, 64 bytes", 64),
+    _flood("UDP, 1,024 bytes", 1024),
+    _flood("UDP, 1,472 bytes", 1472),
+    _one_at_a_time("UDP, 1,024, low rate", 1024),
     Kind("tcp", "TCP in", "KiB", "tcp-in:{}", 4 << 20, 128 << 10, 1 / 1024, 1024),
     Kind("tcp", "TCP out", "KiB", "tcp-out:{}", 4 << 20, 128 << 10, 1 / 1024, 1024),
 )

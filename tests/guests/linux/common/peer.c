@@ -14,6 +14,7 @@
 #define READY_RETRIES  50
 #define READY_WAIT_S   1
 #define RECEIVE_BUFFER (1 << 20)
+#define GAP_US         20000
 
 static void send_message(int peer, const char tag[4], uint32_t value)
 {
@@ -25,9 +26,9 @@ static void send_message(int peer, const char tag[4], uint32_t value)
         fail("send");
 }
 
-static void set_receive_timeout(int peer, int seconds)
+static void set_receive_timeout(int peer, int seconds, int microseconds)
 {
-    struct timeval timeout = {.tv_sec = seconds};
+    struct timeval timeout = {.tv_sec = seconds, .tv_usec = microseconds};
     if (setsockopt(peer, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0)
         fail("SO_RCVTIMEO");
 }
@@ -51,12 +52,12 @@ int peer_open(void)
 
 ssize_t peer_await_first(int peer, unsigned count, void *buffer, size_t size)
 {
-    set_receive_timeout(peer, READY_WAIT_S);
+    set_receive_timeout(peer, READY_WAIT_S, 0);
     for (int i = 0; i < READY_RETRIES; i++) {
         send_message(peer, "RDY!", count);
         ssize_t length = recv(peer, buffer, size, 0);
         if (length >= 0) {
-            set_receive_timeout(peer, PEER_QUIET_S);
+            set_receive_timeout(peer, PEER_QUIET_S, 0);
             return length;
         }
     }
@@ -72,4 +73,11 @@ ssize_t peer_receive(int peer, void *buffer, size_t size)
 void peer_acknowledge(int peer, unsigned received)
 {
     send_message(peer, "ACK!", received);
+}
+
+void peer_await_quiet(int peer, void *buffer, size_t size)
+{
+    set_receive_timeout(peer, 0, GAP_US);
+    while (recv(peer, buffer, size, 0) >= 0)
+        ;
 }

@@ -26,6 +26,9 @@ ssize_t peer_await_first(int peer, unsigned count, void *buffer, size_t size);
 ssize_t peer_receive(int peer, void *buffer, size_t size);
 #define PEER_QUIET_S 20
 
+/* Drops what comes until nothing has come for some time. */
+void peer_await_quiet(int peer, void *buffer, size_t size);
+
 /* Says how many datagrams have come. */
 void peer_acknowledge(int peer, unsigned received);
 

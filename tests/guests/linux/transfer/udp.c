@@ -1,4 +1,5 @@
-/* Datagrams in, and thrown away: nothing but the kernel's own work for them. */
+/* Datagrams in, and thrown away: nothing but the kernel's own work for them. Of a flood some are
+ * still under way at the end; the next phase begins when they are gone. */
 #include "transfer.h"
 
 #include "../common/fail.h"
@@ -21,4 +22,5 @@ void transfer_udp(unsigned count, unsigned acknowledged)
     mark(MARK_END);
     if (length < 0)
         fail("a datagram is missing");
+    peer_await_quiet(peer, buffer, sizeof(buffer));
 }
