@@ -32,8 +32,8 @@ SOURCE is a raw image of memory (sparse or not), /dev/mem or another memory devi
 directory, a log.lvmm file, - for standard input, or the monitor's serial line of a machine whose
 guest stands still: /dev/ttyUSB0 or the like, socket://HOST:PORT, rfc2217://HOST:PORT.
 
-exit codes: 0 complete, 1 environment (cannot read or write), 2 usage, 3 salvaged with loss,
-4 no log found, 5 a log of another format version
+exit codes: 0 complete, 1 environment (cannot read or write), 2 usage, or a recording is in the way,
+3 salvaged with loss, 4 no log found, 5 a log of another format version, 130 interrupted
 """
 
 

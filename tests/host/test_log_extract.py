@@ -36,11 +36,12 @@ from tests.host.extract_tool import (
 from tests.host.log_cases import numbered, python_writer
 from tests.host.log_driver import HEADER, RECORDING_ID
 
-from lvmm.errors import EnvironmentProblem
+from lvmm.errors import EnvironmentProblem, UsageError
 from lvmm.logs import Recording
 from lvmm.logs import source as sources
 from lvmm.logs.crc import crc32c
 from lvmm.logs.layout import FORMAT_VERSION, ChunkHeader, RegionHeader
+from lvmm.logs.output import new_file
 from lvmm.logs.writer import LogWriter, build_region
 
 pytestmark = pytest.mark.host
@@ -99,6 +100,59 @@ def test_extract_to_a_file(tool: Tool, tmp_path: Path) -> None:
     assert tool("extract", image, "-o", output)[0] == COMPLETE
     assert output.read_bytes() == log_of().data
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ram", "some.lvmm"]
+
+
+def test_extract_replaces_nothing(tool: Tool, tmp_path: Path) -> None:
+    source = write(tmp_path / "region", region_of())
+    other = write(tmp_path / "other", region_of(0xABC))
+    folder, file = tmp_path / "saved", tmp_path / "log.lvmm"
+    for target, there in ((folder, folder / "log.lvmm"), (file, file)):
+        assert tool("extract", other, "-o", target)[0] == COMPLETE
+        for again in (source, other):
+            outcome = tool("extract", again, "-o", target)
+            assert one_line(outcome) == USAGE
+            assert f"{there} exists already; choose another place with -o" in outcome[2]
+        assert there.read_bytes() == log_of(0xABC).data
+    (folder / "log.lvmm").unlink()
+    outcome = tool("extract", source, "-o", folder)
+    assert one_line(outcome) == USAGE
+    assert f"{folder / 'console.log'} exists already" in outcome[2]
+    assert [path.name for path in folder.iterdir()] == ["console.log"]
+
+
+def test_an_extract_that_fails_in_the_middle_can_be_repeated(
+    tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(tmp_path / "region", region_of())
+    fsync, calls = os.fsync, []
+
+    def full(fd: int) -> None:
+        calls.append(fd)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", full)
+    outcome = tool("extract", source, "-o", tmp_path / "saved")
+    assert one_line(outcome) == ENVIRONMENT
+    assert not list((tmp_path / "saved").iterdir())
+    assert tool("extract", source, "-o", tmp_path / "saved")[0] == COMPLETE
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no-links"])
+def test_of_two_that_save_at_once_one_does(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one began when there was nothing yet."""
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "FAT")))
+    target = tmp_path / "log.lvmm"
+    with pytest.raises(UsageError, match="exists already"), new_file(target, replaces=False) as one:
+        one.write(b"one")
+        with new_file(target, replaces=False) as other:
+            other.write(b"other")
+    assert target.read_bytes() == b"other"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_magic_at_other_places_is_no_region(tool: Tool, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import re
 import subprocess
 import sys
 import tarfile
@@ -12,9 +14,11 @@ from pathlib import Path
 import pytest
 import zstandard
 from tests.host import extract_tool
+from tests.host.damaged_logs import split
 from tests.host.extract_tool import (
     COMPLETE,
     ENVIRONMENT,
+    EVENTS,
     LOSS,
     NO_LOG,
     TOOL,
@@ -24,11 +28,14 @@ from tests.host.extract_tool import (
     region_of,
     write,
 )
+from tests.host.log_cases import python_writer
+from tests.host.log_driver import Written
 from tests.host.recordings import make_recording
 
 from lvmm import cli, recording_dir
 from lvmm.errors import RecordingError, UsageError
-from lvmm.logs import Recording, compression
+from lvmm.logs import Recording, compression, layout
+from lvmm.logs.codec import Event, Registers
 from lvmm.logs.pack import read_pack
 from lvmm.packed_recording import unpacked_recording
 
@@ -134,17 +141,82 @@ def test_a_compressed_log(tool: Tool, tmp_path: Path) -> None:
     assert tool("verify", path)[0] == COMPLETE
 
 
+def block_ends(pack: bytes) -> list[int]:
+    """Where the parts of its one frame end (RFC 8878): magic, header, each block's header and
+    content, checksum.
+    """
+    descriptor = pack[4]
+    assert descriptor & 0x27 == 4, "a checksum, a window, no dictionary, no size"
+    ends = [4, 6]
+    last = 0
+    while not last:
+        block = int.from_bytes(pack[ends[-1] : ends[-1] + 3], "little")
+        last, kind, size = block & 1, block >> 1 & 3, block >> 3
+        ends += [ends[-1] + 3, ends[-1] + 3 + (1 if kind == 1 else size)]
+    assert ends[-1] + 4 == len(pack)
+    return [*ends, len(pack)]
+
+
+@pytest.mark.parametrize("program", [False, True], ids=["package", "program"])
+@pytest.mark.parametrize("noise", [0, 300_000])
+def test_a_pack_that_is_cut_short_gives_what_is_left(
+    tool: Tool,
+    tmp_path: Path,
+    recording: Path,
+    noise: int,
+    program: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    if program:
+        if compression.shutil.which("zstd") is None:
+            pytest.skip("there is no program zstd")
+        monkeypatch.setattr(compression, "_module", lambda: None)
+    rng = random.Random(noise)
+    frames = [
+        Written(
+            Event(layout.Dma(1, 0x1000, rng.randbytes(1000)), 0, 0x1000),
+            Registers((0,) * 16, 0x1000, 2),
+        )
+        for _ in range(noise // 1000)
+    ]
+    log = bytes(python_writer([*frames, *EVENTS], 7).data)
+    write(recording / "log.lvmm", log)
+    pack = tmp_path / "pack"
+    assert tool("pack", recording, "-o", pack)[0] == COMPLETE
+    data = pack.read_bytes()
+    ends = block_ends(data)
+    sizes = {at + step for at in [0, *ends] for step in (-1, 0, 1)} | {*range(0, len(data), 20_011)}
+    for size in sorted(size for size in sizes if 0 < size < len(data)):
+        cut = write(tmp_path / "cut", data[:size])
+        said = f"{cut}: cut short after byte {size}: copy it again"
+        if size < 4:
+            assert one_line(tool("verify", cut)) == NO_LOG
+            continue
+        left = zstandard.ZstdDecompressor().decompressobj().decompress(data[:size])
+        chunks = [seq for seq, chunk in enumerate(split(log)) if chunk in left]
+        outcome = tool("extract", cut, "-o", tmp_path / f"{size}.lvmm")
+        if not chunks:
+            assert (one_line(outcome), outcome[2]) == (NO_LOG, f"extract_log: {said}\n"), size
+        else:
+            assert outcome[0] == LOSS and said in outcome[2], size
+            saved = (tmp_path / f"{size}.lvmm").read_bytes()
+            assert split(saved) == [split(log)[seq] for seq in chunks], size
+            facts = json.loads(tool("info", cut, "--json")[1])
+            assert not facts["complete"] and facts["losses"]
+        assert cli.main(["replay", str(cut)]) == NO_LOG, size
+        assert capfd.readouterr().err == f"lvmm: {said}\n"
+
+
 def test_damaged_packs(tool: Tool, tmp_path: Path, recording: Path) -> None:
     pack = tmp_path / "pack"
     tool("pack", recording, "-o", pack)
     data = pack.read_bytes()
-    for size in range(4, len(data) - 1, 50):
-        code, _, err = tool("verify", write(tmp_path / "cut", data[:size]))
-        assert code in (NO_LOG, LOSS) and "Traceback" not in err, size
     for at in range(4, len(data), 50):
         damaged = data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
         code, _, err = tool("verify", write(tmp_path / "damaged", damaged))
-        assert code in (COMPLETE, NO_LOG, LOSS, 5) and "Traceback" not in err, at
+        assert code in (NO_LOG, LOSS) and "Traceback" not in err, at
+        assert re.search(r"damaged before byte|cut short after byte|no lvmm log", err), at
     noise = write(tmp_path / "noise", zstandard.compress(os.urandom(5000)))
     assert one_line(tool("verify", noise)) == NO_LOG
 

@@ -6,12 +6,14 @@ import contextlib
 import io
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.host import extract_tool
 from tests.host.damaged_logs import Case, make_case, split
 from tests.host.extract_tool import (
+    CHUNK_MAGIC,
     COMPLETE,
     LOSS,
     NO_LOG,
@@ -28,7 +30,7 @@ from tests.host.extract_tool import (
 from tests.host.log_cases import python_writer
 
 from lvmm.errors import LvmmError, UsageError
-from lvmm.logs import NoLog, Recording
+from lvmm.logs import NoLog, Recording, layout
 from lvmm.logs.errors import Loss
 
 pytestmark = pytest.mark.host
@@ -97,7 +99,7 @@ def check(path: Path, case: Case) -> None:
 
 def run_tool(main: object, path: Path) -> None:
     """All that the tool does with a source ends without a traceback and with a code of its own."""
-    output = path.with_name("extracted")
+    output = path.with_name(f"extracted{len(list(path.parent.iterdir()))}")
     for command in (
         ["info"],
         ["verify", "--json"],
@@ -175,6 +177,30 @@ def test_a_chunk_in_the_padding_of_another_is_found(tool: Tool, tmp_path: Path) 
     assert named(tool, path) == (COMPLETE, [])
     with Recording.open(path) as recording:
         assert recording.disordered == 1
+        recording.save(tmp_path / "saved")
+    assert (tmp_path / "saved").read_bytes() == log
+
+
+def test_chunks_that_share_bytes_are_both_there(tool: Tool, tmp_path: Path) -> None:
+    """Bytes are gone: what is left of the second chunk begins with the end of the first. The chunk
+    in the middle of the first one's data is nothing but data, of a guest that copies a log.
+    """
+    copied = split(bytes(log_of(0xABC).data))[1]
+    written = some_events(40)
+    payloads = [layout.Dma(1, 0x1000, copied + b"x"), layout.Mark(CHUNK_MAGIC)]
+    for number, payload in zip((10, 11), payloads, strict=True):
+        event = replace(written[number].event, payload=payload, asynchronous=False, registers=None)
+        written[number] = replace(written[number], event=event)
+    log = bytes(python_writer(written, 12).data)
+    chunks = split(log)
+    number = next(n for n, chunk in enumerate(chunks) if chunk.endswith(CHUNK_MAGIC))
+    assert copied in chunks[number]
+    at = chunk_offsets(log)[number + 1]
+    end = chunk_offsets(log)[number] + len(chunks[number])
+    path = write(tmp_path / "log", log[:end] + log[at + len(CHUNK_MAGIC) :])
+    assert named(tool, path) == (COMPLETE, [])
+    with Recording.open(path) as recording:
+        assert recording.others == {}
         recording.save(tmp_path / "saved")
     assert (tmp_path / "saved").read_bytes() == log
 

@@ -14,6 +14,7 @@ from tests.host.extract_tool import (
     Tool,
     log_of,
     one_line,
+    region_of,
     write,
 )
 from tests.host.log_driver import HEADER, RECORDING_ID
@@ -79,6 +80,31 @@ def test_an_output_that_cannot_be(words: list[str], tool: Tool, log: Path) -> No
     target = log.parent / "none" / "x.lvmm"
     assert one_line(tool(words[0], log, words[1], target)) == ENVIRONMENT
     assert list(log.parent.iterdir()) == [log]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["pcap", "-o"], ["timeline", "-o"], ["timeline", "--png"], ["pack", "-o"]],
+    ids=" ".join,
+)
+def test_no_recording_is_replaced(words: list[str], tool: Tool, log: Path) -> None:
+    """That is read, or another one: a log, a region, a pack."""
+    others = [write(log.parent / "other.lvmm", bytes(log_of(0xABC).data))]
+    others += [write(log.parent / "ram", region_of()), log.parent / "first.pack"]
+    assert tool("pack", log, "-o", others[-1])[0] == COMPLETE
+    for target in (log, *others):
+        before = target.read_bytes()
+        assert one_line(tool(words[0], log, words[1], target)) == USAGE
+        assert target.read_bytes() == before
+
+
+def test_a_core_replaces_no_recording(tool: Tool, log: Path) -> None:
+    region = write(log.parent / "ram", bytes(4096) + region_of())
+    for words in (["-o", region], ["-o", log], ["-o", log.parent / "core", "--symbols", log]):
+        outcome = tool("core", region, *words)
+        assert one_line(outcome) == USAGE
+        assert "it is what is read" in outcome[2] or "holds a recording" in outcome[2]
+    assert sorted(log.parent.iterdir()) == sorted([log, region])
 
 
 def test_an_id_that_is_not_there(tool: Tool, log: Path) -> None:

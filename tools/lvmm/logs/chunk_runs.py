@@ -40,6 +40,11 @@ class ChunkRun:
         return self.offsets[0]
 
     @property
+    def first_end(self) -> int:
+        """Where the first one ends, without its padding."""
+        return self.offset + HEADER_SIZE + self.first.payload_len
+
+    @property
     def end(self) -> int:
         """Where the next chunk should be."""
         return self.end_of_data + -self.last_size % CHUNK_ALIGN
@@ -161,16 +166,20 @@ class _Window:
 def find_runs(source: Source, start: int, end: int) -> Iterator[ChunkRun]:
     """All chunks between two places of a source, in the order of their places: from one to the next
     where they follow each other, else by a search for the magic.
+
+    Bytes that are gone can let a chunk begin with the last ones of another, if those are the magic:
+    both are there. What is in the middle of a chunk is its content.
     """
     window = _Window(source, end)
-    at = low = start  # where the next one should be, and from where on it can be
+    at = low = last_end = start  # where the next one should be; whence it can begin, and end
     while low < end:
         run = window.run(at) if at < end else None
         if run is None:
             hits = source.find(MAGIC, low, end, 1)
-            run = next((found for hit in hits if (found := window.run(hit))), None)
+            runs = (found for hit in hits if (found := window.run(hit)))
+            run = next((found for found in runs if found.first_end > last_end), None)
         if run is None:
             return
         yield run
         at = run.end
-        low = run.end_of_data
+        low, last_end = run.offsets[-1] + 1, run.end_of_data

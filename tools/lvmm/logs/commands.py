@@ -9,7 +9,7 @@ from lvmm.errors import EnvironmentProblem
 from lvmm.logs.errors import NoLog
 from lvmm.logs.facts import facts_of
 from lvmm.logs.from_epoch import save_replayable
-from lvmm.logs.output import write_atomically
+from lvmm.logs.output import check_new, write_atomically
 from lvmm.logs.pack import SECRETS, write_pack
 from lvmm.logs.printing import EXIT_COMPLETE, EXIT_LOSS, finish, flat, note, print_json, print_table
 from lvmm.logs.recording import CONSOLE_NAME, LOG_NAME, Recording
@@ -38,19 +38,29 @@ def info(recording: Recording, as_json: bool) -> int:
 
 
 def extract(recording: Recording, output: Path) -> int:
-    """Write log.lvmm and console.log into a directory, or the log alone to a .lvmm file."""
+    """Write log.lvmm and console.log into a directory, or the log alone to a .lvmm file.
+
+    Nothing that is there is replaced. Raises UsageError then, NoLog, EnvironmentProblem.
+    """
     if not recording.chunks:
         raise NoLog(f"{recording.source.name}: nothing was recorded in it")
     if output.suffix == ".lvmm" or output.is_file():
-        problem = save_replayable(recording, output)
+        check_new(output)
+        problem = save_replayable(recording, output, replaces=False)
     else:
+        log, console = output / LOG_NAME, output / CONSOLE_NAME
+        check_new(log, console)
         try:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise EnvironmentProblem(f"cannot create {output}: {error.strerror}") from error
-        problem = save_replayable(recording, output / LOG_NAME)
+        problem = save_replayable(recording, log, replaces=False)
         if recording.console is not None:
-            write_atomically(output / CONSOLE_NAME, iter([recording.console]))
+            try:
+                write_atomically(console, iter([recording.console]), replaces=False)
+            except BaseException:
+                log.unlink()  # else it would be in the way of the next attempt
+                raise
     note(
         f"{output}: recording {recording.recording_id:016x}, {recording.event_count} events,"
         f" {recording.log_bytes} bytes"

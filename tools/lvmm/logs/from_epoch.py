@@ -45,20 +45,22 @@ def begins_later(recording: Recording) -> bool:
     return recording.overwritten is not None or (bool(epochs) and epochs[0] == 1)
 
 
-def save_replayable(recording: Recording, path: Path) -> MemoryGone | None:
+def save_replayable(
+    recording: Recording, path: Path, *, replaces: bool = True
+) -> MemoryGone | None:
     """Writes the recording, or what is left of one, to a file, which appears whole or not at all.
 
     Where that cannot be replayed, the chunks are saved as they are, and the reason is returned.
-    Raises EnvironmentProblem.
+    Raises EnvironmentProblem, and UsageError when there is a file that it may not replace.
     """
     if begins_later(recording):
         try:
-            write_atomically(path, chunks_from_epoch(recording))
+            write_atomically(path, chunks_from_epoch(recording), replaces=replaces)
             return None
         except MemoryGone as error:
-            recording.save(path)
+            recording.save(path, replaces=replaces)
             return error
-    recording.save(path)
+    recording.save(path, replaces=replaces)
     return None
 
 

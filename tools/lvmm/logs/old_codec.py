@@ -19,6 +19,7 @@ from lvmm.logs.wire import (
     MASK64,
     WireError,
     get_bytes,
+    get_changed,
     get_exactly,
     get_fixed,
     get_svarint,
@@ -125,7 +126,7 @@ class _OldCodec:
                 length, at = get_uvarint(data, at)
             stream.data, at = get_exactly(data, at, length)
         else:
-            stream.data, at = _get_changed(stream.data, data, at)
+            stream.data, at = get_changed(stream.data, data, at)
         address = stream.end + stream.step & MASK64
         stream.end = address + len(stream.data) & MASK64
         return number, address, stream.data, at
@@ -207,14 +208,3 @@ def _get_registers(codec: _OldCodec, data: bytes, at: int) -> tuple[Registers, i
             new[i] = (new[i] + difference) & MASK64
     codec.site.snapshot = codec.last_snapshot = new
     return Registers(tuple(new[:-1]), codec.rip, new[-1]), at
-
-
-def _get_changed(last: bytes, data: bytes, at: int) -> tuple[bytes, int]:
-    changed, at = get_fixed(data, at, 1)
-    if changed >> len(last):
-        raise WireError("a change beyond the data")
-    new = bytearray(last)
-    for i in range(len(last)):
-        if changed >> i & 1:
-            new[i], at = get_fixed(data, at, 1)
-    return bytes(new), at

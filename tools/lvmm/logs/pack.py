@@ -10,15 +10,15 @@ import io
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from lvmm.errors import EnvironmentProblem, RecordingError
 from lvmm.logs.chunk_runs import MAGIC as CHUNK_MAGIC
 from lvmm.logs.compression import compressed_to, decompressed
-from lvmm.logs.output import new_file
+from lvmm.logs.output import check_new, new_file
 
 if TYPE_CHECKING:
     from lvmm.logs.recording import Recording
@@ -27,6 +27,7 @@ LOG, CONSOLE = "log.lvmm", "console.log"
 _BESIDE = ("recording.json", "memory.pages")
 _IMAGES = "guest"
 _BLOCK = 1 << 20
+_ALL = 1 << 63
 
 SECRETS = (
     "it may hold secrets: all that the guest read from its devices, keys and passwords among it;"
@@ -37,8 +38,9 @@ SECRETS = (
 def write_pack(recording: Recording, path: Path, *, images: bool) -> list[str]:
     """Pack a recording, with the guest's images if asked; returns the names of what is in it.
 
-    Raises EnvironmentProblem.
+    Raises EnvironmentProblem, and UsageError when there is such a file.
     """
+    check_new(path)
     if not path.parent.is_dir():
         raise EnvironmentProblem(f"cannot write {path}: {path.parent} is no directory")
     directory = Path(recording.source.name).parent
@@ -48,7 +50,7 @@ def write_pack(recording: Recording, path: Path, *, images: bool) -> list[str]:
         log = Path(folder) / LOG
         recording.save(log)
         with (
-            new_file(path) as file,
+            new_file(path, replaces=False) as file,
             compressed_to(file) as stream,
             tarfile.open(fileobj=stream, mode="w|") as archive,
         ):
@@ -75,23 +77,46 @@ def read_pack(path: Path, directory: Path, names: tuple[str, ...] | None = None)
 
     Raises EnvironmentProblem; RecordingError when the file is damaged or no pack.
     """
+    failure = None
     try:
         with decompressed(path) as stream:
-            start = stream.read(len(CHUNK_MAGIC))
-            whole = _Prefixed(start, stream)
-            if start == CHUNK_MAGIC:
-                with (directory / LOG).open("wb") as log:
-                    while block := whole.read(_BLOCK):
-                        log.write(block)
-                return
-            with tarfile.open(fileobj=whole, mode="r|") as archive:
-                for member in archive:
-                    if member.isfile() and _wanted(member.name, names):
-                        _write_member(archive, member, directory)
-    except (tarfile.TarError, EOFError) as error:
-        raise RecordingError(f"{path}: damaged, or no packed recording: {error}") from None
+            try:
+                _unpack(stream, directory, names)
+            except (tarfile.TarError, EOFError) as error:
+                failure = error
+            while stream.read(_BLOCK):  # to its end, which may be missing
+                pass
     except OSError as error:
         raise EnvironmentProblem(f"cannot unpack {path}: {error.strerror or error}") from None
+    if failure is not None:
+        raise RecordingError(f"{path}: no packed recording: {failure}")
+
+
+def salvage_log(path: Path, directory: Path) -> bool:
+    """Unpack what is left of the log in a damaged pack, of which it is the first part.
+
+    Returns whether that is all of it. Raises EnvironmentProblem.
+    """
+    log = directory / LOG
+    whole = False
+    try:
+        with log.open("wb") as file, suppress(RecordingError), decompressed(path) as stream:
+            start = stream.read(tarfile.BLOCKSIZE)
+            if start.startswith(CHUNK_MAGIC):
+                file.write(start)
+                left = _ALL
+            else:
+                left = _log_size(start, stream)
+            # Little by little: of a part that has damage in it nothing is given.
+            while block := stream.read(min(tarfile.BLOCKSIZE, left)):
+                file.write(block)
+                left -= len(block)
+            whole = left == 0
+    except tarfile.TarError:
+        return False
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot unpack {path}: {error.strerror or error}") from None
+    return whole
 
 
 @contextmanager
@@ -102,6 +127,32 @@ def unpacked(path: Path) -> Iterator[Path]:
         directory.mkdir()
         read_pack(path, directory)
         yield directory
+
+
+def _unpack(stream: IO[bytes], directory: Path, names: tuple[str, ...] | None) -> None:
+    start = stream.read(len(CHUNK_MAGIC))
+    whole = _Prefixed(start, stream)
+    if start == CHUNK_MAGIC:
+        with (directory / LOG).open("wb") as log:
+            shutil.copyfileobj(whole, log, _BLOCK)
+        return
+    with tarfile.open(fileobj=whole, mode="r|") as archive:
+        for member in archive:
+            if member.isfile() and _wanted(member.name, names):
+                _write_member(archive, member, directory)
+
+
+def _log_size(start: bytes, stream: IO[bytes]) -> int:
+    """Bytes of the log that follows in an archive that begins with `start`; 0 where none does.
+
+    Raises TarError. tarfile itself gives nothing of a block that is not all there.
+    """
+    while True:
+        member = tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
+        if member.type not in (tarfile.XHDTYPE, tarfile.XGLTYPE):
+            return member.size if member.name == LOG else 0
+        size = member.size + -member.size % tarfile.BLOCKSIZE  # its time, to the microsecond
+        start = stream.read(size + tarfile.BLOCKSIZE)[size:]
 
 
 def _write_member(archive: tarfile.TarFile, member: tarfile.TarInfo, directory: Path) -> None:
@@ -135,7 +186,7 @@ def _anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
 class _Prefixed(io.RawIOBase):
     """A stream with bytes put back at its start."""
 
-    def __init__(self, start: bytes, stream: object) -> None:
+    def __init__(self, start: bytes, stream: IO[bytes]) -> None:
         self._start = start
         self._stream = stream
 
@@ -147,5 +198,4 @@ class _Prefixed(io.RawIOBase):
         if self._start:
             start, self._start = self._start[:size], self._start[size:]
             return start
-        data: bytes = self._stream.read(size)  # type: ignore[attr-defined]
-        return data
+        return self._stream.read(size)

@@ -14,7 +14,7 @@ from lvmm.logs.errors import NoLog
 from lvmm.logs.frames import Device, Frame, FrameCutter
 from lvmm.logs.guest_time import GuestClock
 from lvmm.logs.header import RecordingHeader
-from lvmm.logs.output import write_atomically
+from lvmm.logs.output import check_replaceable, write_atomically
 from lvmm.logs.printing import Progress, finish, note
 from lvmm.logs.recording import Recording
 
@@ -33,6 +33,7 @@ def pcap(recording: Recording, output: Path) -> int:
     if output.is_dir():
         raise EnvironmentProblem(f"cannot write {output}: it is a directory")
     capture = Capture(recording, header)
+    check_replaceable(output, recording.source.name)
     write_atomically(output, capture.blocks())
     for line in capture.summary():
         note(f"{output}: {line}")

@@ -20,6 +20,8 @@ _PROGRESS_S = 0.5
 
 def finish(recording: Recording) -> int:
     """Say on stderr what was lost; the exit code."""
+    if recording.damage:
+        note(recording.damage)
     for loss in islice(recording.losses, _SHOWN_LOSSES):
         note(str(loss))
     if len(recording.losses) > _SHOWN_LOSSES:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from lvmm.errors import EnvironmentProblem, UsageError
+from lvmm.errors import EnvironmentProblem, LvmmError, RecordingError, UsageError
 from lvmm.logs.chunk_runs import MAGIC
 from lvmm.logs.chunks import Chunk, read_any_chunk, read_chunk
 from lvmm.logs.codec import Event, decode_chunk
@@ -17,7 +17,7 @@ from lvmm.logs.errors import READABLE_VERSIONS, Loss, NoLog, version_mismatch
 from lvmm.logs.header import RecordingHeader, monitor_version
 from lvmm.logs.layout import FORMAT_VERSION, ChunkHeader, ChunkKind, End
 from lvmm.logs.output import write_atomically
-from lvmm.logs.pack import read_pack
+from lvmm.logs.pack import read_pack, salvage_log
 from lvmm.logs.region import Region, find_regions
 from lvmm.logs.region_scan import scan_region
 from lvmm.logs.scan import ChunkScan, find_chunks, in_order, scan_file
@@ -37,7 +37,7 @@ class Recording:
     `region` is None unless the source is a memory image; `header` is None when it was lost.
     `disordered` counts chunks that stood at a wrong place or twice, `others` the chunks of other
     recordings in the same file or region, by recording ID; `overwritten` is what of the recording
-    a ring has overwritten.
+    a ring has overwritten; `damage` says what is wrong with the packed file that it was read from.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Recording:
         self.others = scan.others
         self.overwritten = scan.overwritten
         self.console = console
+        self.damage = ""
         self.header = self._read_header()
 
     @classmethod
@@ -94,10 +95,25 @@ class Recording:
     @classmethod
     def _open_pack(cls, path: Path, recording_id: int | None) -> Recording:
         """The recording in a compressed file (lvmm.logs.pack)."""
+        damage: RecordingError | None = None
+        whole = True
         with tempfile.TemporaryDirectory(prefix="lvmm-") as folder:
-            read_pack(path, Path(folder), (LOG_NAME, CONSOLE_NAME))
-            recording = cls.open(folder, recording_id)  # what is open outlives the directory
+            try:
+                read_pack(path, Path(folder), (LOG_NAME, CONSOLE_NAME))
+            except RecordingError as error:
+                damage, whole = error, salvage_log(path, Path(folder))
+            try:
+                recording = cls.open(folder, recording_id)  # what is open outlives the directory
+            except NoLog:
+                raise damage or NoLog(f"{path}: no lvmm log in it") from None
+            except LvmmError as error:
+                raise type(error)(str(error).replace(f"{folder}/{LOG_NAME}", str(path))) from None
         recording.source.name = str(path)
+        if damage is not None:
+            reason = "packed file damaged behind the log" if whole else "the packed log breaks off"
+            events = 0 if whole else None
+            recording.losses.append(Loss(recording.source.size, 0, events, reason))
+            recording.damage = str(damage)
         return recording
 
     @classmethod
@@ -142,7 +158,8 @@ class Recording:
             version = int.from_bytes(start[len(MAGIC) :], "little")
             if start.startswith(MAGIC) and _plausible(version):
                 raise version_mismatch(source.name, version)
-            raise NoLog(f"{source.name}: no lvmm log in it")
+            what = "no lvmm log in it" if source.size else "the file is empty"
+            raise NoLog(f"{source.name}: {what}")
         _check_wanted(source, list(found.tables), wanted)
         recording_id = next(iter(found.tables)) if wanted is None else wanted
         return cls(source, recording_id, in_order(found, recording_id))
@@ -210,12 +227,12 @@ class Recording:
             return None
         return last if isinstance(last.payload, End) else None
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, replaces: bool = True) -> None:
         """Write the intact chunks to a file; it appears whole or not at all.
 
-        Raises EnvironmentProblem.
+        Raises EnvironmentProblem, and UsageError when there is a file that it may not replace.
         """
-        write_atomically(path, (chunk.pack() for chunk in self.chunks))
+        write_atomically(path, (chunk.pack() for chunk in self.chunks), replaces=replaces)
 
     def _read_header(self) -> RecordingHeader | None:
         if not self.chunks or self.chunks[0].header.kind != ChunkKind.HEADER:

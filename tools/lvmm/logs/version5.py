@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from lvmm.logs.coding import Codec
-from lvmm.logs.old_transfers import OldCodec
 from lvmm.logs.prediction import ASYNC, SAME
 from lvmm.logs.token import Head, Regs, expect, get_prefix, is_unstored
-from lvmm.logs.wire import ADDRESS_LIMIT, MASK64, WireError, get_fixed, get_svarint, get_uvarint
+from lvmm.logs.wire import (
+    ADDRESS_LIMIT,
+    MASK64,
+    WireError,
+    get_changed,
+    get_exactly,
+    get_fixed,
+    get_svarint,
+    get_uvarint,
+)
 
 VERSION_5 = 5
 
@@ -15,8 +25,26 @@ _USUAL, _NONE = 0x00, 0x60  # a check if it is asynchronous; none though it is
 _REGS_OF = {0x20: Regs.CHECK, 0x40: Regs.FULL}
 
 
-class Codec5(OldCodec):
-    """State of one chunk's coding; the fields that were stored in another way."""
+_SMALL = 8  # data of up to this many bytes was stored as what differs from the stream's last
+_LENGTH, _STEP, _STREAM = 1, 2, 4
+_FLAGS = _LENGTH | _STEP | _STREAM
+
+
+@dataclass(slots=True)
+class _Stream:
+    end: int = 0
+    step: int = 0
+    length: int = 0
+    small: bytes = bytes(_SMALL)  # begins with the last data that was not longer
+
+
+class Codec5(Codec):
+    """State of one chunk's coding. Each transfer was an event for itself, or as predicted."""
+
+    def __init__(self, branches: int, rip: int) -> None:
+        """A chunk that begins at this position."""
+        super().__init__(branches, rip)
+        self._streams: dict[int, _Stream] = {}
 
     def get_read(self, data: bytes, at: int) -> tuple[int, int, int, int]:
         """See FieldReader."""
@@ -32,6 +60,41 @@ class Codec5(OldCodec):
         value = last.value ^ change
         self.remember_read(access, value)
         return access >> 2, 1 << (access & 3), value, at
+
+    def get_transfer(self, data: bytes, at: int) -> tuple[int, int, bytes, int]:
+        """See FieldReader."""
+        number = self.expected.sub if self.expected else 0
+        flags = 0
+        if self.stored:
+            flags, at = get_fixed(data, at, 1)
+        if flags & _STREAM:
+            number, at = get_fixed(data, at, 1)
+        elif self.expected is None:
+            raise WireError("a transfer of no stream")
+        stream = self._streams.setdefault(number, _Stream())
+        step, length = stream.step, stream.length
+        if flags & _STEP:
+            step, at = get_svarint(data, at)
+        if flags & _LENGTH:
+            length, at = get_uvarint(data, at)
+        if flags & ~_FLAGS:
+            raise WireError("unknown flags of a transfer")
+        if length <= _SMALL and not flags & _LENGTH:
+            content = stream.small[:length]
+            if self.stored:
+                content, at = get_changed(content, data, at)
+        elif self.stored:
+            content, at = get_exactly(data, at, length)
+        else:
+            raise WireError("a transfer without its data")
+        address = stream.end + step & MASK64
+        self.now.sub = number
+        stream.step = step & MASK64
+        stream.end = address + length & MASK64
+        stream.length = length
+        if length <= _SMALL:
+            stream.small = content + stream.small[length:]
+        return number, address, content, at
 
 
 def get_head_5(codec: Codec, data: bytes, at: int) -> tuple[Head, int]:

@@ -14,7 +14,7 @@ from lvmm.logs.devices import stream_name
 from lvmm.logs.guest_time import GuestClock
 from lvmm.logs.header import enum_name
 from lvmm.logs.layout import End, EndReason, GuestKind
-from lvmm.logs.output import new_file
+from lvmm.logs.output import check_replaceable, new_file
 from lvmm.logs.printing import Progress, finish, note
 from lvmm.logs.recording import Recording
 from lvmm.timeline.console_lines import line_texts
@@ -38,6 +38,8 @@ def timeline(
         raise UsageError("timeline: say what to write: -o FILE for Perfetto, --png FILE, or both")
     if recording.header is None:
         raise RecordingError("the recording header is lost, and with it the clock's frequency")
+    for file in (trace, png):
+        check_replaceable(file, recording.source.name)
     machine = recording.header.machine
     clock = GuestClock(machine.tsc_hz, machine.start_tsc)
     streams = {number: stream_name(number, recording.header) for number in range(256)}

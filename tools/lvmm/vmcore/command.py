@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lvmm.logs.output import check_replaceable
 from lvmm.logs.printing import note
 from lvmm.logs.recording import Recording
 from lvmm.vmcore.guest_core import core_of_image, save_core
@@ -12,6 +13,8 @@ from lvmm.vmcore.kernel_symbols import save_symbols
 
 def core(recording: Recording, output: Path, symbols: Path | None) -> int:
     """Writes the core, and the symbols of a Linux kernel; the exit code. Raises LvmmError."""
+    for file in (output, symbols):
+        check_replaceable(file, recording.source.name)
     guest = core_of_image(recording)
     written = save_core(guest, output)
     note(f"{output}: {written}")

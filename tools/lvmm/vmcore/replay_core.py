@@ -26,7 +26,7 @@ from lvmm.logs.layout import (
     EventKind,
     FinalState,
 )
-from lvmm.logs.output import write_atomically
+from lvmm.logs.output import check_replaceable, write_atomically
 from lvmm.logs.recording import Recording
 from lvmm.logs.source import Source
 from lvmm.vmcore.guest_core import core_of_replay, save_core
@@ -82,6 +82,7 @@ def wanted_core(options: argparse.Namespace) -> ReplayCore | None:
     for file in (options.core, options.symbols):
         if file is not None and (file.is_dir() or not file.parent.is_dir()):
             raise UsageError(f"cannot write {file}: it is a directory, or in one that is missing")
+        check_replaceable(file)
     return ReplayCore(options.core, options.symbols)
 
 
