@@ -53,7 +53,7 @@ class RunOptions:
     which the log is taken over the monitor's line while the machine runs. `guest_disk` is the
     image of the guest's own disk; what it writes there is lost, unless `write_guest_disk`;
     `usb_disk` that of one on a USB port. `visitor` decides when the run is over. `on_end` is
-    called when the guest has ended; a debugger is let in only after that.
+    called when the guest has ended. With `from_end` a debugger is let in only then.
     """
 
     net_port: int | None = None
@@ -79,6 +79,7 @@ class RunOptions:
     usb_disk: Path | None = None
     visitor: Visitor | None = None
     on_end: Callable[[LinkClient], None] | None = None
+    from_end: bool = False
 
 
 @dataclass(frozen=True)

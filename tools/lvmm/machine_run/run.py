@@ -102,6 +102,7 @@ def _watch(
     result = watcher.result
     visitor = watcher.options.visitor
     on_end = watcher.options.on_end
+    lets_in = not watcher.options.from_end
     while not watcher.ended():
         watcher.line.poll(POLL_S)
         watcher.tell_fenced()
@@ -113,7 +114,8 @@ def _watch(
         if on_end is not None and watcher.halted():
             on_end(watcher.line.link)
             on_end = None
-        if debugger is not None and on_end is None:
+        lets_in |= watcher.halted()
+        if debugger is not None and lets_in:
             debugger.attend(watcher.halted() and not stopping)
         left = debugger is None or debugger.left()
         watcher.line.poll(0)  # one that has left may have gone back before

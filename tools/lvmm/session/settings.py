@@ -145,6 +145,7 @@ def run_options(settings: RunSettings, **changes: Any) -> RunOptions:
         deadline_s=settings.timeout_s,
         console=settings.console,
         gdb=settings.gdb,
+        from_end=settings.from_end,
         attach=settings.attach,
         guest_disk=settings.guest_disk,
         usb_disk=settings.usb_disk,
