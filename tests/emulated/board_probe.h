@@ -40,9 +40,19 @@ __asm__(".section .text\n"
 #define EVENT_COND_ICL   0x11c4
 
 #define LAPIC     0xfee00000u
+#define LAPIC_ID  (*(volatile u32 *)(LAPIC + 0x20))
 #define LVT_PMC   (*(volatile u32 *)(LAPIC + 0x340))
 #define LAPIC_SVR (*(volatile u32 *)(LAPIC + 0xf0))
+#define LAPIC_EOI (*(volatile u32 *)(LAPIC + 0xb0))
+#define LAPIC_TMR (*(volatile u32 *)(LAPIC + 0x180 + (VECTOR_LINE / 32) * 16))
 #define LVT_NMI   0x400u
+
+#define IOAPIC        0xfec00000u
+#define IOAPIC_SELECT (*(volatile u32 *)IOAPIC)
+#define IOAPIC_DATA   (*(volatile u32 *)(IOAPIC + 0x10))
+#define IOAPIC_LEVEL  0x8000u
+#define IOAPIC_MASKED 0x10000u
+#define VECTOR_LINE   0x40
 
 /* PM1a_CNT as Bochs's BIOS places it; SLP_EN with sleep type 0 is soft-off. */
 #define PM1A_CNT  0xb004
@@ -102,6 +112,7 @@ static inline void number(u64 value)
 static volatile u32 nmi_count;
 static volatile u32 nmi_iteration;
 static volatile u32 iteration;
+static volatile u32 breakpoint_count;
 
 __attribute__((interrupt)) static void on_nmi(void *frame)
 {
@@ -110,18 +121,46 @@ __attribute__((interrupt)) static void on_nmi(void *frame)
     nmi_iteration = iteration;
 }
 
-/* Returns the IDT's address. */
-static inline u32 install_nmi_handler(void)
+/* Returns with RF set, so that the instruction is executed (SDM vol. 3, section 17.3.1.1). */
+struct interrupt_frame {
+    u32 eip, cs, eflags;
+};
+#define EFLAGS_RF 0x10000
+
+__attribute__((interrupt)) static void on_debug(struct interrupt_frame *frame)
 {
-    static u64 idt[32];
+    breakpoint_count++;
+    *(volatile u32 *)&frame->eflags |= EFLAGS_RF;
+}
+
+/* COM1's, as long as its line is high: the third time it lets the line go. */
+#define LINE_INTERRUPTS 3
+
+static volatile u32 line_count, line_levels;
+
+__attribute__((interrupt)) static void on_line(void *frame)
+{
+    (void)frame;
+    line_levels += LAPIC_TMR >> VECTOR_LINE % 32 & 1;
+    if (++line_count == LINE_INTERRUPTS)
+        out8(COM1 + 1, 0);
+    LAPIC_EOI = 0;
+}
+
+/* Returns the IDT's address. */
+static inline u32 install_handlers(void)
+{
+    static u64 idt[VECTOR_LINE + 1];
     static struct {
         u16 limit;
         u32 base;
     } __attribute__((packed)) idtr;
-    u32 handler = (u32)on_nmi;
+    const u32 handlers[][2] = {{1, (u32)on_debug}, {2, (u32)on_nmi}, {VECTOR_LINE, (u32)on_line}};
     u16 cs;
     __asm__("mov %%cs, %0" : "=r"(cs));
-    idt[2] = (handler & 0xffff) | (u32)cs << 16 | 0x8e00ull << 32 | (u64)(handler >> 16) << 48;
+    for (u32 i = 0; i < sizeof(handlers) / sizeof(*handlers); i++)
+        idt[handlers[i][0]] = (handlers[i][1] & 0xffff) | (u32)cs << 16 | 0x8e00ull << 32 |
+                              (u64)(handlers[i][1] >> 16) << 48;
     idtr.limit = sizeof(idt) - 1;
     idtr.base = (u32)idt;
     __asm__ volatile("lidt %0" : : "m"(idtr));

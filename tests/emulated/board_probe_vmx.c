@@ -210,7 +210,7 @@ static void set_state(void)
     vmwrite(HOST_TR_BASE, (u32)tss);
     vmwrite(GUEST_GDTR_BASE, (u32)gdt);
     vmwrite(HOST_GDTR_BASE, (u32)gdt);
-    vmwrite(HOST_IDTR_BASE, install_nmi_handler());
+    vmwrite(HOST_IDTR_BASE, install_handlers());
 
     vmwrite(PIN_CONTROLS, adjust(0x481, PIN_NMI_EXITING | PIN_VIRTUAL_NMIS));
     vmwrite(CPU_CONTROLS, adjust(0x482, 0));

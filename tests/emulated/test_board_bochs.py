@@ -133,6 +133,14 @@ def test_counter_writes(finished: tuple[Emulator, Report, bytes]) -> None:
     assert values(report, "read_only") == [[0, 0x3000]]
 
 
+def test_breakpoints_behind_linked_branches(finished: tuple[Emulator, Report, bytes]) -> None:
+    assert values(finished[1], "breakpoints") == [[100]]
+
+
+def test_level_triggered_interrupts(finished: tuple[Emulator, Report, bytes]) -> None:
+    assert values(finished[1], "level_triggered") == [[3, 3]]
+
+
 def test_overflow_interrupts_within_the_margin(
     board: Board, finished: tuple[Emulator, Report, bytes]
 ) -> None:

@@ -25,6 +25,7 @@ from lvmm.packages import dependency, unpack_packages
 
 _BOCHS_DIR = Path(__file__).resolve().parents[2] / "boards" / "bochs"
 _MODULE = _BOCHS_DIR / "pmu"
+_PATCHES = _BOCHS_DIR / "patches"
 
 # Bochs's msrs= file: the MSRs that the module and the guests need.
 MSRS = _BOCHS_DIR / "msrs.def"
@@ -170,13 +171,13 @@ def _bochs_key() -> str:
     digest = hashlib.sha256()
     for text in (str(BOCHS_MAJOR), _CXXFLAGS, *_CONFIGURE):
         digest.update(text.encode() + b"\0")
-    for path in sorted(_MODULE.iterdir()):
+    for path in sorted((*_MODULE.iterdir(), *_PATCHES.iterdir())):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
 def _build_bochs(directory: Path) -> None:
-    ensure_packages((*BUILD_PACKAGES, "xz-utils"))
+    ensure_packages((*BUILD_PACKAGES, "xz-utils", "patch"))
     tarball = _bochs_source()
     log = cache_dir() / "bochs-build.log"
     with tempfile.TemporaryDirectory(dir=cache_dir(), prefix="build-") as work:
@@ -186,6 +187,11 @@ def _build_bochs(directory: Path) -> None:
         error = apt.run_quietly(unpack)
         if error:
             raise EnvironmentProblem(f"cannot unpack {tarball}: {error}")
+        for path in sorted(_PATCHES.iterdir()):
+            apply = ["patch", "-d", str(tree), "-p1", "--fuzz=0", "-s", "-i", str(path)]
+            error = apt.run_quietly(apply)
+            if error:
+                raise EnvironmentProblem(f"{tarball.name} is not as {path.name} expects: {error}")
         shutil.copytree(_MODULE, tree / "instrument" / "lvmm")
         say("building the emulator, once (about 4 minutes)")
         with log.open("wb") as output:
