@@ -18,6 +18,11 @@
 /* Such a guest reads it so soon after the timer. */
 #define SPIN_BRANCHES 16
 
+/* How many ticks it may be in a loop with PAUSE until it is known to wait: first after it has
+ * accessed a device, where drivers wait for short times; twice as many after each time. */
+#define PATIENCE_MIN 512
+#define PATIENCE_MAX LAG_MAX_SPIN
+
 /* It is not worth an event to make up for less. */
 #define CATCH_UP_MIN 1024
 
@@ -27,10 +32,13 @@ static struct {
     u64 earliest; /* record: as many branches have come after any reading that was not logged */
     bool still;   /* readings do not exit */
     bool spins;   /* record: the last logged reading was that of a guest that waits */
+    bool waits;   /* record: the guest has just been found in a loop with PAUSE */
+    u32 patience;
 } guest_time;
 
 void guest_time_advance(const struct vcpu *vcpu)
 {
+    guest_time.patience = PATIENCE_MIN;
     if (guest_time.tsc == 0)
         return;
     guest_time.tsc += (vcpu->branches - guest_time.branches) * TICKS_PER_BRANCH + TICKS_PER_EXIT;
@@ -84,6 +92,8 @@ static bool is_reading(const struct log_event *e)
 
 static u64 lag_max(void)
 {
+    if (guest_time.waits)
+        return 0;
     return guest_time.spins ? LAG_MAX_SPIN : LAG_MAX;
 }
 
@@ -91,6 +101,7 @@ static bool logs_reading(const struct vcpu *vcpu)
 {
     if (lag() >= lag_max() && vcpu->branches >= guest_time.earliest) {
         guest_time.spins = vcpu->branches - guest_time.earliest < SPIN_BRANCHES;
+        guest_time.waits = false;
         return true;
     }
     guest_time.earliest = vcpu->branches + 1;
@@ -130,6 +141,13 @@ static bool stands_still_in_replay(const struct vcpu *vcpu)
     return !is_reading(next) || position_run_towards(vcpu, next->branches);
 }
 
+void guest_time_guest_waits(void)
+{
+    guest_time.waits = true;
+    if (guest_time.patience < PATIENCE_MAX)
+        guest_time.patience *= 2;
+}
+
 void guest_time_before_entry(const struct vcpu *vcpu)
 {
     if (!session_recording() && !session_replaying())
@@ -137,4 +155,5 @@ void guest_time_before_entry(const struct vcpu *vcpu)
     guest_time.still = guest_time.tsc != 0 && (session_replaying() ? stands_still_in_replay(vcpu)
                                                                    : stands_still_in_record(vcpu));
     hv_fix_tsc(guest_time.still, guest_time.tsc);
+    hv_exit_from_pause_loop(guest_time.still && session_recording() ? guest_time.patience : 0);
 }

@@ -22,6 +22,9 @@ u64 guest_time_now(void);
 /* Whether the reading that has just exited is one that is logged. Others give guest_time_now().
  * A logged one is the first at its number of branches: so replay knows it. */
 bool guest_time_logged(const struct vcpu *vcpu);
+/* Record: the guest is in a loop with PAUSE. Where it waits for a time, it need not do so longer
+ * than it wants: its next reading is logged. */
+void guest_time_guest_waits(void);
 /* Before each entry: whether readings exit. */
 void guest_time_before_entry(const struct vcpu *vcpu);
 

@@ -83,6 +83,9 @@ static int handle(struct vcpu *vcpu, const struct exit *exit)
     case EXIT_NMI:
         interrupts_nmi_arrived();
         return 0;
+    case EXIT_PAUSE:
+        guest_time_guest_waits();
+        return 0;
     case EXIT_CPUID:
         return handle_cpuid(vcpu, exit);
     case EXIT_HLT:

@@ -25,6 +25,7 @@ enum exit_kind {
     EXIT_RDPMC,
     EXIT_RDRAND,
     EXIT_RDSEED,
+    EXIT_PAUSE, /* in a loop; the instruction has not been executed */
     EXIT_IO,
     EXIT_RDMSR,
     EXIT_WRMSR,
@@ -146,6 +147,9 @@ void hv_limit_timer(u64 tsc_ticks);
 /* The guest's RDTSC and RDTSCP give `value` at the next entry, without an exit, where `fixed` and
  * the CPU can do that; else they exit. */
 void hv_fix_tsc(bool fixed, u64 value);
+/* A loop with PAUSE at CPL 0 exits when it has taken so many ticks, where the CPU can do that; 0:
+ * not. */
+void hv_exit_from_pause_loop(u32 ticks);
 
 /* Stops the guest before it executes the instruction at this linear address, and at exceptions of
  * its own if `exceptions`; leaves no trace once cleared. Not while the guest uses breakpoints or

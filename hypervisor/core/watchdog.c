@@ -31,6 +31,7 @@ void watchdog_exit(const struct exit *exit)
     case EXIT_STEP:
     case EXIT_IRET:
     case EXIT_TIMER:
+    case EXIT_PAUSE:
     case EXIT_DEBUG_REGISTER:
         break;
     default:

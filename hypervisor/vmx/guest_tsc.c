@@ -11,9 +11,14 @@
 /* More ticks than the guest ever runs without an exit. */
 #define ENTRY_MAX BIT(30)
 
+/* Ticks between two executions of PAUSE in a loop, at most. */
+#define PAUSE_GAP 128
+
 static struct {
     bool available;
     u64 offset;
+    u32 pause_loop; /* the control, 0 where there is none */
+    u32 pause_window;
 } guest_tsc;
 
 void vmx_setup_guest_tsc(void)
@@ -23,6 +28,11 @@ void vmx_setup_guest_tsc(void)
         vmwrite(VMCS_TSC_MULTIPLIER, 1);
     guest_tsc.offset = 0;
     vmwrite(VMCS_TSC_OFFSET, 0);
+    guest_tsc.pause_loop = (u32)vmread(VMCS_PROC_CONTROLS2) & PROC2_PAUSE_LOOP;
+    if (guest_tsc.pause_loop != 0)
+        vmwrite(VMCS_PLE_GAP, PAUSE_GAP);
+    guest_tsc.pause_window = ~0U;
+    hv_exit_from_pause_loop(0);
 }
 
 void hv_fix_tsc(bool fixed, u64 value)
@@ -35,4 +45,17 @@ void hv_fix_tsc(bool fixed, u64 value)
         return;
     guest_tsc.offset = value - scaled;
     vmwrite(VMCS_TSC_OFFSET, guest_tsc.offset);
+}
+
+void hv_exit_from_pause_loop(u32 ticks)
+{
+    u64 controls;
+
+    if (guest_tsc.pause_loop == 0 || ticks == guest_tsc.pause_window)
+        return;
+    guest_tsc.pause_window = ticks;
+    controls = vmread(VMCS_PROC_CONTROLS2) & ~(u64)PROC2_PAUSE_LOOP;
+    vmwrite(VMCS_PROC_CONTROLS2, controls | (ticks != 0 ? guest_tsc.pause_loop : 0));
+    if (ticks != 0)
+        vmwrite(VMCS_PLE_WINDOW, ticks);
 }

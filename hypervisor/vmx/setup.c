@@ -73,7 +73,7 @@ void vmx_setup_controls(u64 ept_root, bool trap_all)
     if (trap_all) {
         pin |= PIN_EXTERNAL_INTERRUPT;
         proc |= PROC_RDTSC | PROC_TSC_OFFSETTING | PROC_CR8_LOAD | PROC_CR8_STORE;
-        proc2 |= PROC2_RDRAND | PROC2_RDSEED | PROC2_TSC_SCALING;
+        proc2 |= PROC2_RDRAND | PROC2_RDSEED | PROC2_TSC_SCALING | PROC2_PAUSE_LOOP;
     }
     vmwrite(VMCS_PIN_CONTROLS, vmx_adjust(MSR_VMX_TRUE_PINBASED, MSR_VMX_PINBASED_CTLS, pin));
     vmwrite(VMCS_PROC_CONTROLS, vmx_adjust(MSR_VMX_TRUE_PROCBASED, MSR_VMX_PROCBASED_CTLS, proc));

@@ -1,11 +1,14 @@
 /* Reads the time-stamp counter where readings are hard to tell apart: without a conditional branch
-   in between, in loops that wait, in a loop that only an interrupt ends; and sets it. */
+   in between, in loops that wait, in a loop that only an interrupt ends; and sets it. Waits for short
+   times as drivers do, with PAUSE. */
 #include "runtime.h"
 
 #define MSR_TSC        0x10
 #define MSR_TSC_ADJUST 0x3b
 #define ROUNDS         200
 #define WAIT           300000
+#define SHORT_WAIT     100
+#define PORT           0x80 /* of nothing: a write takes time */
 #define SET_BACK       0x100000
 
 static u32 digest, backwards, waits;
@@ -48,6 +51,17 @@ static void wait(void) {
     note(now);
 }
 
+static u32 short_wait(void) {
+    out8(PORT, 0);
+    u64 start = rdtsc();
+    u32 readings = 0;
+    while (rdtsc() - start < SHORT_WAIT) {
+        __asm__ volatile("pause");
+        readings++;
+    }
+    return readings;
+}
+
 /* The only way out is on_timer()'s. EAX and EDX, what was read, are noted there. */
 static void read_without_end(void) {
     __asm__ volatile("sti\n"
@@ -81,6 +95,10 @@ void guest_main(u32 magic, u32 info) {
     set_handler(TIMER_VECTOR, on_timer);
     for (u32 i = 0; i < ROUNDS; i++)
         read_on();
+    u32 readings = 0;
+    for (u32 i = 0; i < ROUNDS; i++)
+        readings += short_wait();
+    print("short waits: %u readings each\n", readings / ROUNDS);
     start_timer(100);
     enable_interrupts();
     while (ticks < 4)
