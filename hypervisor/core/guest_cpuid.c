@@ -91,21 +91,28 @@ static int add_own(void)
     return 0;
 }
 
+/* Leaves that look at ECX, and how many subleaves of each the guest is told of at most. */
+static const struct {
+    u32 leaf, max;
+} subleaves[] = {{4, 5},    {7, 3},    {0xb, 3},  {0xd, 20}, {0x17, 4},
+                 {0x18, 8}, {0x1d, 2}, {0x1e, 2}, {0x1f, 3}};
+
+static u32 subleaves_max(u32 leaf)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(subleaves); i++)
+        if (subleaves[i].leaf == leaf)
+            return subleaves[i].max;
+    return 1;
+}
+
 static u32 subleaf_count(u32 leaf)
 {
-    switch (leaf) {
-    case 4:
-        return 5;
-    case 7:
-        return cpuid(7, 0).eax + 1 < 3 ? cpuid(7, 0).eax + 1 : 3;
-    case 0xb:
-    case 0x1f:
-        return 3;
-    case 0xd:
-        return 20;
-    default:
-        return 1;
-    }
+    u32 max = subleaves_max(leaf), last;
+
+    if (leaf != 7 && leaf != 0x17 && leaf != 0x18 && leaf != 0x1d)
+        return max;
+    last = cpuid(leaf, 0).eax; /* these say which is the last one */
+    return last < max ? last + 1 : max;
 }
 
 int guest_cpuid_build(void)
@@ -135,8 +142,9 @@ static const struct log_cpuid_entry *find(u32 leaf, u32 subleaf)
         if (first == NULL)
             first = &table[i];
     }
-    /* A leaf without subleaves ignores ECX; beyond the last subleaf the answer is zero. */
-    return subleaf_count(leaf) == 1 ? first : NULL;
+    /* A leaf without subleaves ignores ECX; beyond the last subleaf the answer is zero. In replay
+     * this does not ask the CPU, which is another one. */
+    return subleaves_max(leaf) == 1 ? first : NULL;
 }
 
 static struct log_cpuid_entry entry_of(const struct log_cpuid_entry *entries, u32 count,

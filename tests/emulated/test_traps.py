@@ -60,6 +60,16 @@ def test_an_instruction_that_the_recorded_cpu_lacked(tmp_path: Path) -> None:
     assert_identical(replayed(recording, cpu_model="broadwell_ult"))
 
 
+def test_a_subleaf_that_the_recorded_cpu_lacked(tmp_path: Path) -> None:
+    """Leaf 7 of CPUID has more of them on later CPUs: which there are is the recording's to say."""
+    recording = tmp_path / "recording"
+    settings = RunSettings(seed=1, timeout_s=RECORD_TIMEOUT_S)
+    session.record(board(cpu_model="corei7_skylake_x"), tiny("inputs"), settings, recording)
+    zeros = " 00000000" * 4
+    assert f"cpuid 00000007 00000001:{zeros}\n" in (recording / "console.log").read_text()
+    assert_identical(replayed(recording, cpu_model="sapphire_rapids"))
+
+
 @pytest.mark.parametrize(
     ("recorded_on", "replayed_on"),
     [

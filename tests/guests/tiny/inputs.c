@@ -65,10 +65,10 @@ static u64 rdmsr(u32 index) {
     return value;
 }
 
-static void print_cpuid(u32 leaf) {
-    u32 eax = leaf, ebx, ecx = 0, edx;
+static void print_cpuid(u32 leaf, u32 subleaf) {
+    u32 eax = leaf, ebx, ecx = subleaf, edx;
     __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
-    print("cpuid %x: %x %x %x %x\n", leaf, eax, ebx, ecx, edx);
+    print("cpuid %x %x: %x %x %x %x\n", leaf, subleaf, eax, ebx, ecx, edx);
 }
 
 static void read_string_port(u8 *buffer, u32 count) {
@@ -80,7 +80,9 @@ void guest_main(u32 magic, u32 info) {
     (void)magic;
     (void)info;
     for (u32 leaf = 0; leaf <= 1; leaf++)
-        print_cpuid(leaf);
+        print_cpuid(leaf, 0);
+    for (u32 subleaf = 0; subleaf <= 2; subleaf++)
+        print_cpuid(7, subleaf);
     print("apic base %X\n", rdmsr(0x1b));
     print("lapic version %x\n", read_mmio(LAPIC_BASE + LAPIC_VERSION));
     write_mmio(IOAPIC_BASE, 1);
