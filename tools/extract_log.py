@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from lvmm.logs.selection import Selection, parse_kinds, parse_span
 from lvmm.logs.stats import stats
 from lvmm.logs.verify import verify
 from lvmm.one_line_parser import OneLineParser
+from lvmm.output_path import output_path
 from lvmm.timeline.command import timeline
 from lvmm.timeline.console_lines import console_times
 from lvmm.vmcore.command import core
@@ -131,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         "-o",
         "--output",
         metavar="DIR_or_FILE",
-        type=Path,
+        type=output_path,
         required=True,
         help="a directory, or a file named *.lvmm for the log alone",
     )
@@ -164,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     pack_of = commands_of.add_parser(
         "pack", parents=[common], help="one compressed file that replay and this tool take"
     )
-    pack_of.add_argument("-o", "--output", metavar="FILE", type=Path, required=True)
+    pack_of.add_argument("-o", "--output", metavar="FILE", type=output_path, required=True)
     pack_of.add_argument(
         "--images", action="store_true", help="with the guest's own files (else their digests)"
     )
@@ -173,15 +175,17 @@ def _parser() -> argparse.ArgumentParser:
     core_of = commands_of.add_parser(
         "core", parents=[common], help="the guest's registers and memory, for gdb, drgn and crash"
     )
-    core_of.add_argument("-o", "--output", metavar="FILE", type=Path, required=True)
+    core_of.add_argument("-o", "--output", metavar="FILE", type=output_path, required=True)
     core_of.add_argument(
         "--symbols", metavar="FILE", type=Path, help="a Linux kernel's symbols, from its memory"
     )
     over_time = commands_of.add_parser(
         "timeline", parents=[common], help="a trace for Perfetto, or a picture"
     )
-    over_time.add_argument("-o", "--output", metavar="FILE", type=Path, help="for ui.perfetto.dev")
-    over_time.add_argument("--png", metavar="FILE", type=Path, help="the picture")
+    over_time.add_argument(
+        "-o", "--output", metavar="FILE", type=output_path, help="for ui.perfetto.dev"
+    )
+    over_time.add_argument("--png", metavar="FILE", type=output_path, help="the picture")
     over_time.add_argument("--events", metavar="A-B", type=_span, help="only these indices")
     stats_of = commands_of.add_parser(
         "stats", parents=both, help="events, bytes and exits by kind, device and code address"
@@ -195,15 +199,14 @@ def _parser() -> argparse.ArgumentParser:
     frames = commands_of.add_parser(
         "pcap", parents=[common], help="the frames received and sent, for Wireshark (pcapng)"
     )
-    frames.add_argument("-o", "--output", metavar="FILE", type=Path, required=True)
+    frames.add_argument("-o", "--output", metavar="FILE", type=output_path, required=True)
     return parser
 
 
 def _hex(text: str) -> int:
-    try:
-        return int(text, 16)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text}: no hexadecimal ID, as info has it") from None
+    if not re.fullmatch(r"(0[xX])?[0-9a-fA-F]+", text):
+        raise argparse.ArgumentTypeError(f"{text}: no hexadecimal ID, as info has it")
+    return int(text, 16)
 
 
 def _count(text: str) -> int:

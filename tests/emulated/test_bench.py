@@ -97,8 +97,9 @@ def test_devices(request: pytest.FixtureRequest, tmp_path: Path) -> None:
         assert median(usb, "log_per_byte") > 1
         assert median(usb, "exits") > 0
     for size in devices.FRAME_SIZES:
-        # With the check sequence that the card stores.
-        assert median(f"e1000 receive, frames of {size:,}", "data") == size + 4
+        # With the check sequence that the card stores, and a share of an ARP reply.
+        data = median(f"e1000 receive, frames of {size:,}", "data")
+        assert size + 4 <= data < size + 5
 
 
 @pytest.mark.deadline(1800)
@@ -183,5 +184,5 @@ def test_linux_in_all_modes(request: pytest.FixtureRequest, tmp_path: Path) -> N
         if name.startswith("disk write"):
             assert logged < record["data_bytes"]
     readings = rows["RDTSC", "record"]["details"]
-    assert readings["exits"]["RDTSC"] >= readings["units"]
+    assert 0 < readings["exits"]["RDTSC"] < readings["units"] / 10
     assert len(aims["rows"]) == 9

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -200,7 +201,7 @@ def run(board: Board, output: Path | None) -> int:
 def _folder(output: Path | None) -> Iterator[Path]:
     """The folder to write into, which is nobody else's."""
     if output is not None:
-        if output.exists():
+        if os.path.lexists(output):
             raise UsageError(f"{output} exists already; choose another directory with -o")
         yield output
         return
@@ -225,7 +226,10 @@ def _run(board: Board, output: Path) -> int:
 
     step("set-up: emulator, kernel, tools")
     provision.setup()
-    output.mkdir(parents=True)
+    try:
+        output.mkdir(parents=True)
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot create {output}: {error.strerror}") from None
     step("building the monitor and the boot image")
     monitor_elf(board.name)
     step(f"recording: Linux boots, receives {PACKETS} datagrams and crashes; its console:")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lvmm import provision
 from lvmm.apt import ensure_packages
-from lvmm.errors import EnvironmentProblem
+from lvmm.errors import EnvironmentProblem, UsageError
 
 # What the menu entries below need; every further module costs time at the boot from a slow CD.
 GRUB_MODULES = (
@@ -31,6 +31,10 @@ GRUB_MODULES = (
 
 # The image holds GRUB (about 2 MiB) and rounding besides the files given.
 IMAGE_OVERHEAD_BYTES = 8 << 20
+
+# ISO 9660: the first volume descriptor is in sector 16, and begins with its type, a byte.
+_ISO_MAGIC_AT = 16 * 2048 + 1
+_ISO_MAGIC = b"CD001"
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_@%+=:,./-]")
 
@@ -86,12 +90,29 @@ def grub_config(image: BootImage) -> str:
     return "\n".join(lines)
 
 
+def check_place(output: Path) -> None:
+    """Raises UsageError where an image cannot be, or something else is that is no image."""
+    if output.is_dir():
+        raise UsageError(f"{output} is a directory: name a file for the image")
+    if not output.is_file() or output.stat().st_size == 0:
+        return
+    with output.open("rb") as file:
+        file.seek(_ISO_MAGIC_AT)
+        if file.read(len(_ISO_MAGIC)) != _ISO_MAGIC:
+            raise UsageError(f"{output} is there, and is no boot image; choose another file")
+
+
 def build_image(image: BootImage, output: Path) -> None:
-    """Writes the image to `output`. Raises EnvironmentProblem, as for a full disk.
+    """Writes the image to `output`, in the place of an earlier one. Raises EnvironmentProblem, as
+    for a full disk, and UsageError.
 
     The files are linked, not copied, into the tree that grub-mkrescue reads, where possible.
     """
-    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        check_place(output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot write {output}: {error.strerror}") from None
     sources = [file.path for file in image.files] + ([image.monitor] if image.monitor else [])
     needed = 2 * sum(path.stat().st_size for path in sources) + IMAGE_OVERHEAD_BYTES
     free = shutil.disk_usage(output.parent).free

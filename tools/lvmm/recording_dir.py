@@ -120,10 +120,10 @@ def copy_file(source: Path, target: Path) -> None:
 
 def create_partial(final: Path) -> Path:
     """Makes the directory in which a recording grows. Raises UsageError when `final` exists."""
-    if final.exists():
+    if os.path.lexists(final):
         raise UsageError(f"{final} exists already; choose another directory with -o")
     partial = final.with_name(final.name + PARTIAL_SUFFIX)
-    if partial.exists():
+    if os.path.lexists(partial):
         raise UsageError(
             f"{partial} is in the way: another run is recording there, or one was cut short; "
             "choose another directory with -o, or remove that one"

@@ -17,7 +17,7 @@ from lvmm import guest_build, initramfs, provision
 from lvmm.board import Board
 from lvmm.errors import EnvironmentProblem
 from lvmm.guest_build import ROOT
-from lvmm.image import BootFile, BootImage, build_image
+from lvmm.image import BootFile, BootImage, build_image, check_place
 
 SOURCES = ROOT / "rescue"
 MONITOR = ROOT / "hypervisor"
@@ -69,6 +69,7 @@ def rescue_image(
 
     `kernel` is the distribution's stock kernel if not given. Raises EnvironmentProblem.
     """
+    check_place(output)
     kernel = kernel or provision.kernel_package()
     words = f"{command_line(board)} {append}".strip()
     with tempfile.TemporaryDirectory(prefix="lvmm-rescue-") as scratch:

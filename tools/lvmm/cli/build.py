@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from lvmm import session
 from lvmm.board import load_board
@@ -13,6 +12,7 @@ from lvmm.cli.ring_options import check_ring
 from lvmm.cli.run_settings import recording_settings
 from lvmm.errors import UsageError
 from lvmm.messages import say
+from lvmm.output_path import output_path
 
 
 def add(name: str, commands: arguments.Commands) -> None:
@@ -30,7 +30,7 @@ def add(name: str, commands: arguments.Commands) -> None:
         parents=[arguments.on_board(), built, arguments.recorded()],
         help="make the boot image alone",
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="IMAGE")
+    parser.add_argument("-o", "--output", type=output_path, required=True, metavar="IMAGE")
     parser.add_argument("--mode", choices=("record", "live"), default="record")
     parser.add_argument(
         "--wait", action="store_true", help="the guest starts only when gdb says so (see attach)"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from lvmm.board import load_board
 from lvmm.cli import arguments
+from lvmm.output_path import output_path
 
 
 def add(name: str, commands: arguments.Commands) -> None:
@@ -14,7 +14,7 @@ def add(name: str, commands: arguments.Commands) -> None:
     parser = commands.add_parser(
         name, parents=[arguments.on_board()], help="record and replay a real Linux"
     )
-    parser.add_argument("-o", "--output", type=Path, default=None, metavar="DIR")
+    parser.add_argument("-o", "--output", type=output_path, default=None, metavar="DIR")
 
 
 def run(options: argparse.Namespace) -> int:

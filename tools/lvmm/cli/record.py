@@ -22,6 +22,7 @@ from lvmm.logs import Recording
 from lvmm.logs.layout import Begin
 from lvmm.machine_run import StopRequest
 from lvmm.messages import say
+from lvmm.output_path import output_path
 from lvmm.recording_dir import Manifest
 
 
@@ -38,7 +39,7 @@ def add(name: str, commands: arguments.Commands) -> None:
         ],
         help="run a guest and record it",
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR")
+    parser.add_argument("-o", "--output", type=output_path, metavar="DIR")
     parser.add_argument(
         "--overwrite", action="store_true", help="with --ring: what is old may be lost"
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from lvmm.board import load_board
-from lvmm.cli import arguments
+from lvmm.cli import arguments, values
 from lvmm.messages import say
+from lvmm.output_path import output_path
 from lvmm.rescue import rescue_image
 
 
@@ -18,9 +18,13 @@ def add(name: str, commands: arguments.Commands) -> None:
         parents=[arguments.on_board(), arguments.menu()],
         help="make an image that boots a Linux which saves the log out of the machine's memory",
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="IMAGE")
+    parser.add_argument("-o", "--output", type=output_path, required=True, metavar="IMAGE")
     parser.add_argument(
-        "--append", default="", metavar="STR", help="more words for that Linux's command line"
+        "--append",
+        type=values.one_line,
+        default="",
+        metavar="STR",
+        help="more words for that Linux's command line",
     )
 
 

@@ -1,4 +1,4 @@
-"""What the command line says of a ring (docs/flight-recorder.md)."""
+"""What the command line says of the log's size, and of a ring (docs/flight-recorder.md)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ def ring_settings(options: argparse.Namespace) -> RingSettings | None:
 
 
 def check_ring(options: argparse.Namespace, board: Board) -> None:
-    """Raises UsageError for options that do not go together, and for a ring that is too large."""
+    """Raises UsageError for options that do not go together, and for a log that is too large."""
+    region_mib = board.memory.log_mib
+    if options.log_size is not None and options.log_size > region_mib << 10:
+        raise UsageError(
+            f"the board {board.name} has a log region of {region_mib} MiB: "
+            f"--log-size is at most {region_mib << 10}"
+        )
     if options.ring is None:
         if options.epoch_ms is not None or options.epoch_events is not None:
             raise UsageError("--epoch-ms and --epoch-events go with --ring SIZE")
@@ -33,9 +39,9 @@ def check_ring(options: argparse.Namespace, board: Board) -> None:
             "--ring keeps the log in the machine's memory: it goes without --sink serial"
         )
     memory_mib = options.memory or board.memory.guest_default_mib
-    largest = board.memory.log_mib - -(-memory_mib * _JOURNAL_KIB // (1024 * 1024)) - 1
+    largest = region_mib - -(-memory_mib * _JOURNAL_KIB // (1024 * 1024)) - 1
     if options.ring > largest << 10:
         raise UsageError(
-            f"the board {board.name} has a log region of {board.memory.log_mib} MiB: "
+            f"the board {board.name} has a log region of {region_mib} MiB: "
             f"with this guest the ring is at most {largest}M"
         )

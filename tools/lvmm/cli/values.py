@@ -61,6 +61,13 @@ def timeout_s(text: str) -> float:
     return value
 
 
+def one_line(text: str) -> str:
+    """Words for a command line."""
+    if "\n" in text or "\r" in text:
+        raise argparse.ArgumentTypeError("one line is needed")
+    return text
+
+
 def ring_kib(text: str) -> int:
     """A size with its unit."""
     match = re.fullmatch(r"([0-9]+)([KMG])i?B?", text, re.IGNORECASE)

@@ -143,6 +143,8 @@ def _parse_span(text: str, span: str) -> tuple[int, int]:
         last = int(high, 0) if dash else first
     except ValueError:
         raise UsageError(f"--device {text}: give an address, or two with - between") from None
+    if not 0 <= first <= last:
+        raise UsageError(f"--device {text}: the first address is above the last, or negative")
     return first, last
 
 

@@ -36,6 +36,8 @@ def timeline(
     """
     if trace is None and png is None:
         raise UsageError("timeline: say what to write: -o FILE for Perfetto, --png FILE, or both")
+    if trace is not None and png is not None and trace.absolute() == png.absolute():
+        raise UsageError(f"timeline: -o and --png name the same file, {png}")
     if recording.header is None:
         raise RecordingError("the recording header is lost, and with it the clock's frequency")
     for file in (trace, png):
