@@ -167,6 +167,10 @@ def test_failed_build_keeps_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     subprocess.run(["tar", "-cf", tarball, "-C", tmp_path, "tree"], check=True)
     monkeypatch.setattr(provision, "ensure_packages", lambda _names: None)
     monkeypatch.setattr(provision, "_bochs_source", lambda: tarball)
+    with pytest.raises(EnvironmentProblem, match=r"is not as breakpoints\.patch expects"):
+        provision.bochs()
+    monkeypatch.setattr(provision, "_PATCHES", tmp_path / "patches")
+    (tmp_path / "patches").mkdir()
     with pytest.raises(EnvironmentProblem, match="failed: configure: error: no g") as caught:
         provision.bochs()
     log = tmp_path / "cache" / "bochs-build.log"
