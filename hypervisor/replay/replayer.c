@@ -126,6 +126,8 @@ static bool same_input(const struct log_event *a, const struct log_event *b)
 
 int replay_input(struct vcpu *vcpu, struct log_event *event)
 {
+    if (session.ended)
+        return ERR_INVALID;
     if (!session.have_next)
         session_diverged(vcpu, "the recording ends before this input", event);
     else if (is_asked_dma(&session.next) && same_place(vcpu, &session.next))
@@ -228,6 +230,15 @@ static bool apply_dma(struct vcpu *vcpu, const struct log_event *e)
     return false;
 }
 
+/* A log that was cut between such DMA and the access it belongs to ends within the access. */
+static void apply_cut(struct vcpu *vcpu)
+{
+    const struct log_event *e = session_next_async();
+
+    if (e != NULL && e->kind == LOG_EVENT_END && !session.ended && session_at(vcpu, e))
+        apply_end(vcpu);
+}
+
 void session_apply_asked(struct vcpu *vcpu)
 {
     while (session.have_next && !session.ended && is_asked_dma(&session.next) &&
@@ -237,6 +248,7 @@ void session_apply_asked(struct vcpu *vcpu)
         session_count_event(LOG_EVENT_DMA);
         replay_read_next();
     }
+    apply_cut(vcpu);
 }
 
 /* What follows DMA and interrupts, at the same place. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 
@@ -88,13 +89,27 @@ def test_a_ring_that_was_overwritten_ten_times_replays(run: Run, tmp_path: Path)
     assert_identical(replay(run.directory, 3, tmp_path / "replay"))
 
 
-def test_a_replay_stops_where_dma_came_before(run: Run) -> None:
-    """An interrupt has the position of the DMA that it announces."""
-    due = next(
-        event
-        for event in events_of(run.directory)
-        if event.kind == EventKind.INTERRUPT and event.same_position
-    )
+def after_dma(events: list[Event], kind: EventKind, asked: bool) -> Event:
+    """The first of its kind that follows DMA at the same place: with `asked`, DMA that became
+    visible when the guest accessed a device."""
+    for before, event in itertools.pairwise(e for e in events if e.kind not in NOTES):
+        if (
+            (before.kind, before.asynchronous) == (EventKind.DMA, not asked)
+            and (before.branches, before.rip) == (event.branches, event.rip)
+            and event.kind == kind
+        ):
+            return event
+    raise AssertionError(f"no {kind.name} after DMA at the same place")
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked"),
+    [(EventKind.INTERRUPT, False), (EventKind.MMIO_READ, True), (EventKind.DMA, True)],
+)
+def test_a_replay_stops_where_dma_came_before(run: Run, kind: EventKind, asked: bool) -> None:
+    """An interrupt has the position of the DMA that it announces; DMA that the guest finds when it
+    accesses a device, that of the access."""
+    due = after_dma(events_of(run.directory), kind, asked)
     seeds = RunSettings(seed=3, timeout_s=RECORD_TIMEOUT_S)
     stopped = replaying.replay_until(BOARD, run.directory, seeds, None, due.index)
     assert stopped.index == due.index
