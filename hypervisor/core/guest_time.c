@@ -23,8 +23,9 @@
 #define PATIENCE_MIN 512
 #define PATIENCE_MAX LAG_MAX_SPIN
 
-/* It is not worth an event to make up for less. */
-#define CATCH_UP_MIN 1024
+/* It is not worth an event to make up for less: an interrupt comes within fewer ticks of the DMA
+ * that it tells of. */
+#define CATCH_UP_MIN 4096
 
 static struct {
     u64 tsc;      /* what the guest reads; 0: not known */
